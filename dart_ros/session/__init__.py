@@ -1,0 +1,1 @@
+"""Scenes, recordings, background capture and matting of single frames, without ROS."""
