@@ -1,0 +1,30 @@
+# For machines without ROS; on a robot, `colcon build` in its workspace is all that is needed.
+SHELL := /bin/bash
+PYTHON ?= python3
+export PYTHON
+
+.PHONY: help workspace test lint demo clean
+
+help:
+	@echo 'make demo                 matte the recording that ships with the package, in real nodes'
+	@echo 'make demo SOURCE=PATH     the same for a folder of frames, a rosbag2 folder or an .mcap file'
+	@echo '          OPTIONS="..."   further options of the demo; OPTIONS=--help lists them'
+	@echo 'make test                 lint and all tests; OPTIONS="test/method -x" goes to pytest'
+	@echo 'make lint                 ruff and mypy'
+	@echo 'make workspace            only set up .venv and build; PYTHON=python3.12 picks the interpreter'
+	@echo 'make clean                remove what make has made'
+
+workspace:
+	@scripts/workspace.sh
+
+lint: workspace
+	@. scripts/environment.sh && ruff check . && mypy
+
+test: lint
+	@. scripts/environment.sh && python -m pytest $(OPTIONS)
+
+demo: workspace
+	@. scripts/environment.sh && python -m dart_ros.node.demo $(if $(SOURCE),--source '$(SOURCE)') $(OPTIONS)
+
+clean:
+	rm -rf .venv build install log demo_output

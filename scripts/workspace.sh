@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Sets up what `make test` and `make demo` need on a machine without ROS: .venv with the pinned
+# requirements and, built by colcon, the package in ./install. Skips what is up to date.
+# The interpreter is python3, or the one named by PYTHON.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python3}
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+for tool in "$python" make gcc g++ sha256sum; do
+  command -v "$tool" > /dev/null || fail "$tool is not installed (Debian: sudo apt install build-essential python3-venv python3-dev)."
+done
+version=$("$python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+case $version in
+  3.10.* | 3.11.* | 3.12.* | 3.13.*) ;;
+  *) fail "$python is Python $version, the ROS wheels exist for 3.10 to 3.13: name one with PYTHON=python3.11." ;;
+esac
+
+# An environment of a sourced ROS would shadow the wheels.
+unset PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
+
+# A virtual environment can't be moved, so its place is part of the key.
+requirements_key=$({ echo "$version $PWD"; cat requirements/*.txt scripts/patch_wheels.py; } | sha256sum)
+if [ "$(cat .venv/requirements.key 2> /dev/null)" = "$requirements_key" ]; then
+  say "Requirements are up to date (.venv)"
+else
+  say "Installing the pinned requirements into .venv (Python $version)"
+  "$python" -m venv --clear .venv || fail "no virtual environment could be made (Debian: sudo apt install python3-venv)."
+  .venv/bin/python -m pip install -r requirements/direct.txt -c requirements/lock.txt
+  .venv/bin/python scripts/patch_wheels.py
+  echo "$requirements_key" > .venv/requirements.key
+fi
+
+# Modules are linked, not copied, so only their names matter here, not their contents.
+interfaces_key=$({
+  echo "$requirements_key"
+  cat CMakeLists.txt package.xml scripts/executable.py.in msg/* srv/*
+  find dart_ros launch config msg srv -name __pycache__ -prune -o -type f -print | LC_ALL=C sort
+} | sha256sum)
+if [ "$(cat install/interfaces.key 2> /dev/null)" = "$interfaces_key" ]; then
+  say "The colcon build is up to date (install)"
+else
+  say "Building the package with colcon into ./install"
+  [ "$(cat build/requirements.key 2> /dev/null)" = "$requirements_key" ] || rm -rf build install
+  # shellcheck disable=SC1091
+  . .venv/bin/activate
+  AMENT_PREFIX_PATH=$VIRTUAL_ENV colcon build --symlink-install --base-paths . --cmake-args \
+    "-DCMAKE_PREFIX_PATH=$VIRTUAL_ENV" "-DPython3_EXECUTABLE=$VIRTUAL_ENV/bin/python" \
+    -DBUILD_TESTING=OFF
+  echo "$requirements_key" > build/requirements.key
+  echo "$interfaces_key" > install/interfaces.key
+fi
