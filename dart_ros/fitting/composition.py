@@ -1,0 +1,459 @@
+"""Composes training frames: sprites before RGB-D backgrounds, with shadows, light and a sensor.
+
+What a real camera does is simulated in this order: the light changes between the capture and the
+frame, the people cast shadows, they cover the background, the colour sensor adds noise, and the
+depth sensor quantises, loses and displaces what it sees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dart_ros.fitting.sprites import DEPTH_STEP, Sprite
+from dart_ros.method.depth_background import STD_FLOOR
+from dart_ros.method.network import Background
+
+
+@dataclass(frozen=True)
+class RgbdBackground:
+    """An empty scene.
+
+    ``color`` 3×H×W uint8, ``depth`` H×W float32 metres (-1 unknown), ``focal`` in pixels.
+    ``std`` (H×W metres) is given for a captured scene: the sensor's own holes and noise are
+    then kept, else they are invented.
+    """
+
+    color: Tensor
+    depth: Tensor
+    focal: float
+    std: Tensor | None = None
+
+    @property
+    def captured(self) -> bool:
+        """Whether the depth is a real sensor's, with its own holes and noise."""
+        return self.std is not None
+
+
+class Batch(NamedTuple):
+    """Training frames with their truth, B×C×H×W float32, colours in [0, 1], depth in metres."""
+
+    color: Tensor
+    depth: Tensor
+    background: Background
+    alpha: Tensor
+    foreground: Tensor
+
+
+class _Layer(NamedTuple):
+    """One sprite placed on the canvas: premultiplied RGB, alpha and depth, each C×H×W."""
+
+    rgb: Tensor
+    alpha: Tensor
+    depth: Tensor
+
+
+class Composer:
+    """Makes batches of frames with truth.
+
+    Args:
+        sprites: what can stand in front.
+        backgrounds: where it can stand.
+        size: (height, width) of the frames; None keeps the size of the background, uncropped.
+        max_depth: the sensor's range in metres.
+        seed: the same seed gives the same batches.
+    """
+
+    def __init__(
+        self,
+        sprites: Sequence[Sprite],
+        backgrounds: Sequence[RgbdBackground],
+        size: tuple[int, int] | None = None,
+        max_depth: float = 5.46,
+        seed: int = 0,
+    ) -> None:
+        if not sprites or not backgrounds:
+            raise ValueError("composing needs at least one sprite and one background")
+        self._people = [s for s in sprites if s.kind == "person"] or list(sprites)
+        self._objects = [s for s in sprites if s.kind != "person"]
+        self._backgrounds = backgrounds
+        self._size = size
+        self._max_depth = max_depth
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def batch(self, count: int) -> Batch:
+        """Composes ``count`` frames."""
+        samples = [self._sample() for _ in range(count)]
+        color, depth, plate, mean, std, known, alpha, foreground = (
+            torch.stack(parts) for parts in zip(*samples, strict=True)
+        )
+        return Batch(color, depth, Background(plate, mean, std, known), alpha, foreground)
+
+    # -- random numbers -------------------------------------------------------------------
+
+    def _uniform(self, low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=self._generator))
+
+    def _chance(self, probability: float) -> bool:
+        return float(torch.rand((), generator=self._generator)) < probability
+
+    def _integer(self, below: int) -> int:
+        return int(torch.randint(below, (), generator=self._generator))
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self._generator)
+
+    def _smooth_noise(self, height: int, width: int, cells: int) -> Tensor:
+        """1×H×W smooth noise of about unit variance, ``cells`` blobs across the longer side."""
+        unit = max(height, width) / cells
+        grid = self._normal(1, 1, math.ceil(height / unit) + 3, math.ceil(width / unit) + 3)
+        return F.interpolate(grid, (height, width), mode="bicubic", align_corners=False)[0] * 1.4
+
+    # -- one frame ------------------------------------------------------------------------
+
+    def _sample(self) -> tuple[Tensor, ...]:
+        color, depth, std, focal, captured = self._background()
+        height, width = depth.shape[-2:]
+        plate = color
+        live = self._relight(color)
+
+        alpha = torch.zeros(1, height, width)
+        foreground = torch.zeros(3, height, width)
+        front = torch.full((1, height, width), math.inf)
+        reach = torch.where(depth > 0, depth, self._max_depth)
+        shade = torch.ones(1, height, width)
+        for sprite in self._cast():
+            layer, shadow = self._place(sprite, reach, focal)
+            shade = shade * shadow
+            rgb = self._recolor(layer, plate)
+            nearer = layer.depth <= front
+            over = foreground * (1 - layer.alpha) + rgb
+            foreground = torch.where(nearer, over, foreground + rgb * (1 - alpha))
+            alpha = alpha + layer.alpha * (1 - alpha)
+            front = torch.where((layer.alpha > 0.5) & (layer.depth < front), layer.depth, front)
+        truth = foreground / alpha.clamp(min=1e-3)
+        frame = foreground + live * shade * (1 - alpha)
+
+        live_depth, mean, deviation, known = self._sense(depth, std, front, frame, captured)
+        frame, plate, truth = self._expose(frame, plate, truth)
+        return frame, live_depth, plate, mean, deviation, known, alpha, truth.clamp(0, 1)
+
+    def _background(self) -> tuple[Tensor, Tensor, Tensor | None, float, bool]:
+        """Colour 3×H×W in [0, 1], depth 1×H×W, deviation, focal length, captured or not."""
+        scene = self._backgrounds[self._integer(len(self._backgrounds))]
+        color = scene.color.float() / 255
+        depth, focal, std = scene.depth[None], scene.focal, scene.std
+        std = std[None] if std is not None else None
+        if self._size is None:
+            return color, depth, std, focal, scene.captured
+        out_height, out_width = self._size
+        height, width = depth.shape[-2:]
+        fit = max(out_height / height, out_width / width)
+        zoom = fit * math.exp(self._uniform(0.0, math.log(1.8)))
+        crop_height, crop_width = int(out_height / zoom), int(out_width / zoom)
+        top, left = self._integer(height - crop_height + 1), self._integer(width - crop_width + 1)
+        window = (..., slice(top, top + crop_height), slice(left, left + crop_width))
+        mode = {"mode": "bilinear", "align_corners": False, "antialias": True}
+        color = F.interpolate(color[window][None], self._size, **mode)[0].clamp(0, 1)
+        depth = F.interpolate(depth[window][None], self._size, mode="nearest")[0]
+        if std is not None:
+            std = F.interpolate(std[window][None], self._size, mode="nearest")[0]
+        if self._chance(0.5):
+            color, depth = color.flip(-1), depth.flip(-1)
+            std = std.flip(-1) if std is not None else None
+        if not scene.captured:
+            gain = torch.tensor([self._uniform(0.85, 1.15) for _ in range(3)])[:, None, None]
+            color = (color * gain * self._uniform(0.6, 1.2)).clamp(0, 1)
+            depth = depth * self._uniform(0.8, 1.25)
+        return color, depth, std, focal * zoom, scene.captured
+
+    def _cast(self) -> list[Sprite]:
+        """Who is in the frame: mostly one to three people, sometimes nobody, sometimes objects."""
+        pick = self._uniform(0, 1)
+        people = 0 if pick < 0.08 else 1 if pick < 0.6 else 2 if pick < 0.88 else 3
+        cast = [self._people[self._integer(len(self._people))] for _ in range(people)]
+        if self._objects and self._chance(0.25):
+            cast.append(self._objects[self._integer(len(self._objects))])
+        return cast
+
+    def _relight(self, color: Tensor) -> Tensor:
+        """The empty scene under the light of the live frame."""
+        height, width = color.shape[-2:]
+        if self._chance(0.7):
+            gain = math.exp(0.08 * float(self._normal(())))
+            tint = 1 + 0.025 * self._normal(3, 1, 1)
+            color = color * (gain * tint)
+        if self._chance(0.4):
+            color = color * (1 + 0.05 * self._smooth_noise(height, width, 3).clamp(-2, 2))
+        if self._chance(0.25):
+            shift = [self._integer(3) - 1, self._integer(3) - 1]
+            weight = self._uniform(0, 0.8)
+            color = color * (1 - weight) + weight * torch.roll(color, shift, dims=(-2, -1))
+        return color.clamp(0, 1)
+
+    def _recolor(self, layer: _Layer, plate: Tensor) -> Tensor:
+        """The sprite's premultiplied colours in another light; sometimes those of the wall."""
+        gain = math.exp(0.25 * float(self._normal(())))
+        tint = 1 + 0.06 * self._normal(3, 1, 1)
+        rgb = layer.rgb * gain * tint
+        weight = layer.alpha.sum().clamp(min=1)
+        if self._chance(0.2):
+            own = rgb.sum(dim=(1, 2), keepdim=True) / weight
+            wall = (plate * layer.alpha).sum(dim=(1, 2), keepdim=True) / weight
+            rgb = rgb + (wall - own) * self._uniform(0.5, 1.0) * layer.alpha
+        if self._chance(0.3):
+            contrast = self._uniform(0.4, 1.0)
+            own = rgb.sum(dim=(1, 2), keepdim=True) / weight
+            rgb = rgb * contrast + own * (1 - contrast) * layer.alpha
+        return torch.minimum(rgb.clamp(min=0), layer.alpha)
+
+    def _place(self, sprite: Sprite, reach: Tensor, focal: float) -> tuple[_Layer, Tensor]:
+        """Puts a sprite somewhere it could stand, and computes the shadow that it casts."""
+        height, width = reach.shape[-2:]
+        near = 0.5 if "bottom" in sprite.cut else 0.9
+        column = self._integer(width)
+        farthest = float(reach[0, :, column].max())
+        distance = math.exp(self._uniform(math.log(near), math.log(max(near * 1.3, farthest))))
+        scale = (focal / sprite.focal) * (sprite.distance / distance)
+        sprite_height = sprite.size[0] * scale
+        if "bottom" in sprite.cut:
+            bottom = height + self._uniform(0, 0.15) * sprite_height
+        elif self._chance(0.75):
+            # Feet go to the lowest row of this column whose depth is the sprite's.
+            gap = (reach[0, :, column] - distance).abs() / distance
+            rows = torch.nonzero(gap < 0.08)
+            bottom = float(rows.max()) if len(rows) else height + 0.3 * sprite_height
+        else:
+            bottom = self._uniform(0.6, 1.3) * height
+        center = (column + 0.5, bottom - sprite_height / 2)
+        roll = self._uniform(-0.06, 0.06) if self._chance(0.3) else 0.0
+        mirror = -1.0 if self._chance(0.5) else 1.0
+        placed = _warp(sprite, scale, center, (height, width), roll=roll, mirror=mirror)
+        alpha = placed[3:4] / 255
+        offset = (placed[4:5] / alpha.clamp(min=1e-3) - 128) * DEPTH_STEP
+        depth = distance + torch.where(alpha > 0.02, offset, 0.0).clamp(-1, 1)
+
+        overlap = alpha > 0.5
+        if bool(overlap.any()) and self._chance(0.6):
+            # Nothing of the scene stands before this one: come nearer where something would.
+            excess = float(torch.quantile((depth / reach)[overlap], 0.98))
+            depth = depth / max(1.0, excess * 1.02)
+        else:
+            seen = F.avg_pool2d((depth < reach + 0.03).float(), 3, stride=1, padding=1)
+            alpha = alpha * seen
+            placed = placed * seen
+        rgb = placed[:3] / 255
+        if self._chance(0.25):
+            rgb, alpha = self._blur_motion(rgb, alpha)
+        shadow = self._shadow(sprite, scale, center, mirror, (height, width))
+        return _Layer(rgb, alpha, depth), shadow
+
+    def _blur_motion(self, rgb: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        """Blur along one axis, as of a moving arm or a slow shutter."""
+        length = 3 + 2 * self._integer(4)
+        kernel = (1, length) if self._chance(0.7) else (length, 1)
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        stack = torch.cat([rgb, alpha])[None]
+        stack = F.avg_pool2d(stack, kernel, 1, padding, count_include_pad=False)[0]
+        return stack[:3], stack[3:]
+
+    def _shadow(
+        self,
+        sprite: Sprite,
+        scale: float,
+        center: tuple[float, float],
+        mirror: float,
+        size: tuple[int, int],
+    ) -> Tensor:
+        """1×H×W factor in (0, 1]: a shadow on the floor, one on the wall, one at the feet."""
+        height, width = size
+        # Shadows are soft: a quarter of the resolution is enough.
+        small = (math.ceil(height / 4), math.ceil(width / 4))
+        quarter_center = (center[0] / 4, center[1] / 4)
+        quarter_scale = scale / 4
+        shade = torch.ones(1, *small)
+        extent = sprite.size[0] * quarter_scale
+        if self._chance(0.6):
+            flat = self._uniform(0.15, 0.6)
+            shear = self._uniform(-1.2, 1.2)
+            middle = (
+                quarter_center[0] + shear * extent * flat / 2,
+                quarter_center[1] + extent / 2 - extent * flat / 2,
+            )
+            cast = _warp(
+                sprite, quarter_scale, middle, small, flat=flat, shear=shear, mirror=mirror
+            )
+            shade = shade * self._soften(cast[3:4] / 255, self._uniform(0.5, 3.0))
+        if self._chance(0.5):
+            away = self._uniform(0.02, 0.25) * extent
+            middle = (
+                quarter_center[0] + away * (1 if self._chance(0.5) else -1),
+                quarter_center[1] + self._uniform(-0.05, 0.1) * extent,
+            )
+            grown = quarter_scale * self._uniform(0.95, 1.25)
+            cast = _warp(sprite, grown, middle, small, mirror=mirror)
+            shade = shade * self._soften(cast[3:4] / 255, self._uniform(0.5, 4.0))
+        if self._chance(0.6):
+            feet = (quarter_center[0], quarter_center[1] + extent / 2)
+            cast = _warp(sprite, quarter_scale, feet, small, flat=0.12, mirror=mirror)
+            shade = shade * self._soften(cast[3:4] / 255, 2.0)
+        return F.interpolate(shade[None], size, mode="bilinear", align_corners=False)[0]
+
+    def _soften(self, cast: Tensor, sigma: float) -> Tensor:
+        """A silhouette to a soft factor."""
+        strength = self._uniform(0.08, 0.6)
+        radius = max(1, round(2 * sigma))
+        size = 2 * radius + 1
+        blurred = F.avg_pool2d(cast[None], size, 1, radius)
+        blurred = F.avg_pool2d(blurred, size, 1, radius)[0]
+        return 1 - strength * blurred
+
+    # -- sensors --------------------------------------------------------------------------
+
+    def _expose(
+        self, frame: Tensor, plate: Tensor, truth: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Noise of the colour sensor; the plate is a mean of frames and has less of it."""
+        height, width = frame.shape[-2:]
+        if self._chance(0.3):
+            gamma = math.exp(self._uniform(-0.25, 0.25))
+            frame, plate, truth = (x.clamp(0, 1) ** gamma for x in (frame, plate, truth))
+        level = self._uniform(0.0, 0.025)
+        noise = self._normal(3, height, width) * level
+        if self._chance(0.5):
+            coarse = self._normal(3, math.ceil(height / 2), math.ceil(width / 2)) * level
+            noise = noise + F.interpolate(coarse[None], (height, width), mode="bilinear")[0]
+        plate_noise = self._normal(3, height, width) * (level * self._uniform(0.05, 0.4))
+        if self._chance(0.2):
+            blur = F.avg_pool2d(torch.stack([frame, plate]), 3, 1, 1, count_include_pad=False)
+            frame, plate = blur[0], blur[1]
+        return (frame + noise).clamp(0, 1), (plate + plate_noise).clamp(0, 1), truth
+
+    def _sense(
+        self, depth: Tensor, std: Tensor | None, front: Tensor, frame: Tensor, captured: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the depth sensor makes of the empty scene and of the frame.
+
+        Returns:
+            live depth (-1 unknown), background mean, background deviation, background known.
+        """
+        height, width = depth.shape[-2:]
+        noise = math.exp(self._uniform(math.log(0.0007), math.log(0.004)))
+        step = math.exp(self._uniform(math.log(0.0003), math.log(0.003)))
+        near = self._uniform(0.2, 0.5)
+
+        known = (depth > 0) & (depth < self._max_depth)
+        if not captured:
+            for cells, level in ((6, self._uniform(1.2, 3.5)), (25, self._uniform(1.5, 3.5))):
+                known = known & (self._smooth_noise(height, width, cells) < level)
+            if self._chance(0.15):
+                known = known & (frame.mean(dim=0, keepdim=True) > self._uniform(0.03, 0.15))
+        deviation = std if std is not None else noise * depth.clamp(min=0) ** 2
+        deviation = torch.maximum(deviation, STD_FLOOR * depth.clamp(min=0.1))
+        mean = torch.where(known, depth, self._max_depth)
+        deviation = torch.where(known, deviation, 0.01 * self._max_depth)
+
+        person = torch.isfinite(front)
+        person_depth = torch.where(person, front, 0.0)
+        if self._chance(0.75):
+            person, person_depth = self._misregister(person, person_depth)
+        live = torch.where(person, person_depth, torch.where(depth > 0, depth, 0.0))
+        seen = known | person
+        flicker = self._smooth_noise(height, width, 60) > self._uniform(1.8, 4.0)
+        seen = seen & ~flicker
+        for cells, low in ((8, 1.6), (30, 1.8)):
+            # Dark or shiny clothes and hair, seen by the sensor as nothing.
+            seen = seen & ~(person & (self._smooth_noise(height, width, cells) > self._uniform(low, 4)))
+        if self._chance(0.3):
+            dark = frame.mean(dim=0, keepdim=True) < self._uniform(0.03, 0.2)
+            seen = seen & ~(dark & person & (self._smooth_noise(height, width, 20) > 0))
+        if self._chance(0.7):
+            seen = seen & ~self._occlusion_shadow(person)
+        if self._chance(0.1):
+            seen = torch.zeros_like(seen)  # depth lost altogether: colour must do
+
+        axial = self._normal(1, height, width)
+        if self._chance(0.5):
+            axial = 0.5 * axial + self._smooth_noise(height, width, max(height, width) // 5)
+        live = live + axial * torch.where(person | (std is None), noise * live**2, deviation * 0.7)
+        quantum = (step * live**2).clamp(min=0.001)
+        live = torch.round(live / quantum) * quantum
+        seen = seen & (live > near) & (live < self._max_depth)
+        return torch.where(seen, live, -1.0), mean, deviation, known.float()
+
+    def _misregister(self, person: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Shifts the sensor's view of the people by up to 3 pixels and widens its outline."""
+        shift = (self._integer(5) - 2, self._integer(7) - 3)
+        person = torch.roll(person, shift, dims=(-2, -1))
+        depth = torch.roll(depth, shift, dims=(-2, -1))
+        if self._chance(0.6):
+            size = 3 + 2 * self._integer(2)
+            depth = F.max_pool2d(depth[None], size, 1, size // 2)[0]
+            person = F.max_pool2d(person.float()[None], size, 1, size // 2)[0] > 0.5
+        if self._chance(0.7):
+            # Outlines of depth images are ragged.
+            height, width = person.shape[-2:]
+            ragged = self._smooth_noise(height, width, max(height, width) // 6) > 0.3
+            inner = -F.max_pool2d(-person.float()[None], 5, 1, 2)[0] > 0.5
+            person = inner | (person & ragged)
+        return person, torch.where(person, depth, 0.0)
+
+    def _occlusion_shadow(self, person: Tensor) -> Tensor:
+        """The band beside near objects that the sensor's projector or second eye can't see."""
+        length = 2 + self._integer(18)
+        side = 1 if self._chance(0.5) else -1
+        band = person.clone()
+        reached = 1
+        while reached < length:
+            jump = min(reached, length - reached)
+            band = band | torch.roll(band, side * jump, dims=-1)
+            reached += jump
+        return band & ~person
+
+
+def _warp(
+    sprite: Sprite,
+    scale: float,
+    center: tuple[float, float],
+    size: tuple[int, int],
+    flat: float = 1.0,
+    shear: float = 0.0,
+    roll: float = 0.0,
+    mirror: float = 1.0,
+) -> Tensor:
+    """Samples a sprite onto a canvas.
+
+    Args:
+        scale: pixels of the canvas per pixel of the sprite.
+        center: (x, y) of the sprite's middle on the canvas in pixels.
+        size: (height, width) of the canvas.
+        flat: vertical squeeze.
+        shear: horizontal displacement per unit of height (a shadow's direction).
+        roll: rotation in radians.
+        mirror: -1 mirrors left and right.
+
+    Returns:
+        5×H×W float32 on the scale 0..255: RGB, alpha and depth, all multiplied by alpha.
+    """
+    level = 0
+    while level + 1 < len(sprite.levels) and scale * 2**level * min(1.0, flat * 2) < 0.7:
+        level += 1
+    source = sprite.levels[level].float()
+    source = torch.cat([source[:4], source[4:] * (source[3:4] / 255)])
+    height, width = size
+    sprite_height, sprite_width = sprite.size
+    xs = torch.arange(width, dtype=torch.float32) + 0.5 - center[0]
+    ys = torch.arange(height, dtype=torch.float32) + 0.5 - center[1]
+    x = xs[None, :] + shear * ys[:, None]
+    y = (ys / flat)[:, None].expand(height, width)
+    cosine, sine = math.cos(roll), math.sin(roll)
+    u = mirror * (cosine * x + sine * y) * (2 / (sprite_width * scale))
+    v = (cosine * y - sine * x) * (2 / (sprite_height * scale))
+    grid = torch.stack([u, v], dim=-1)[None]
+    return F.grid_sample(source[None], grid, mode="bilinear", align_corners=False)[0]

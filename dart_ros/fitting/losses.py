@@ -1,0 +1,50 @@
+"""Losses of the matting network (Background Matting V2, Lin et al. 2021, section 4)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dart_ros.fitting.composition import Batch
+from dart_ros.method.network import MattingOutput
+
+
+def matting_loss(output: MattingOutput, batch: Batch) -> Tensor:
+    """Sum of the coarse and the refined loss, a scalar.
+
+    L1 on alpha and on its gradients and L1 on the foreground where there is some, at both
+    scales, and the squared error of the error map against the coarse alpha's true error.
+    """
+    size = output.coarse_alpha.shape[-2:]
+    alpha = _shrink(batch.alpha, size)
+    foreground = _shrink(batch.foreground * batch.alpha, size) / alpha.clamp(min=1e-3)
+    coarse_foreground = _shrink(batch.color, size) + output.coarse_residual
+    coarse = alpha_loss(output.coarse_alpha, alpha) + _foreground_loss(
+        coarse_foreground, foreground, alpha
+    )
+    error = F.mse_loss(output.color_error, (output.coarse_alpha.detach() - alpha).abs())
+    fine = alpha_loss(output.alpha, batch.alpha) + _foreground_loss(
+        output.foreground, batch.foreground, batch.alpha
+    )
+    return coarse + error + fine
+
+
+def alpha_loss(alpha: Tensor, truth: Tensor) -> Tensor:
+    """L1 of alpha and of its Sobel gradients, B×1×H×W each in [0, 1]."""
+    return F.l1_loss(alpha, truth) + F.l1_loss(_sobel(alpha), _sobel(truth))
+
+
+def _foreground_loss(foreground: Tensor, truth: Tensor, alpha: Tensor) -> Tensor:
+    visible = (alpha > 0.01).to(alpha.dtype)
+    return ((foreground - truth).abs() * visible).mean()
+
+
+def _sobel(image: Tensor) -> Tensor:
+    kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 4
+    weight = torch.stack([kernel, kernel.T])[:, None].to(image)
+    return F.conv2d(image, weight, padding=1)
+
+
+def _shrink(image: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(image, size, mode="area")

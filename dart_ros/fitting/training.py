@@ -1,0 +1,236 @@
+"""Trains the generic weights: ``python -m dart_ros.fitting.training --sprites … --rooms …``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.composition import Batch, Composer, RgbdBackground
+from dart_ros.fitting.losses import matting_loss
+from dart_ros.fitting.sprites import Sprite, load_sprites
+from dart_ros.fitting.weights import load_network, save_network
+from dart_ros.method.base_network import MobileNetV2Encoder, NetworkConfig
+from dart_ros.method.network import STRIDE, MattingNetwork
+
+REFINED_SHARE = 0.25
+"""Share of the tiles that are refined, in training as in use."""
+
+
+def load_rooms(folder: Path) -> list[RgbdBackground]:
+    """Reads rendered rooms: ``room_NNN.jpg``, ``room_NNN.png`` (millimetres) and ``rooms.json``.
+
+    Raises:
+        FitError: if a file is missing or broken; the message names it.
+    """
+    rooms = []
+    for color_path in sorted(folder.glob("room_*.jpg")):
+        color = cv2.imread(str(color_path))
+        depth_path = color_path.with_suffix(".png")
+        depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
+        if color is None or depth is None or depth.dtype != np.uint16:
+            raise FitError(f"{color_path} or {depth_path} is missing or broken: render it again")
+        metres = np.where(depth > 0, depth.astype(np.float32) / 1000, -1).astype(np.float32)
+        rgb = np.ascontiguousarray(color[..., ::-1])
+        focal = _focal(folder / "rooms.json", color_path.stem, color.shape[1])
+        rooms.append(
+            RgbdBackground(
+                torch.from_numpy(rgb).permute(2, 0, 1).contiguous(), torch.from_numpy(metres), focal
+            )
+        )
+    if not rooms:
+        raise FitError(f"{folder} holds no room_NNN.jpg: render some rooms first")
+    return rooms
+
+
+def _focal(index: Path, name: str, width: int) -> float:
+    """Focal length of a view in pixels."""
+    try:
+        return float(json.loads(index.read_text())[name]["K"][0])
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise FitError(f"{index} has no camera for {name} ({error}): render it again") from error
+
+
+class CompositionStream(IterableDataset[Batch]):
+    """Endless batches, composed in a process of its own."""
+
+    def __init__(
+        self,
+        sprites: list[Sprite],
+        rooms: list[RgbdBackground],
+        size: tuple[int, int],
+        batch: int,
+        seed: int,
+    ) -> None:
+        self._arguments = (sprites, rooms, size)
+        self._batch = batch
+        self._seed = seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        torch.set_num_threads(1)
+        info = torch.utils.data.get_worker_info()
+        seed = self._seed * 1000 + (info.id if info else 0)
+        sprites, rooms, size = self._arguments
+        composer = Composer(sprites, rooms, size, seed=seed)
+        while True:
+            yield composer.batch(self._batch)
+
+
+def load_imagenet_encoder(encoder: MobileNetV2Encoder, path: Path) -> None:
+    """Initialises the encoder from published ImageNet weights (``features.N.conv.K.x``).
+
+    The first convolution sees more channels than RGB: frame and plate start with the ImageNet
+    filters (half each), further channels at zero.
+
+    Raises:
+        FitError: if the file does not hold MobileNetV2.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    ours = encoder.state_dict()
+    theirs: dict[str, Tensor] = {}
+    for name in ours:
+        source = _flat_name(name)
+        if source not in state:
+            raise FitError(f"{path} has no {source}: not MobileNetV2 weights")
+        theirs[name] = state[source]
+    first = theirs["features.0.0.weight"]
+    # ImageNet filters expect colours less their mean, over their deviation.
+    first = first / torch.tensor([0.229, 0.224, 0.225])[None, :, None, None]
+    widened = torch.zeros_like(ours["features.0.0.weight"])
+    widened[:, :3] = first
+    widened[:, 3:6] = -first
+    theirs["features.0.0.weight"] = widened
+    encoder.load_state_dict(theirs)
+
+
+def _flat_name(name: str) -> str:
+    """``features.N.conv.B.P.x`` of ours in the flat naming of the published weights."""
+    parts = name.split(".")
+    if parts[2] != "conv":
+        return name
+    _, block, _, layer, part, leaf = parts
+    return f"features.{block}.conv.{3 * int(layer) + int(part)}.{leaf}"
+
+
+def refined_tiles(height: int, width: int, share: float = REFINED_SHARE) -> int:
+    """How many tiles of an image are refined."""
+    total = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
+    return min(1024, max(1, round(share * total)))
+
+
+def train(
+    network: MattingNetwork,
+    stream: CompositionStream,
+    seconds: float,
+    size: tuple[int, int],
+    output: Path,
+    rate: float,
+    previous: float = 0.0,
+) -> None:
+    """Trains for a given time; the weights on disk are an exponential mean, saved as it goes.
+
+    Args:
+        network: what to train, changed in place.
+        stream: where the batches come from.
+        seconds: how long.
+        size: (height, width) of the frames.
+        output: the weights file.
+        rate: highest learning rate; the encoder's is a fifth of it.
+        previous: seconds of training already in the weights, for the file's header.
+    """
+    slow = list(network.base.encoder.parameters())
+    known = {id(p) for p in slow}
+    fast = [p for p in network.parameters() if id(p) not in known]
+    optimizer = torch.optim.AdamW(
+        [{"params": slow, "lr": rate / 5}, {"params": fast, "lr": rate}], weight_decay=1e-4
+    )
+    highest = [group["lr"] for group in optimizer.param_groups]
+    mean = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
+    )
+    tiles = refined_tiles(*size)
+    network.train()
+    start = saved = time.monotonic()
+    running = 0.0
+    bar = tqdm(total=round(seconds), unit="s", bar_format="{l_bar}{bar}| {elapsed} {postfix}")
+    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
+    for step, batch in enumerate(loader):
+        spent = time.monotonic() - start
+        share = spent / seconds
+        warm = min(1.0, (step + 1) / 100)
+        for group, top in zip(optimizer.param_groups, highest, strict=True):
+            group["lr"] = top * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, share))))
+        output_batch = network(
+            batch.color.contiguous(memory_format=torch.channels_last),
+            batch.depth,
+            batch.background,
+            tiles=tiles,
+        )
+        loss = matting_loss(output_batch, batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        mean.update_parameters(network)
+        sad = float((output_batch.alpha.detach() - batch.alpha).abs().mean())
+        running = sad if step == 0 else 0.98 * running + 0.02 * sad
+        bar.n = round(min(spent, seconds))
+        bar.set_postfix_str(f"step {step} loss {float(loss):.4f} mean |alpha error| {running:.4f}")
+        bar.refresh() if step % 10 == 0 else None
+        if share >= 1 or time.monotonic() - saved > 120:
+            saved = time.monotonic()
+            meta = {"steps": str(step + 1), "seconds": f"{previous + spent:.0f}"}
+            save_network(mean.module, output, meta)
+        if share >= 1:
+            break
+    bar.close()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sprites", type=Path, required=True)
+    parser.add_argument("--rooms", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--size", type=int, nargs=2, default=(384, 448), metavar=("H", "W"))
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--imagenet", type=Path, help="MobileNetV2 weights to start from")
+    parser.add_argument("--resume", type=Path, help="weights to go on from")
+    parser.add_argument("--color-base", action="store_true", help="the paper's colour-only base")
+    arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
+    size = (arguments.size[0], arguments.size[1])
+    if arguments.resume:
+        network = load_network(arguments.resume)
+    else:
+        network = MattingNetwork(NetworkConfig(depth_in_base=not arguments.color_base))
+        if arguments.imagenet:
+            assert isinstance(network.base.encoder, MobileNetV2Encoder)
+            load_imagenet_encoder(network.base.encoder, arguments.imagenet)
+    network = network.to(memory_format=torch.channels_last)
+    stream = CompositionStream(
+        load_sprites(arguments.sprites),
+        load_rooms(arguments.rooms),
+        size,
+        arguments.batch,
+        arguments.seed,
+    )
+    train(network, stream, arguments.minutes * 60, size, arguments.output, arguments.rate)
+
+
+if __name__ == "__main__":
+    main()

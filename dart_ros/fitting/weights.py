@@ -1,0 +1,101 @@
+"""Weights on disk and in a scene: safetensors, half precision, checked against the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dart_ros.errors import FitError
+from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.network import MattingNetwork
+
+Weights = Mapping[str, NDArray[np.float16]]
+
+
+def generic_weights_path() -> Path:
+    """Where the weights that ship with the package lie."""
+    return Path(str(files("dart_ros"))) / "data" / "weights.safetensors"
+
+
+def load_network(path: Path | None = None) -> MattingNetwork:
+    """The network with the weights of a file, in evaluation mode.
+
+    Args:
+        path: a file written by :func:`save_network`; None for the weights that ship.
+
+    Raises:
+        FitError: if the file is missing, broken or of another network.
+    """
+    path = path or generic_weights_path()
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            meta = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise FitError(f"{path} can't be read as weights ({error}): reinstall dart_ros") from error
+    config = NetworkConfig(
+        encoder="resnet50" if meta.get("encoder") == "resnet50" else "mobilenetv2",
+        depth_in_base=meta.get("depth_in_base", "true") == "true",
+    )
+    network = MattingNetwork(config)
+    _load_state(network, state, str(path))
+    return network.eval()
+
+
+def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -> None:
+    """Writes the weights in half precision, with the network's shape and ``meta`` beside them."""
+    header = {
+        "encoder": network.config.encoder,
+        "depth_in_base": str(network.config.depth_in_base).lower(),
+        **meta,
+    }
+    state = {
+        name: value.half().contiguous() if value.is_floating_point() else value
+        for name, value in _state(network).items()
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    save_file(state, str(temporary), metadata=header)
+    temporary.replace(path)
+
+
+def network_with(weights: Weights | None) -> MattingNetwork:
+    """The generic network, with a scene's fitted weights in it where it has some.
+
+    Raises:
+        FitError: if the weights belong to another network.
+    """
+    network = load_network()
+    if weights is not None:
+        state = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+        _load_state(network, state, "the scene's fitted weights")
+    return network
+
+
+def weights_of(network: MattingNetwork) -> dict[str, NDArray[np.float16]]:
+    """The network's weights as half-precision arrays, to be stored in a scene."""
+    return {name: value.half().numpy() for name, value in _state(network).items()}
+
+
+def _state(network: MattingNetwork) -> dict[str, Tensor]:
+    """All weights and statistics, less the batch counters that only training reads."""
+    state = network.state_dict()
+    return {k: v.detach().cpu() for k, v in state.items() if not k.endswith("num_batches_tracked")}
+
+
+def _load_state(network: MattingNetwork, state: Mapping[str, Tensor], source: str) -> None:
+    expected = _state(network)
+    wrong = [k for k, v in expected.items() if k not in state or state[k].shape != v.shape]
+    if wrong or len(state) != len(expected):
+        raise FitError(
+            f"{source}: not the weights of this network ({len(wrong)} of {len(expected)} do not "
+            "fit): delete them and fit again"
+        )
+    network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)

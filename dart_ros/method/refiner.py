@@ -1,0 +1,143 @@
+"""RGB-D refinement of the coarse matte (Eq. 11): the two-stage refiner of Background Matting V2
+with depth added to what it sees.
+
+The refiner works on tiles. A tile covers ``4·tile`` pixels of the image and is computed from its
+own surroundings alone, so refining some tiles gives exactly what refining the whole image gives
+there; ``count=None`` refines everything.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dart_ros.method.base_network import COLOR_CHANNELS, HIDDEN_CHANNELS, BaseOutput, ConvNorm
+from dart_ros.method.posterior import DEPTH_CHANNELS
+
+TILE = 4
+"""Side of a tile in quarter-size pixels: 16 pixels of the image."""
+
+QUARTER_MARGIN = 2
+HALF_MARGIN = 3
+FULL_MARGIN = 2
+
+COARSE_CHANNELS = 4
+
+
+class Refiner(nn.Module):
+    """Alpha and foreground residual of the chosen tiles at full size.
+
+    Stage one sees the hidden channels, coarse alpha, coarse residual, colours and depth at half
+    size; stage two sees its result beside colours and depth at full size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        picture = COLOR_CHANNELS + DEPTH_CHANNELS
+        self.stage1 = nn.Sequential(
+            _valid(ConvNorm(HIDDEN_CHANNELS + COARSE_CHANNELS + picture, 24)),
+            _valid(ConvNorm(24, 16)),
+        )
+        self.stage2 = nn.Sequential(
+            _valid(ConvNorm(16 + picture, 12)), nn.Conv2d(12, COARSE_CHANNELS, 3)
+        )
+
+    def forward(self, base: BaseOutput, picture: Tensor, tiles: Tensor | None) -> Tensor:
+        """Refines the chosen tiles and upsamples the rest.
+
+        Args:
+            base: the base network's output, B×C×h×w.
+            picture: B×10×4h×4w: frame and plate colours in [0, 1] and the depth channels.
+            tiles: int64 B×K tile indices counted row by row, or None for every tile.
+
+        Returns:
+            B×4×4h×4w: alpha (not clamped) and foreground residual.
+        """
+        coarse = torch.cat([base.alpha, base.residual], dim=1)
+        quarter = torch.cat([base.hidden, coarse], dim=1)
+        half = F.avg_pool2d(picture, 2)
+        if tiles is None:
+            return self._refine(
+                _replicate(quarter, QUARTER_MARGIN),
+                _replicate(half, HALF_MARGIN),
+                _replicate(picture, FULL_MARGIN),
+            )
+        refined = self._refine(
+            gather_tiles(quarter, tiles, TILE, QUARTER_MARGIN),
+            gather_tiles(half, tiles, 2 * TILE, HALF_MARGIN),
+            gather_tiles(picture, tiles, 4 * TILE, FULL_MARGIN),
+        )
+        upsampled = F.interpolate(coarse, scale_factor=4.0, mode="bilinear", align_corners=False)
+        return scatter_tiles(upsampled, tiles, refined)
+
+    def _refine(self, quarter: Tensor, half: Tensor, full: Tensor) -> Tensor:
+        """Surroundings of each tile, with their margins, to the tile itself."""
+        upsampled = F.interpolate(quarter, scale_factor=2.0, mode="bilinear", align_corners=False)
+        # The margin of the quarter map is wider than needed by one half-size pixel.
+        x = self.stage1(torch.cat([upsampled[:, :, 1:-1, 1:-1], half], dim=1))
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        y: Tensor = self.stage2(torch.cat([x, full], dim=1))
+        return y
+
+
+def gather_tiles(image: Tensor, tiles: Tensor, size: int, margin: int) -> Tensor:
+    """Cuts tiles with a margin out of a batch; beyond the border the edge is repeated.
+
+    Args:
+        image: B×C×H×W; ``size`` divides H and W.
+        tiles: int64 B×K tile indices counted row by row.
+        size: side of a tile in pixels of ``image``.
+        margin: pixels added on each side.
+
+    Returns:
+        (B·K)×C×(size+2·margin)×(size+2·margin).
+    """
+    batch, channels, height, width = image.shape
+    columns = width // size
+    side, stride = size + 2 * margin, width + 2 * margin
+    rows = _replicate(image, margin).permute(0, 2, 3, 1).reshape(-1, channels)
+    row = torch.div(tiles, columns, rounding_mode="floor")
+    corner = row * (size * stride) + (tiles - row * columns) * size
+    corner = corner + (height + 2 * margin) * stride * _batch_index(batch, tiles)
+    span = torch.arange(side, device=image.device)
+    window = (span[:, None] * stride + span[None, :]).reshape(1, -1)
+    pixels = rows[corner.reshape(-1, 1) + window]
+    return pixels.view(-1, side, side, channels).permute(0, 3, 1, 2)
+
+
+def scatter_tiles(image: Tensor, tiles: Tensor, values: Tensor) -> Tensor:
+    """Replaces tiles of a batch.
+
+    Args:
+        image: B×C×H×W.
+        tiles: int64 B×K tile indices counted row by row.
+        values: (B·K)×C×size×size.
+    """
+    batch, channels, height, width = image.shape
+    size = values.shape[-1]
+    rows, columns = height // size, width // size
+    blocks = image.view(batch, channels, rows, size, columns, size).permute(0, 2, 4, 1, 3, 5)
+    blocks = blocks.reshape(batch * rows * columns, -1).clone()
+    index = (tiles + rows * columns * _batch_index(batch, tiles)).reshape(-1)
+    # In place, because not every exporter knows the functional form.
+    blocks[index] = values.reshape(index.shape[0], -1)
+    blocks = blocks.view(batch, rows, columns, channels, size, size).permute(0, 3, 1, 4, 2, 5)
+    return blocks.reshape(batch, channels, height, width)
+
+
+def _batch_index(batch: int, like: Tensor) -> Tensor:
+    """B×1 indices of the images of a batch."""
+    return torch.arange(batch, device=like.device, dtype=like.dtype)[:, None]
+
+
+def _replicate(image: Tensor, margin: int) -> Tensor:
+    return F.pad(image, (margin, margin, margin, margin), mode="replicate")
+
+
+def _valid(block: ConvNorm) -> ConvNorm:
+    """The same block without padding: a tile brings its own margin."""
+    convolution = block[0]
+    assert isinstance(convolution, nn.Conv2d)
+    convolution.padding = (0, 0)
+    return block

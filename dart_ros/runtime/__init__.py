@@ -1,0 +1,1 @@
+"""Engines that run the network on frames, one file each, behind one small interface."""

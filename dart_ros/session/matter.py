@@ -1,0 +1,86 @@
+"""The matter: a scene and an engine, from a frame to its matte."""
+
+from __future__ import annotations
+
+import torch
+
+from dart_ros.errors import EngineError, SceneError
+from dart_ros.fitting.weights import network_with
+from dart_ros.method.network import Background
+from dart_ros.runtime.engine import create_engine, tiles_for
+from dart_ros.session.scene import Scene
+from dart_ros.values import Frame, Matte
+
+REFINE_FRACTION = 0.25
+"""Share of the image that is refined where nothing else is asked for."""
+
+
+class Matter:
+    """Mattes the frames of one scene. Building one takes seconds; use one thread at a time.
+
+    Args:
+        scene: the captured background, with fitted weights or without.
+        backend: an engine's name (:data:`dart_ros.runtime.engine.BACKENDS`) or ``auto``.
+        refine_fraction: share of the image that is refined at full size, above 0 and up to 1.
+        threads: CPU threads, 0 for as many as there are cores.
+
+    Attributes:
+        scene: the scene.
+        backend: the engine that really runs.
+        notes: why engines that would have been preferred do not run.
+
+    Raises:
+        EngineError: if no engine can be built.
+        FitError: if the scene's weights are not this network's.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        backend: str = "auto",
+        refine_fraction: float = REFINE_FRACTION,
+        threads: int = 0,
+    ) -> None:
+        self.scene = scene
+        camera = scene.camera
+        try:
+            tiles = tiles_for(camera.height, camera.width, refine_fraction)
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+        self._engine, self.notes = create_engine(
+            network_with(scene.weights), background_of(scene), tiles, backend, threads
+        )
+        self.backend = self._engine.name
+
+    def matte(self, frame: Frame, trimap: bool = True) -> Matte:
+        """Mattes one frame.
+
+        Args:
+            frame: a frame of the scene's camera.
+            trimap: whether the trimap is wanted too.
+
+        Raises:
+            SceneError: if the frame's size is not the scene's.
+            EngineError: if the engine fails.
+        """
+        camera = self.scene.camera
+        if frame.depth.shape != (camera.height, camera.width):
+            height, width = frame.depth.shape
+            raise SceneError(
+                f"the frame is {width}x{height}, the scene {self.scene.name!r} was captured at "
+                f"{camera.width}x{camera.height}: capture the background again at this size"
+            )
+        alpha, foreground = self._engine.matte(frame.color, frame.depth)
+        wanted = self._engine.trimap(alpha, frame.depth) if trimap else None
+        return Matte(alpha=alpha, foreground=foreground, trimap=wanted)
+
+
+def background_of(scene: Scene) -> Background:
+    """The scene as tensors, 1×C×H×W."""
+    plate = torch.from_numpy(scene.plate.copy()).permute(2, 0, 1)[None].float() / 255
+    return Background(
+        plate=plate.contiguous(),
+        mean=torch.from_numpy(scene.depth_mean.copy())[None, None],
+        std=torch.from_numpy(scene.depth_std.copy())[None, None],
+        known=torch.from_numpy(scene.depth_count > 0)[None, None].float(),
+    )
