@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -128,18 +128,33 @@ def color_from_compressed(data: Buffer) -> NDArray[np.uint8]:
         MessageError: if the data isn't such a file or is cut short.
     """
     raw = np.frombuffer(data, np.uint8)
-    try:
-        # OpenCV fills what is missing of a cut JPEG with gray and says nothing.
-        whole = raw[:2].tobytes() != b"\xff\xd8" or b"\xff\xd9" in raw[-64:].tobytes()
-        image = cv2.imdecode(raw, cv2.IMREAD_COLOR) if raw.size and whole else None
-    except cv2.error:
-        image = None
+    image = decode_file(raw, cv2.IMREAD_COLOR)
     if image is None:
         raise MessageError(
             f"A compressed colour image of {raw.size} bytes can't be decoded or is cut short; "
             "check the camera driver and the transport."
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
+
+
+def decode_file(data: Buffer, flags: int) -> NDArray[Any] | None:
+    """Decode a JPEG, PNG or WebP file in memory; None if it is none of these or is cut short.
+
+    Args:
+        data: the file's bytes.
+        flags: of ``cv2.imdecode``; colour comes as BGR.
+    """
+    raw = np.frombuffer(data, np.uint8)
+    start, end = raw[:2].tobytes(), raw[-4096:].tobytes().rstrip(b"\0")[-64:]
+    # OpenCV fills what is missing of a cut file with gray or black and says nothing.
+    if (start == b"\xff\xd8" and b"\xff\xd9" not in end) or (
+        start == b"\x89P" and b"IEND" not in end
+    ):
+        return None
+    try:
+        return cv2.imdecode(raw, flags) if raw.size else None
+    except cv2.error:
+        return None
 
 
 def _rows(
