@@ -1,0 +1,1 @@
+"""Everything that touches rclpy: the matting node and the nodes around it."""

@@ -1,0 +1,109 @@
+"""Work that goes through the executor's thread, and services that answer later."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+
+
+class Mailbox:
+    """Runs callables in the executor's thread, in the order in which they were posted.
+
+    Args:
+        node: node whose executor does the work.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._letters: deque[Callable[[], None]] = deque()
+        self._guard = node.create_guard_condition(self._deliver)
+
+    def post(self, letter: Callable[[], None]) -> None:
+        """Have ``letter`` called soon; from any thread, never blocks."""
+        self._letters.append(letter)
+        # During shutdown the guard may be gone, and nobody is left to read the letter.
+        with contextlib.suppress(rclpy_implementation.InvalidHandle):
+            self._guard.trigger()
+
+    def _deliver(self) -> None:
+        while self._letters:
+            self._letters.popleft()()
+
+
+class Reply:
+    """The answer that a client of a :class:`DeferredService` waits for.
+
+    Attributes:
+        response: the message to fill in before :meth:`send`.
+    """
+
+    def __init__(self, send: Callable[[Any, Any], None], response: Any) -> None:
+        self.response = response
+        self._send = send
+        self._header: Any = None
+        self._ready = False
+        self._sent = False
+
+    def send(self) -> None:
+        """Send the response; in the executor's thread, once (what comes later is ignored)."""
+        if self._sent:
+            return
+        self._ready = True
+        if self._header is not None:
+            self._sent = True
+            self._send(self.response, self._header)
+
+    def refuse(self, message: str) -> None:
+        """Send a response with ``success`` false and the reason."""
+        self.response.success = False
+        self.response.message = message
+        self.send()
+
+    def _address(self, header: Any) -> None:
+        self._header = header
+        if self._ready:
+            self.send()
+
+
+class DeferredService:
+    """A service whose callback returns at once and whose answer follows when there is one.
+
+    rclpy offers a coroutine for that, but its executors keep stepping a coroutine that waits and
+    so occupy a core for as long as it does. Here the executor's own call of ``send_response``,
+    right after the callback, only notes the header of the request; :meth:`Reply.send` answers.
+
+    Args:
+        node: owner of the service.
+        srv_type: service type.
+        name: service name.
+        callback: called with the request and the reply to fill in and send, now or later.
+    """
+
+    def __init__(
+        self, node: Node, srv_type: Any, name: str, callback: Callable[[Any, Reply], None]
+    ) -> None:
+        self._callback = callback
+        self._logger = node.get_logger()
+        self._replies: dict[int, Reply] = {}
+        service = node.create_service(srv_type, name, self._called)
+        self._send_now = service.send_response
+        service.send_response = self._answered
+
+    def _called(self, request: Any, response: Any) -> Any:
+        reply = Reply(self._send_now, response)
+        self._replies[id(response)] = reply
+        try:
+            self._callback(request, reply)
+        except Exception as error:
+            # Out of here it would end the executor, and the node with it.
+            self._logger.error(traceback.format_exc())
+            reply.refuse(f"internal error, please report it with the log: {error!r}")
+        return response
+
+    def _answered(self, response: Any, header: Any) -> None:
+        self._replies.pop(id(response))._address(header)

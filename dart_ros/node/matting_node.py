@@ -1,0 +1,723 @@
+"""The matting node: color and depth in, mattes out; see README.md for its topics and services.
+
+Three threads. The executor's thread owns the state: it takes messages, answers services and
+reports. The worker thread turns the latest pair into a matte (or feeds it to a capture) and
+publishes it. The loader thread reads scenes and builds engines, which takes seconds. The last two
+hand results over through the mailbox; what they read of the state (`_capture`, `_loaded`,
+`settings`) is replaced as a whole, never changed in place.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Protocol
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+
+from dart_ros.errors import CaptureError, DartError, EngineError, MessageError, SceneError
+from dart_ros.msg import SceneInfo, Status
+from dart_ros.node.capture_session import CaptureSession
+from dart_ros.node.deferred_service import DeferredService, Mailbox, Reply
+from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command
+from dart_ros.node.image_messages import ImagePair, frame_from_pair
+from dart_ros.node.outputs import Outputs
+from dart_ros.node.parameters import NodeParameters, Settings
+from dart_ros.node.status import FrameLog, FrameSummary, diagnostics, story
+from dart_ros.node.stream_health import COLOR, DEPTH, INFO, StreamHealth
+from dart_ros.node.synchronizer import COLOR as COLOR_SIDE
+from dart_ros.node.synchronizer import DEPTH as DEPTH_SIDE
+from dart_ros.node.synchronizer import PairSynchronizer
+from dart_ros.node.worker import JobThread, LatestWorker
+from dart_ros.session.matter import Matter
+from dart_ros.session.scene import Scene, SceneStore, SceneSummary, check_name
+from dart_ros.srv import CaptureBackground, ListScenes, LoadScene
+from dart_ros.values import Frame, Matte
+
+_TICK = 0.1  # seconds between two looks at the node's state
+_STATUS_PERIOD = 1.0  # seconds between two statuses when nothing changes
+_SILENCE = 1.0  # seconds without a pair after which the node says that it waits
+_TROUBLE_MEMORY = 30.0  # seconds for which a failed request stays in the status of a node that runs
+_MOST_FRAMES = 10000  # of one capture
+_GENTLY = 3.0  # seconds that threads and processes have to end at shutdown
+
+
+class _Matter(Protocol):
+    @property
+    def backend(self) -> str: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+    def matte(self, frame: Frame, trimap: bool = True) -> Matte: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    """A scene and the engine built for it."""
+
+    scene: Scene
+    matter: _Matter
+
+
+class MattingNode(LifecycleNode):
+    """The lifecycle node ``matting_node``.
+
+    Args:
+        matter_factory: makes a matter of a scene, a backend, a refine_fraction and a number of
+            threads.
+
+    Raises:
+        rclpy.exceptions.ParameterException: if a parameter given at start is refused.
+    """
+
+    def __init__(
+        self, matter_factory: Callable[[Scene, str, float, int], _Matter] = Matter
+    ) -> None:
+        super().__init__("matting_node")
+        self._make_matter = matter_factory
+        self._params = NodeParameters(self, self._parameters_changed)
+        self._mailbox = Mailbox(self)
+        self._loader = JobThread(self._mailbox.post, "loader")
+        self._files = JobThread(self._mailbox.post, "scene files")
+        self._store = SceneStore(self._params.settings.scenes_dir)
+
+        self._active = False
+        self._inputs: list[Any] = []
+        self._outputs: Outputs | None = None
+        self._worker: LatestWorker[ImagePair] | None = None
+        self._frames = FrameLog()
+        self._health = StreamHealth()
+        self._synchronizer: PairSynchronizer | None = None
+        self._info: CameraInfo | None = None
+        self._pairs = 0
+        self._active_since = 0.0
+        self._next_look = 0.0  # of the worker, when there is nothing to do but to look for faults
+
+        self._loaded: _Loaded | None = None
+        self._newest: Scene | None = None  # of the loader thread: what it loaded last
+        self._loading: list[str] = []
+        self._capture: CaptureSession | None = None
+        self._finishing: CaptureSession | None = None
+        self._capture_reply: Reply | None = None
+        self._fit: FitProcess | None = None
+        self._fit_scene = ("", "")  # name and id
+        self._fit_progress = (0.0, "")
+        self._trouble = ""
+        self._troubled = 0.0
+
+        self._status_publisher = self.create_publisher(
+            Status,
+            "~/status",
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._status_time = 0.0
+        self._told: tuple[object, ...] = ()
+        DeferredService(self, CaptureBackground, "~/capture_background", self._capture_requested)
+        DeferredService(self, LoadScene, "~/load_scene", self._load_requested)
+        DeferredService(self, ListScenes, "~/list_scenes", self._list_requested)
+        self.create_service(Trigger, "~/cancel_fit", self._cancel_requested)
+        # A steady clock: the node has to report also while simulated time stands still.
+        self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    # ---- lifecycle -------------------------------------------------------------------------
+
+    def bring_up(self) -> None:
+        """Configure and activate, if the parameter autostart says so."""
+        if not self._params.settings.autostart:
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make the publishers and start to load the scene."""
+        return self._logged(self._configure) or super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start to work."""
+        return self._logged(self._activate) or super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop to work and take the subscriptions back, so that the camera may rest."""
+        return self._logged(self._deactivate) or super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop the scene and the publishers; a running fit is cancelled."""
+        return self._logged(self._clean_up) or super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Do what deactivation and cleanup do."""
+        return self._logged(self._clean_up) or super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to the unconfigured state after a transition that failed."""
+        return self._logged(self._clean_up) or super().on_error(state)
+
+    def _logged(self, step: Callable[[], None]) -> TransitionCallbackReturn | None:
+        # rclpy turns an exception into an ERROR transition without a word.
+        try:
+            step()
+        except Exception:
+            self.get_logger().error(traceback.format_exc())
+            return TransitionCallbackReturn.ERROR
+        return None
+
+    def _configure(self) -> None:
+        self._outputs = Outputs(self)
+        name = self._params.settings.scene or self._store.last()
+        if name:
+            self._load(name, lambda _: None, lambda _: None)
+
+    def _activate(self) -> None:
+        self._health = StreamHealth()
+        self._frames = FrameLog()
+        self._info = None
+        self._pairs = 0
+        self._active_since = time.monotonic()
+        self._worker = LatestWorker(self._process, self._work_failed, "matting")
+        self._synchronize()
+        kinds: Sequence[tuple[Any, str, Callable[[Any], None]]] = (
+            (Image, "color/image_raw", self._on_color),
+            (Image, "depth/image_raw", self._on_depth),
+            (CameraInfo, "color/camera_info", self._on_info),
+        )
+        self._inputs = [
+            self.create_subscription(
+                kind,
+                topic,
+                callback,
+                QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+            for kind, topic, callback in kinds
+        ]
+        self._active = True
+
+    def _deactivate(self) -> None:
+        self._active = False
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+        if self._worker is not None:
+            self._worker.stop(_GENTLY)
+        self._worker = None
+        if self._capture is not None:
+            self._end_capture("the node was deactivated during the capture")
+
+    def _clean_up(self) -> None:
+        self._deactivate()
+        if self._fit is not None:
+            self._fit.stop(_GENTLY)
+            self._fit = None
+        self._loaded = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = None
+
+    def close(self) -> bool:
+        """End everything; False if a thread is still at work (an engine being built)."""
+        self._clean_up()
+        return self._loader.stop(_GENTLY) and self._files.stop(_GENTLY)
+
+    # ---- images in, in the executor's thread -----------------------------------------------
+
+    def _synchronize(self) -> None:
+        self._synchronizer = PairSynchronizer(self._params.settings.sync_slop, self._on_pair)
+
+    def _on_color(self, message: Image) -> None:
+        self._health.topics[COLOR].count(time.monotonic())
+        if self._synchronizer is not None:
+            self._synchronizer.add(COLOR_SIDE, message)
+
+    def _on_depth(self, message: Image) -> None:
+        self._health.topics[DEPTH].count(time.monotonic())
+        if self._synchronizer is not None:
+            self._synchronizer.add(DEPTH_SIDE, message)
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._health.topics[INFO].count(time.monotonic())
+        self._info = message
+
+    def _on_pair(self, color: Image, depth: Image) -> None:
+        # Without camera_info nothing can be made of it; the watchdog will tell.
+        if self._info is None or self._worker is None:
+            return
+        self._health.pairs.count(time.monotonic())
+        self._pairs += 1
+        self._worker.put(ImagePair(color, depth, self._info))
+
+    # ---- the way of a frame, in the worker thread ------------------------------------------
+
+    def _process(self, pair: ImagePair) -> None:
+        capture, loaded, outputs = self._capture, self._loaded, self._outputs
+        wanted = frozenset[str]() if outputs is None else outputs.wanted()
+        if capture is None and (loaded is None or not wanted) and not self._look_anyway():
+            return
+        frame = frame_from_pair(pair, self._params.settings.max_depth)
+        if capture is not None:
+            self._feed(capture, frame)
+        elif loaded is not None:
+            _check_size(frame, loaded.scene)
+            if outputs is not None and wanted:
+                self._matte(loaded.matter, outputs, wanted, pair, frame)
+        if not (frame.depth > 0).any():
+            self._frames.doubtful(
+                time.monotonic(),
+                "depth is unknown in the whole image, so mattes come from color alone: check the "
+                "depth sensor (range, max_depth, emitter, covered lens)",
+            )
+        self._frames.usable()
+
+    def _look_anyway(self) -> bool:
+        """Whether to look at a frame that nobody needs, so that the status tells what is wrong."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + 1.0
+        return True
+
+    def _matte(
+        self,
+        matter: _Matter,
+        outputs: Outputs,
+        wanted: frozenset[str],
+        pair: ImagePair,
+        frame: Frame,
+    ) -> None:
+        if wanted == {"camera_info"}:
+            outputs.publish_camera_info(pair)
+            return
+        matte = matter.matte(frame, trimap="trimap" in wanted)
+        outputs.publish(wanted, pair, frame, matte, self._params.settings)
+        latency = (self.get_clock().now().nanoseconds - frame.stamp) * 1e-9
+        self._frames.matted(time.monotonic(), latency)
+
+    def _feed(self, capture: CaptureSession, frame: Frame) -> None:
+        try:
+            done = capture.add(frame)
+        except CaptureError as error:
+            reason = str(error)
+            self._mailbox.post(lambda: self._capture_failed(capture, reason))
+            return
+        if done:
+            self._mailbox.post(lambda: self._capture_complete(capture))
+
+    def _work_failed(self, error: Exception) -> None:
+        if isinstance(error, DartError):
+            self._frames.failed(time.monotonic(), str(error))
+            return
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.get_logger().error(text, throttle_duration_sec=5.0)
+        reason = f"internal error, please report it with the log: {error!r}"
+        self._frames.failed(time.monotonic(), reason)
+
+    # ---- scenes ----------------------------------------------------------------------------
+
+    def _load(
+        self, name: str, on_loaded: Callable[[_Loaded], None], on_error: Callable[[str], None]
+    ) -> None:
+        def job() -> _Loaded:
+            scene = self._store.load(name)
+            self._check_camera(scene)
+            return self._build(scene)
+
+        self._submit(job, f"loading scene '{name}'", on_loaded, on_error)
+
+    def _submit(
+        self,
+        job: Callable[[], _Loaded],
+        activity: str,
+        on_loaded: Callable[[_Loaded], None],
+        on_error: Callable[[str], None],
+    ) -> None:
+        """Have the loader thread make something to matte with; used from the next frame on."""
+
+        def loaded(made: _Loaded) -> None:
+            self._loading.pop(0)
+            self._loaded = made
+            self._trouble = ""
+            for note in made.matter.notes:
+                self.get_logger().info(note)
+            self.get_logger().info(f"scene '{made.scene.id}' is in use, on {made.matter.backend}")
+            on_loaded(made)
+
+        def failed(error: Exception) -> None:
+            self._loading.pop(0)
+            reason = str(error)
+            if not isinstance(error, DartError):
+                lines = traceback.format_exception(type(error), error, error.__traceback__)
+                self.get_logger().error("".join(lines))
+                reason = f"internal error, please report it with the log: {error!r}"
+            self._report(reason)
+            on_error(reason)
+
+        self._loading.append(activity)
+        self._loader.submit(job, loaded, failed)
+
+    def _build(self, scene: Scene) -> _Loaded:
+        settings = self._params.settings
+        matter = self._make_matter(
+            scene, settings.backend, settings.refine_fraction, settings.threads
+        )
+        self._newest = scene
+        try:
+            self._store.set_last(scene.name)
+        except SceneError as error:
+            # A full disk is no reason not to use the scene.
+            self.get_logger().warning(str(error))
+        return _Loaded(scene, matter)
+
+    def _rebuild(self) -> _Loaded:
+        if self._newest is None:
+            raise EngineError("there is no scene to build an engine for")
+        return self._build(self._newest)
+
+    def _check_camera(self, scene: Scene) -> None:
+        info = self._info
+        if info is not None and self._health.topics[INFO].rate(time.monotonic()) > 0:
+            _check_image_size(info.width, info.height, scene)
+
+    def _load_requested(self, request: LoadScene.Request, reply: Reply) -> None:
+        if not self._active:
+            self._refuse(reply, "the node is not active: activate it first")
+            return
+
+        def loaded(made: _Loaded) -> None:
+            reply.response.success = True
+            reply.response.scene_id = made.scene.id
+            reply.response.message = f"scene '{made.scene.name}' is in use"
+            reply.send()
+
+        try:
+            check_name(request.scene)
+        except SceneError as error:
+            self._refuse(reply, str(error))
+            return
+        self._load(request.scene, loaded, reply.refuse)
+
+    def _list_requested(self, _: ListScenes.Request, reply: Reply) -> None:
+        def listed(scenes: list[SceneSummary]) -> None:
+            reply.response.success = True
+            reply.response.message = f"{len(scenes)} scenes in {self._store.directory}"
+            current = self._loaded.scene.id if self._loaded is not None else None
+            reply.response.scenes = [_scene_info(scene, current) for scene in scenes]
+            reply.send()
+
+        self._files.submit(self._store.list, listed, lambda error: reply.refuse(str(error)))
+
+    # ---- capture ---------------------------------------------------------------------------
+
+    def _capture_requested(self, request: CaptureBackground.Request, reply: Reply) -> None:
+        settings = self._params.settings
+        busy = self._capture or self._finishing
+        frames = request.frames or settings.capture_frames
+        seconds = request.fit_seconds or settings.fit_seconds
+        if not self._active:
+            self._refuse(reply, "the node is not active: activate it first")
+        elif busy is not None:
+            self._refuse(
+                reply, f"a capture of '{busy.name}' is already running: wait until it is done"
+            )
+        elif frames > _MOST_FRAMES:
+            self._refuse(reply, f"{frames} frames are too many: ask for {_MOST_FRAMES} at most")
+        elif not 0 < seconds < float("inf"):
+            self._refuse(reply, f"fit_seconds {seconds:g} is no length of time: give seconds > 0")
+        else:
+            try:
+                check_name(request.scene)
+                fit_seconds = seconds if request.fit else 0.0
+                capture = CaptureSession(request.scene, frames, settings.max_depth, fit_seconds)
+            except DartError as error:
+                self._refuse(reply, str(error))
+                return
+            if self._fit is not None:
+                self.get_logger().info("the fit that runs is cancelled by a new capture")
+                self._fit.cancel()
+            self._capture_reply = reply
+            self._capture = capture
+            self.get_logger().info(f"capturing '{request.scene}': {frames} frames")
+
+    def _capture_failed(self, capture: CaptureSession, reason: str) -> None:
+        if self._capture is capture:
+            self._end_capture(reason)
+
+    def _end_capture(self, reason: str) -> None:
+        self._capture = self._finishing = None
+        reply, self._capture_reply = self._capture_reply, None
+        if reply is not None:
+            self._refuse(reply, reason)
+
+    def _capture_complete(self, capture: CaptureSession) -> None:
+        if self._capture is not capture:
+            return
+        self._capture, self._finishing = None, capture
+        fit = self._fit
+
+        def job() -> _Loaded:
+            if fit is not None:
+                fit.stop(_GENTLY)  # it must not write its result over the new scene
+            scene = capture.finish()
+            self._store.save(scene)
+            try:
+                return self._build(scene)
+            except DartError as error:
+                raise EngineError(
+                    f"scene '{scene.name}' was captured and saved, but cannot be used: {error}"
+                ) from error
+
+        activity = f"saving scene '{capture.name}' and building its engine"
+        self._submit(job, activity, self._captured, self._end_capture)
+
+    def _captured(self, made: _Loaded) -> None:
+        scene, capture = made.scene, self._finishing
+        reply, self._capture_reply, self._finishing = self._capture_reply, None, None
+        message = f"captured {scene.frames} frames, depth known in {scene.known_share:.0%}"
+        if scene.known_share == 0:
+            message += " (depth is unknown everywhere: mattes will come from color alone)"
+            self._report("the captured scene has no depth at all: check the depth sensor")
+        if capture is not None and capture.fit_seconds > 0:
+            message += self._start_fit(scene, capture.fit_seconds)
+        self.get_logger().info(f"scene '{scene.id}': {message}")
+        if reply is not None:
+            reply.response.success = True
+            reply.response.message = message
+            reply.response.scene_id = scene.id
+            reply.response.frames_used = scene.frames
+            reply.response.known_depth_share = scene.known_share
+            reply.send()
+
+    # ---- fit -------------------------------------------------------------------------------
+
+    def _start_fit(self, scene: Scene, seconds: float) -> str:
+        """Start to fit the network to a scene; returns what to tell about it."""
+        self._fit_scene = (scene.name, scene.id)
+        self._fit_progress = (0.0, "starting")
+        post = self._mailbox.post
+        started: list[FitProcess] = []
+
+        def progressed(progress: float, message: str) -> None:
+            post(lambda: setattr(self, "_fit_progress", (progress, message)))
+
+        def ended(end: FitEnd) -> None:
+            post(lambda: self._fit_ended(started[0], end))
+
+        command = fit_command(scene.name, str(self._store.directory), seconds)
+        try:
+            started.append(FitProcess(command, progressed, ended))
+        except OSError as error:
+            self._report(f"the fit could not be started: {error}")
+            return f"; the fit could not be started: {error}"
+        self._fit = started[0]
+        return f"; fitting to it for {seconds:g} s, see ~/status"
+
+    def _fit_ended(self, fit: FitProcess, end: FitEnd) -> None:
+        if self._fit is not fit:
+            return
+        self._fit = None
+        name, scene_id = self._fit_scene
+        text = f"fit of '{name}': {end.message}"
+        if end.failed:
+            self._report(text)
+            return
+        self.get_logger().info(text)
+        if end.improved and self._loaded is not None and self._loaded.scene.id == scene_id:
+            self._load(name, lambda _: None, lambda _: None)
+
+    def _cancel_requested(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._fit is not None
+        if self._fit is None:
+            response.message = "no fit is running"
+        else:
+            self._fit.cancel()
+            response.message = f"the fit of '{self._fit_scene[0]}' is being cancelled"
+        self.get_logger().info(f"cancel_fit: {response.message}")
+        return response
+
+    # ---- parameters ------------------------------------------------------------------------
+
+    def _parameters_changed(self, before: Settings, after: Settings) -> None:
+        if before.sync_slop != after.sync_slop and self._active:
+            self._synchronize()
+        engine = (after.backend, after.threads, after.refine_fraction)
+        if engine != (before.backend, before.threads, before.refine_fraction) and self._loaded:
+            self._submit(self._rebuild, "building the engine", lambda _: None, lambda _: None)
+
+    # ---- what the node says about itself ---------------------------------------------------
+
+    def _report(self, trouble: str) -> None:
+        """Log a failed request and keep it for the status."""
+        self.get_logger().error(trouble)
+        self._trouble, self._troubled = trouble, time.monotonic()
+
+    def _refuse(self, reply: Reply, reason: str) -> None:
+        self._report(reason)
+        reply.refuse(reason)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        frames = self._frames.summary(now)
+        capture = self._capture
+        if capture is not None and capture.silent_for() > self._params.settings.capture_timeout:
+            why = frames.failing or self._why_no_pairs(now)
+            self._end_capture(
+                f"no usable frames for {capture.silent_for():.1f} s (capture_timeout), "
+                f"{capture.frames_taken} of {capture.frames_wanted} taken: {why}"
+            )
+        status = self._status(now, frames)
+        told = story(status)
+        if told == self._told and now - self._status_time < _STATUS_PERIOD:
+            return
+        if told != self._told and status.reason and status.reason != self._trouble:
+            self.get_logger().warning(status.reason)
+        self._told, self._status_time = told, now
+        self._status_publisher.publish(status)
+        self._diagnostics_publisher.publish(diagnostics(status, self.get_fully_qualified_name()))
+
+    def _status(self, now: float, frames: FrameSummary) -> Status:
+        status = Status()
+        status.header.stamp = self.get_clock().now().to_msg()
+        status.state, status.reason = self._state(now, frames)
+        if self._info is not None:
+            status.header.frame_id = self._info.header.frame_id
+        if self._loaded is not None:
+            status.scene = self._loaded.scene.name
+            status.scene_id = self._loaded.scene.id
+            status.backend = self._loaded.matter.backend
+        status.fitting = self._fit is not None
+        status.activity, status.progress = self._activity()
+        status.frame_rate = frames.rate
+        status.latency = frames.latency
+        status.frames_received = self._pairs
+        status.frames_matted = frames.matted
+        status.frames_dropped = self._worker.replaced if self._worker is not None else 0
+        return status
+
+    def _state(self, now: float, frames: FrameSummary) -> tuple[int, str]:
+        """Return the state, and why nothing is published or what went wrong lately."""
+        trouble = self._trouble
+        if not self._active:
+            return Status.STATE_INACTIVE, trouble or "the node is not active"
+        silent = self._health.silent_for(now, self._active_since) > _SILENCE
+        if self._capture is not None:
+            why = self._why_no_pairs(now) if silent else frames.failing or frames.complaint
+            return Status.STATE_CAPTURING, why
+        if silent:
+            return Status.STATE_WAITING, self._why_no_pairs(now)
+        if frames.failing:
+            return Status.STATE_ERROR, frames.failing
+        if self._loaded is None and self._loading:
+            return Status.STATE_LOADING, ""
+        if self._loaded is None:
+            hint = "no background yet: call ~/capture_background while the view is empty"
+            return Status.STATE_NO_SCENE, trouble or hint
+        recent = now - self._troubled < _TROUBLE_MEMORY
+        return Status.STATE_MATTING, frames.complaint or (trouble if recent else "")
+
+    def _activity(self) -> tuple[str, float]:
+        """Return what goes on in words, and how far it is, 0 to 1."""
+        capture = self._capture
+        if capture is not None:
+            words = f"capturing '{capture.name}': frame {capture.frames_taken} of "
+            return words + str(capture.frames_wanted), capture.progress
+        if self._loading:
+            return self._loading[0], 0.0
+        if self._fit is not None:
+            progress, words = self._fit_progress
+            return f"fitting '{self._fit_scene[0]}': {words}", progress
+        if self._loaded is not None and self._outputs is not None and not self._outputs.wanted():
+            return "idle: no output has a subscriber", 0.0
+        return "", 0.0
+
+    def _why_no_pairs(self, now: float) -> str:
+        names = (COLOR, DEPTH, INFO)
+        topics = {n: sub.topic_name for n, sub in zip(names, self._inputs, strict=True)}
+        publishers = {name: self.count_publishers(topic) for name, topic in topics.items()}
+        gap = self._synchronizer.gap if self._synchronizer is not None else None
+        slop = self._params.settings.sync_slop
+        return self._health.why_no_pairs(now, topics, publishers, gap, slop)
+
+
+def _check_size(frame: Frame, scene: Scene) -> None:
+    _check_image_size(frame.camera.width, frame.camera.height, scene)
+
+
+def _check_image_size(width: int, height: int, scene: Scene) -> None:
+    if (width, height) != (scene.camera.width, scene.camera.height):
+        raise MessageError(
+            f"the camera sends {width}x{height} images, but scene '{scene.name}' was captured at "
+            f"{scene.camera.width}x{scene.camera.height}: set the camera to that size, load another"
+            " scene (~/load_scene) or capture the background again (~/capture_background)"
+        )
+
+
+def _scene_info(summary: SceneSummary, current: str | None) -> SceneInfo:
+    return SceneInfo(
+        name=summary.name,
+        scene_id=summary.id,
+        captured_at=summary.captured_at,
+        width=summary.size[0],
+        height=summary.size[1],
+        fitted=summary.fitted,
+        loaded=bool(summary.id) and summary.id == current,
+        problem=summary.problem or "",
+    )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM.
+
+    Returns:
+        0 after a clean end, 1 if a parameter given at start was refused.
+    """
+    stopping = False
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    # Handlers of our own: rclpy's take the context away under a worker that still publishes.
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = MattingNode()
+    except ParameterException as error:
+        rclpy.logging.get_logger("matting_node").fatal(str(error))
+        rclpy.try_shutdown()
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    node.bring_up()
+    # The timer of the node wakes the executor often enough to see the flag.
+    while rclpy.ok() and not stopping:
+        executor.spin_once()
+    ended = node.close()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    if not ended:
+        # An engine that is still being built can't be interrupted and must not hold the exit up.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
