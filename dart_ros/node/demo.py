@@ -289,6 +289,9 @@ class Demo:
 
             self._wait(fitted, 2.0 * fit_seconds + 120.0, "the fit to end")
             bar.update(bar.total - bar.n)
+        status = self._recorder.status(began)
+        if status is not None and status.reason.startswith("fit of"):
+            raise DemoError(f"{status.reason}. See {self._node.log}.")
         return time.monotonic() - began, words
 
     def wait_for_mattes(self) -> str:
@@ -301,7 +304,8 @@ class Demo:
             if status is None or status.state != Status.STATE_MATTING:
                 return False
             backend = status.backend
-            return True
+            # An improved scene is swapped in while its predecessor is still in use.
+            return not status.activity.startswith("loading")
 
         self._wait(matting, _START_SECONDS, "the matting node to load the scene")
         return backend
@@ -428,10 +432,14 @@ def free_domain() -> int:
     domains = list(range(1, 100))
     random.shuffle(domains)
     for domain in domains:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            with contextlib.suppress(OSError):
-                probe.bind(("", 7400 + 250 * domain + 10))
-                return domain
+        probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            probe.bind(("", 7400 + 250 * domain + 10))
+        except OSError:
+            continue
+        finally:
+            probe.close()
+        return domain
     raise DemoError("All ROS domains of this machine are in use; stop some ROS nodes.")
 
 

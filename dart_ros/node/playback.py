@@ -123,21 +123,24 @@ class PictureQueue:
     """The pictures of a playlist, ready when their time comes.
 
     Pictures are kept as long as they fit into ``limit`` bytes; others are made again each time,
-    a few frames ahead, by one thread.
+    a few frames ahead.
 
     Args:
-        source: where frames come from; only that one thread reads it.
+        source: where frames come from.
         playlist: what is played.
         limit: bytes of pictures to keep.
+        reader: the one thread that reads the source.
     """
 
-    def __init__(self, source: FrameSource, playlist: Playlist, limit: int) -> None:
+    def __init__(
+        self, source: FrameSource, playlist: Playlist, limit: int, reader: ThreadPoolExecutor
+    ) -> None:
         self._source = source
         self._playlist = playlist
         self._limit = limit
         self._kept: dict[Key, Picture] = {}
         self._kept_bytes = 0
-        self._maker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
+        self._reader = reader
         self._ahead: deque[tuple[Future[Picture], bool]] = deque()
 
     def prepare(self, keys: Sequence[Key], progress: Callable[[int, int], None]) -> int:
@@ -148,7 +151,7 @@ class PictureQueue:
         """
         ready = 0
         for key in keys:
-            self._maker.submit(self._make, key).result()
+            self._reader.submit(self._make, key).result()
             if key not in self._kept:
                 break
             ready += 1
@@ -179,14 +182,10 @@ class PictureQueue:
         self._ahead.popleft()
         return future.result(), occupied
 
-    def close(self) -> None:
-        """Stop the thread; returns when it has ended."""
-        self._maker.shutdown(wait=True, cancel_futures=True)
-
     def _submit(self, key: Key) -> Future[Picture]:
         kept = self._kept.get(key)
         if kept is None:
-            return self._maker.submit(self._make, key)
+            return self._reader.submit(self._make, key)
         future: Future[Picture] = Future()
         future.set_result(kept)
         return future

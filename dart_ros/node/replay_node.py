@@ -8,9 +8,12 @@ publishing. All pictures are made ready ahead of time, so that publishing costs 
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.clock import Clock
@@ -20,17 +23,20 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
 from dart_ros.errors import DartError, RecordingError
 from dart_ros.node.playback import Key, PictureQueue, Playlist, first_run, noisy_keys
+from dart_ros.session import recording as bags
 from dart_ros.session.recording import Recording, open_recording
 from dart_ros.values import Camera
 
-COLOR_TOPIC = "camera/camera/color/image_raw"
-COLOR_INFO_TOPIC = "camera/camera/color/camera_info"
-DEPTH_TOPIC = "camera/camera/aligned_depth_to_color/image_raw"
+# RealSense's names without the leading slash: so a namespace goes before them.
+COLOR_TOPIC = bags.COLOR_TOPIC.lstrip("/")
+COLOR_INFO_TOPIC = bags.CAMERA_INFO_TOPIC.lstrip("/")
+DEPTH_TOPIC = bags.DEPTH_TOPIC.lstrip("/")
 DEPTH_INFO_TOPIC = "camera/camera/aligned_depth_to_color/camera_info"
 DEMO_RECORDING = Path(__file__).resolve().parents[1] / "data" / "demo"
 
@@ -48,7 +54,9 @@ class ReplayNode(Node):
 
     def __init__(self) -> None:
         super().__init__("replay_node")
-        recording = self._open_recording()
+        # Some bags may only be read by the thread that opened them.
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recording")
+        self._recording = recording = self._open_recording()
         self._published = 0
         self._late = 0
         self._shows_occupied = False
@@ -63,7 +71,8 @@ class ReplayNode(Node):
         self._camera = recording.camera
 
         empty = first_run(recording.empty)
-        draws = _NOISE_DRAWS if recording.noisy else len(empty)
+        noisy = empty and self._reader.submit(_has_noise, recording, empty[0]).result()
+        draws = _NOISE_DRAWS if noisy else len(empty)
         empty_keys = noisy_keys(empty, draws)
         occupied_keys = [(index, 0) for index in recording.occupied]
         if not empty_keys and not occupied_keys:
@@ -71,7 +80,7 @@ class ReplayNode(Node):
         self._occupied_frames = len(occupied_keys)
         self._shows_occupied = not empty_keys
         self._pictures = PictureQueue(
-            recording, Playlist(empty_keys, occupied_keys, loop), _KEPT_BYTES
+            recording, Playlist(empty_keys, occupied_keys, loop), _KEPT_BYTES, self._reader
         )
         self._prepare([*empty_keys, *occupied_keys])
 
@@ -112,25 +121,36 @@ class ReplayNode(Node):
         return self._published
 
     def close(self) -> None:
-        """Say what was published and stop the thread that reads the recording."""
-        self._pictures.close()
+        """Say what was published and close the recording."""
+        self._reader.submit(self._recording.close).result()
+        self._reader.shutdown()
         self.get_logger().info(f"published {self._published} pairs, {self._late} ticks too late")
 
     def _open_recording(self) -> Recording:
-        recording = self._text(
+        path = self._text(
             "recording", "Recording folder, rosbag2 folder or .mcap file.", str(DEMO_RECORDING)
         )
-        return open_recording(
-            recording,
-            color_topic=self._text("color_topic", "Color topic of a bag.", "/" + COLOR_TOPIC),
-            depth_topic=self._text("depth_topic", "Depth topic of a bag.", "/" + DEPTH_TOPIC),
-            info_topic=self._text(
-                "info_topic", "Camera info topic of a bag.", "/" + COLOR_INFO_TOPIC
-            ),
-            empty_seconds=self._number(
-                "bag_empty_seconds", 0.0, 3600.0, "The first seconds of a bag show the empty scene."
-            ),
+        color = self._text("color_topic", "Color topic of a bag.", bags.COLOR_TOPIC)
+        depth = self._text("depth_topic", "Depth topic of a bag.", bags.DEPTH_TOPIC)
+        info = self._text("info_topic", "Camera info topic of a bag.", bags.CAMERA_INFO_TOPIC)
+        seconds = self._number(
+            "bag_empty_seconds",
+            0.0,
+            3600.0,
+            "The first seconds of a bag show the empty scene.",
+            3.0,
         )
+
+        def opened() -> Recording:
+            return open_recording(
+                path,
+                color_topic=color,
+                depth_topic=depth,
+                camera_info_topic=info,
+                empty_seconds=seconds,
+            )
+
+        return self._reader.submit(opened).result()
 
     def _text(
         self, name: str, description: str, default: str = "camera_color_optical_frame"
@@ -142,13 +162,15 @@ class ReplayNode(Node):
         descriptor = ParameterDescriptor(description=description, read_only=True)
         return bool(self.declare_parameter(name, True, descriptor).value)
 
-    def _number(self, name: str, low: float, high: float, description: str) -> float:
+    def _number(
+        self, name: str, low: float, high: float, description: str, default: float = 0.0
+    ) -> float:
         descriptor = ParameterDescriptor(
             description=description,
             read_only=True,
             floating_point_range=[FloatingPointRange(from_value=low, to_value=high)],
         )
-        return float(self.declare_parameter(name, 0.0, descriptor).value or 0.0)
+        return float(self.declare_parameter(name, default, descriptor).value or 0.0)
 
     def _prepare(self, keys: list[Key]) -> None:
         step = max(1, len(keys) // 10)
@@ -226,6 +248,12 @@ class ReplayNode(Node):
         return response
 
 
+def _has_noise(recording: Recording, position: int) -> bool:
+    """Whether sensor noise is simulated: another repeat is then another picture."""
+    first, second = (recording.frame(position, repeat) for repeat in (0, 1))
+    return not np.array_equal(first.depth, second.depth)
+
+
 def _image(camera: Camera, encoding: str, pixel_bytes: int) -> Image:
     return Image(
         width=camera.width,
@@ -251,7 +279,9 @@ def _camera_info(camera: Camera) -> CameraInfo:
 
 def main() -> int:
     """Run the camera until it is interrupted; returns the exit status."""
-    rclpy.init()
+    # Handlers of our own: rclpy's would take the context away before the last words are said.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
         node = ReplayNode()

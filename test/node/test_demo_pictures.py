@@ -94,7 +94,7 @@ def test_wide_videos_are_scaled_down(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    with pytest.raises(DartError, match="video into .*missing"):
+    with pytest.raises(DartError, match=r"video into .*missing"):
         write_video(missing, lambda: [make_shot(0.0)], 10.0)
     with pytest.raises(DartError, match=r"missing/a\.png can't be written"):
         save_png(missing / "a.png", gradient(8, 6))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -21,6 +23,12 @@ from dart_ros.values import Camera, Frame
 CAMERA = Camera(4, 2, 5.0, 5.0, 2.0, 1.0)
 
 
+@pytest.fixture
+def reader() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        yield executor
+
+
 class Source:
     """Frames whose color tells their key; can be held up."""
 
@@ -36,41 +44,41 @@ class Source:
         return Frame(color, np.full((2, 4), index / 10, np.float32), 0, CAMERA)
 
 
-def keys(playlist: Playlist, count: int) -> list[tuple[int, bool]]:
+def played(playlist: Playlist, count: int) -> list[tuple[int, bool]]:
     return [(key[0], occupied) for key, occupied in (next(playlist) for _ in range(count))]
 
 
 def shown(queue: PictureQueue, count: int) -> list[int]:
     values = []
     while len(values) < count:
-        played = queue.next()
-        if played is not None:
-            values.append(played[0].color[0])
+        following = queue.next()
+        if following is not None:
+            values.append(following[0].color[0])
     return values
 
 
 def test_the_empty_scene_loops_until_the_foreground_enters_from_the_start() -> None:
     playlist = Playlist([(0, 0), (1, 0), (2, 0)], [(7, 0), (8, 0), (9, 0)], loop=True)
-    assert [key for key, _ in keys(playlist, 6)] == [0, 1, 2, 1, 0, 1]
+    assert [key for key, _ in played(playlist, 6)] == [0, 1, 2, 1, 0, 1]
     playlist.show(True)
-    assert keys(playlist, 6) == [(7, True), (8, True), (9, True), (8, True), (7, True), (8, True)]
+    assert played(playlist, 6) == [(7, True), (8, True), (9, True), (8, True), (7, True), (8, True)]
     playlist.show(True)
-    assert keys(playlist, 1) == [(7, True)]
+    assert played(playlist, 1) == [(7, True)]
     playlist.show(False)
-    assert keys(playlist, 2) == [(0, False), (1, False)]
+    assert played(playlist, 2) == [(0, False), (1, False)]
 
 
 def test_without_loop_the_scene_is_empty_again_afterwards() -> None:
     playlist = Playlist([(0, 0)], [(7, 0), (8, 0)], loop=False)
     playlist.show(True)
-    assert keys(playlist, 4) == [(7, True), (8, True), (0, False), (0, False)]
+    assert played(playlist, 4) == [(7, True), (8, True), (0, False), (0, False)]
 
 
 def test_a_part_that_is_missing_cannot_be_shown() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Playlist([], [], loop=True)
     only_occupied = Playlist([], [(7, 0)], loop=False)
-    assert keys(only_occupied, 2) == [(7, True), (7, True)]
+    assert played(only_occupied, 2) == [(7, True), (7, True)]
     with pytest.raises(ValueError, match="no empty frames"):
         only_occupied.show(False)
     with pytest.raises(ValueError, match="no occupied frames"):
@@ -115,40 +123,36 @@ def test_a_picture_holds_the_bytes_of_both_images() -> None:
 
 
 @pytest.mark.parametrize("limit", [1 << 20, 100, 0])
-def test_the_queue_plays_the_playlist_whatever_it_may_keep(limit: int) -> None:
+def test_the_queue_plays_the_playlist_whatever_it_may_keep(
+    limit: int, reader: ThreadPoolExecutor
+) -> None:
     source = Source()
-    queue = PictureQueue(source, Playlist([(0, 0), (1, 0), (2, 0)], [(7, 0), (8, 0)], True), limit)
-    try:
-        assert shown(queue, 6) == [0, 10, 20, 10, 0, 10]
-        queue.show(True)
-        assert shown(queue, 4) == [70, 80, 70, 80]
-    finally:
-        queue.close()
+    playlist = Playlist([(0, 0), (1, 0), (2, 0)], [(7, 0), (8, 0)], loop=True)
+    queue = PictureQueue(source, playlist, limit, reader)
+    assert shown(queue, 6) == [0, 10, 20, 10, 0, 10]
+    queue.show(True)
+    assert shown(queue, 4) == [70, 80, 70, 80]
     made_once = len(source.made) == len(set(source.made))
     assert made_once == (limit == 1 << 20)
 
 
-def test_preparing_stops_when_memory_is_full() -> None:
-    source = Source()
-    all_keys = [(index, 0) for index in range(4)]
-    queue = PictureQueue(source, Playlist(all_keys, [], True), 2 * 40)
+def test_preparing_stops_when_memory_is_full(reader: ThreadPoolExecutor) -> None:
+    keys = [(index, 0) for index in range(4)]
+    queue = PictureQueue(Source(), Playlist(keys, [], True), 2 * 40, reader)
     reports: list[tuple[int, int]] = []
-    try:
-        assert queue.prepare(all_keys, lambda done, total: reports.append((done, total))) == 2
-    finally:
-        queue.close()
+    assert queue.prepare(keys, lambda done, total: reports.append((done, total))) == 2
     assert reports == [(1, 4), (2, 4)]
 
 
-def test_a_picture_that_is_not_ready_is_waited_for_and_never_skipped() -> None:
+def test_a_picture_that_is_not_ready_is_waited_for_and_never_skipped(
+    reader: ThreadPoolExecutor,
+) -> None:
     source = Source()
     source.go.clear()
-    queue = PictureQueue(source, Playlist([(0, 0), (1, 0)], [], True), 0)
+    queue = PictureQueue(source, Playlist([(0, 0), (1, 0)], [], True), 0, reader)
     try:
         assert queue.next() is None
         assert queue.next() is None
-        source.go.set()
-        assert shown(queue, 3) == [0, 10, 0]
     finally:
         source.go.set()
-        queue.close()
+    assert shown(queue, 3) == [0, 10, 0]
