@@ -26,9 +26,7 @@ setup(
     install_requires=[
         "numpy>=1.21",
         "opencv-python>=4.5",
-        "pyyaml>=5.4",
         "safetensors>=0.4",
-        "scipy>=1.8",
         "torch>=2.1",
         "tqdm>=4.57",
     ],
@@ -36,8 +34,15 @@ setup(
         "openvino": ["openvino>=2024.0"],
         "tensorrt": ["tensorrt>=8.5"],
         "bags": ["rosbags>=0.10"],
-        "render": ["meshopt>=0.1", "moderngl>=5.8"],
-        "test": ["hypothesis>=6.0", "mypy>=1.8", "pytest>=7.0", "ruff>=0.4"],
+        "render": ["meshopt>=0.1", "moderngl>=5.8", "pillow>=9.0", "scipy>=1.8"],
+        "test": [
+            "hypothesis>=6.0",
+            "mypy>=1.8",
+            "pytest>=7.0",
+            "pyyaml>=5.4",
+            "ruff>=0.4",
+            "scipy>=1.8",
+        ],
     },
     entry_points={"console_scripts": ["dart-ros = dart_ros.cli:main"]},
 )

@@ -9,20 +9,24 @@ from dart_ros.node.launching import Driver, Source, matting_launch
 
 
 def generate_launch_description() -> LaunchDescription:
+    camera = "{camera_namespace}/{camera_name}"
     return matting_launch(
         Source(
             topics={
-                "color/image_raw": "{camera_name}/color/image_raw",
-                "color/camera_info": "{camera_name}/color/camera_info",
-                "depth/image_raw": "{camera_name}/depth/image_raw",
+                "color/image_raw": f"{camera}/color/image_raw",
+                "color/camera_info": f"{camera}/color/camera_info",
+                "depth/image_raw": f"{camera}/depth/image_raw",
             },
             frame="{camera_name}_color_optical_frame",
             params_file="orbbec.yaml",
             arguments=[
                 DeclareLaunchArgument(
-                    "camera_name",
-                    default_value="camera",
-                    description="Name of the driver; with a leading slash outside namespace.",
+                    "camera_namespace",
+                    default_value="",
+                    description="Namespace of the driver; with a leading slash outside namespace.",
+                ),
+                DeclareLaunchArgument(
+                    "camera_name", default_value="camera", description="Name of the driver's node."
                 ),
                 DeclareLaunchArgument(
                     "camera_model",
@@ -40,6 +44,7 @@ def generate_launch_description() -> LaunchDescription:
                     "enable_frame_sync": "true",
                 },
                 install="build github.com/orbbec/OrbbecSDK_ROS2 in your workspace",
+                namespace="{camera_namespace}",
             ),
         )
     )

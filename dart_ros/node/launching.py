@@ -260,5 +260,6 @@ def _share(package: str, advice: str) -> Path:
 
 def _topic(template: str, values: Mapping[str, str]) -> str:
     # An empty camera_name or camera_namespace leaves no empty part behind.
-    topic = template.format_map(values)
-    return "/" * topic.startswith("/") + "/".join(filter(None, topic.split("/")))
+    topic = "/".join(filter(None, template.format_map(values).split("/")))
+    absolute = values.get("camera_namespace", "").startswith("/")
+    return f"/{topic}" if absolute else topic

@@ -1,0 +1,293 @@
+"""The package around the code: manifest, build files, parameters, launch files, profiles."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import runpy
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import yaml
+
+import dart_ros
+
+ROOT = Path(__file__).resolve().parents[1]
+MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
+LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+PARAMETER_FILES = sorted((ROOT / "config").glob("*.yaml"))
+
+# rosdep keys of modules whose names differ, and pip names likewise.
+ROSDEP_KEYS = {
+    "cv2": "python3-opencv",
+    "numpy": "python3-numpy",
+    "scipy": "python3-scipy",
+    "torch": "python3-torch",
+    "tqdm": "python3-tqdm",
+    "yaml": "python3-yaml",
+}
+PIP_NAMES = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
+# Python modules that come with ROS and not from PyPI.
+ROS_MODULES = {
+    "ament_index_python",
+    "builtin_interfaces",
+    "cv_bridge",
+    "diagnostic_msgs",
+    "launch",
+    "launch_ros",
+    "lifecycle_msgs",
+    "message_filters",
+    "rcl_interfaces",
+    "rclpy",
+    "sensor_msgs",
+    "std_msgs",
+    "std_srvs",
+}
+# No rosdep key exists for these: the README names them for robots.
+NO_ROSDEP_KEY = {"PIL", "meshopt", "moderngl", "openvino", "rosbags", "safetensors", "tensorrt"}
+
+
+def imported_modules(folder: Path) -> set[str]:
+    """Return the top-level names of all modules that the Python files of a folder import."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - {"dart_ros"}
+
+
+def setup_arguments() -> dict[str, Any]:
+    """Return what setup.py hands to setuptools."""
+    with mock.patch("setuptools.setup") as setup:
+        runpy.run_path(str(ROOT / "setup.py"))
+    arguments: dict[str, Any] = setup.call_args.kwargs
+    return arguments
+
+
+def pip_names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=!~ ]", requirement)[0] for requirement in requirements}
+
+
+def dependencies(*tags: str) -> list[str]:
+    return [element.text or "" for tag in tags for element in MANIFEST.findall(tag)]
+
+
+def test_manifest_is_format_3_with_what_it_requires() -> None:
+    assert MANIFEST.get("format") == "3"
+    for tag in ("name", "version", "description", "maintainer", "license"):
+        assert (MANIFEST.findtext(tag) or "").strip(), tag
+    assert MANIFEST.findtext("export/build_type") == "ament_cmake"
+    assert "rosidl_interface_packages" in dependencies("member_of_group")
+    listed = dependencies("depend", "exec_depend")
+    assert len(listed) == len(set(listed))
+
+
+def test_version_is_one() -> None:
+    version = MANIFEST.findtext("version")
+    assert dart_ros.__version__ == version
+    assert setup_arguments()["version"] == version
+    assert f"\n{version} (" in (ROOT / "CHANGELOG.rst").read_text(encoding="utf-8")
+
+
+def test_every_import_is_declared_for_rosdep() -> None:
+    used = imported_modules(ROOT / "dart_ros") | imported_modules(ROOT / "launch")
+    needed = {ROSDEP_KEYS.get(name, name) for name in used - NO_ROSDEP_KEY}
+    assert needed <= set(dependencies("depend", "exec_depend"))
+
+
+def test_every_import_is_declared_for_pip() -> None:
+    arguments = setup_arguments()
+    declared = pip_names(arguments["install_requires"])
+    for extra in arguments["extras_require"].values():
+        declared |= pip_names(extra)
+    used = imported_modules(ROOT / "dart_ros") - ROS_MODULES
+    assert {PIP_NAMES.get(name, name) for name in used} <= declared
+
+
+def test_every_direct_requirement_is_pinned_to_one_version() -> None:
+    def canonical(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
+    def lines(file: str) -> list[str]:
+        text = (ROOT / "requirements" / file).read_text(encoding="utf-8")
+        return [found for line in text.splitlines() if (found := line.split("#")[0].strip())]
+
+    pins = [re.split("==", line, maxsplit=1) for line in lines("lock.txt")]
+    assert all(len(pin) == 2 for pin in pins)
+    assert {canonical(name) for name in lines("direct.txt")} <= {canonical(pin[0]) for pin in pins}
+
+
+def test_every_interface_is_built() -> None:
+    built = re.findall(r"^\s+((?:msg|srv)/\w+\.\w+)$", (ROOT / "CMakeLists.txt").read_text(), re.M)
+    there = [f"{path.parent.name}/{path.name}" for path in ROOT.glob("[ms][sr][gv]/*.*")]
+    assert sorted(built) == sorted(there)
+
+
+def test_every_installed_executable_has_its_main() -> None:
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    modules = re.findall(r"^install_executable\(\S+ (\S+) ", text, re.M)
+    assert "dart_ros.node.matting_node" in modules
+    for module in modules:
+        source = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+        functions = [n.name for n in ast.parse(source).body if isinstance(n, ast.FunctionDef)]
+        assert "main" in functions, module
+
+
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.stem)
+def test_camera_parameters_are_declared_and_accepted(path: Path) -> None:
+    pytest.importorskip("rclpy", reason="needs ROS")
+    from dart_ros.node.parameters import PARAMETERS
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert list(content) == ["/**/matting_node"]
+    values = content["/**/matting_node"]["ros__parameters"]
+    assert values
+    for name, value in values.items():
+        declared = PARAMETERS[name]
+        assert type(value) is type(declared.default), name
+        if declared.high is not None:
+            assert (declared.low or 0) <= value <= declared.high, name
+
+
+def test_rviz_shows_outputs_that_can_be_seen() -> None:
+    config = yaml.safe_load((ROOT / "config" / "dart.rviz").read_text(encoding="utf-8"))
+    manager = config["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == "camera_color_optical_frame"
+    shown = {display["Topic"]["Value"]: display for display in manager["Displays"]}
+    names = ("alpha", "trimap", "foreground", "composite", "points")
+    assert set(shown) == {f"/matting_node/{name}" for name in names}
+    for display in shown.values():
+        assert display["Enabled"]
+        assert set(display["Topic"]) >= {
+            "Depth",
+            "Durability Policy",
+            "History Policy",
+            "Reliability Policy",
+        }
+
+
+def test_fastdds_profile_makes_a_large_shared_segment(tmp_path: Path) -> None:
+    """A real participant under the profile maps a segment of the size that it names."""
+    pytest.importorskip("rclpy", reason="needs ROS")
+    profile = ROOT / "config" / "fastdds.xml"
+    spaces = {"dds": "http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles"}
+    sizes = ElementTree.parse(profile).getroot().findall(".//dds:segment_size", spaces)
+    assert [int(size.text or 0) for size in sizes] == [32 << 20]
+
+    script = (
+        "import rclpy\n"
+        "rclpy.init()\n"
+        "node = rclpy.create_node('segment_probe')\n"
+        "print(open('/proc/self/maps').read())\n"
+        "rclpy.shutdown()\n"
+    )
+    environment = {
+        **os.environ,
+        "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),
+        "FASTDDS_DEFAULT_PROFILES_FILE": str(profile),
+    }
+    maps = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    mapped = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*/dev/shm/fast\w+_[0-9a-f]+$", maps, re.M)
+    assert max(int(end, 16) - int(start, 16) for start, end in mapped) >= 32 << 20
+
+
+def load_launch_file(path: Path) -> Any:
+    # launch itself can't be asked for: the folder launch/ would be found under that name.
+    pytest.importorskip("launch_ros", reason="needs launch and launch_ros, which no wheel has")
+    spec = importlib.util.spec_from_file_location(path.name.split(".")[0], path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+def started_nodes(path: Path, **arguments: str) -> dict[str, dict[str, str]]:
+    """Return full name and remappings of the nodes that a launch file would start."""
+    from launch import LaunchContext
+    from launch.actions import GroupAction
+    from launch_ros.actions import Node
+
+    context = LaunchContext()
+    context.launch_configurations.update(arguments)
+    nodes: dict[str, dict[str, str]] = {}
+
+    def visit(entity: Any) -> None:
+        if isinstance(entity, Node):
+            entity._perform_substitutions(context)
+            nodes[entity.node_name] = dict(entity.expanded_remapping_rules or [])
+            return
+        grouped = isinstance(entity, GroupAction)
+        for child in (entity.get_sub_entities() if grouped else entity.visit(context)) or []:
+            visit(child)
+
+    for entity in load_launch_file(path).entities:
+        visit(entity)
+    return nodes
+
+
+@pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name.split(".")[0])
+def test_launch_file_describes_its_arguments(path: Path) -> None:
+    arguments = {
+        argument.name: argument for argument in load_launch_file(path).get_launch_arguments()
+    }
+    assert {"namespace", "params_file", "scene", "backend", "rviz", "log_level"} <= set(arguments)
+    assert all(argument.description for argument in arguments.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "topics"),
+    [
+        (
+            "realsense",
+            {},
+            "camera/camera/color/image_raw camera/camera/aligned_depth_to_color/image_raw",
+        ),
+        ("azure_kinect", {}, "rgb/image_raw depth_to_rgb/image_raw"),
+        (
+            "azure_kinect",
+            {"camera_namespace": "/k4a"},
+            "/k4a/rgb/image_raw /k4a/depth_to_rgb/image_raw",
+        ),
+        ("orbbec", {}, "camera/color/image_raw camera/depth/image_raw"),
+        (
+            "replay",
+            {},
+            "camera/camera/color/image_raw camera/camera/aligned_depth_to_color/image_raw",
+        ),
+    ],
+)
+def test_launch_file_connects_the_node(name: str, arguments: dict[str, str], topics: str) -> None:
+    load_launch_file(ROOT / "launch" / f"{name}.launch.py")
+    nodes = started_nodes(ROOT / "launch" / f"{name}.launch.py", namespace="left", **arguments)
+    color, depth = topics.split()
+    assert nodes["/left/matting_node"] == {
+        "color/image_raw": color,
+        "color/camera_info": color.replace("image_raw", "camera_info"),
+        "depth/image_raw": depth,
+    }
+    assert ("/left/replay_node" in nodes) == (name == "replay")
+
+
+def test_launch_says_what_is_missing(tmp_path: Path) -> None:
+    path = ROOT / "launch" / "realsense.launch.py"
+    load_launch_file(path)
+    with pytest.raises(RuntimeError, match="does not exist; name a YAML file"):
+        started_nodes(path, params_file=str(tmp_path / "absent.yaml"))
