@@ -20,6 +20,9 @@ from dart_ros.fitting.sprites import DEPTH_STEP, Sprite
 from dart_ros.method.depth_background import STD_FLOOR
 from dart_ros.method.network import Background
 
+MAX_DEPTH = 5.46
+"""Range in metres of the sensor in the paper, an Azure Kinect (d_max)."""
+
 
 @dataclass(frozen=True)
 class RgbdBackground:
@@ -75,7 +78,7 @@ class Composer:
         sprites: Sequence[Sprite],
         backgrounds: Sequence[RgbdBackground],
         size: tuple[int, int] | None = None,
-        max_depth: float = 5.46,
+        max_depth: float = MAX_DEPTH,
         seed: int = 0,
     ) -> None:
         if not sprites or not backgrounds:
@@ -369,7 +372,8 @@ class Composer:
         seen = seen & ~flicker
         for cells, low in ((8, 1.6), (30, 1.8)):
             # Dark or shiny clothes and hair, seen by the sensor as nothing.
-            seen = seen & ~(person & (self._smooth_noise(height, width, cells) > self._uniform(low, 4)))
+            missed = self._smooth_noise(height, width, cells) > self._uniform(low, 4)
+            seen = seen & ~(person & missed)
         if self._chance(0.3):
             dark = frame.mean(dim=0, keepdim=True) < self._uniform(0.03, 0.2)
             seen = seen & ~(dark & person & (self._smooth_noise(height, width, 20) > 0))

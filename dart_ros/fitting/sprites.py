@@ -64,7 +64,7 @@ def load_sprites(folder: Path, identities: Sequence[str] | None = None) -> list[
     try:
         entries = json.loads(index.read_text())["sprites"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FitError(f"{index} is not a sprite index ({error}): reinstall or rebuild it") from error
+        raise FitError(f"{index} is no sprite index ({error}): reinstall or rebuild it") from error
     sprites = [
         _load_sprite(folder, entry)
         for entry in entries
@@ -84,7 +84,7 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
         cut = entry.get("cut", [])
         sides = tuple(str(side) for side in cut) if isinstance(cut, list) else ()
     except (KeyError, ValueError) as error:
-        raise FitError(f"{folder / 'sprites.json'} has a broken entry ({error}): {entry}") from error
+        raise FitError(f"{folder / 'sprites.json'} has a bad entry ({error}): {entry}") from error
     color = _read(folder / f"{name}.webp", channels=4)
     depth = _read(folder / f"{name}.depth.png", channels=1)
     height, width = color.shape[:2]

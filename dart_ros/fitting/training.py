@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.composition import Batch, Composer, RgbdBackground
+from dart_ros.fitting.backgrounds import invent_room, load_rooms
+from dart_ros.fitting.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
 from dart_ros.fitting.losses import matting_loss
 from dart_ros.fitting.sprites import Sprite, load_sprites
 from dart_ros.fitting.weights import load_network, save_network
@@ -26,40 +24,6 @@ from dart_ros.method.network import STRIDE, MattingNetwork
 
 REFINED_SHARE = 0.25
 """Share of the tiles that are refined, in training as in use."""
-
-
-def load_rooms(folder: Path) -> list[RgbdBackground]:
-    """Reads rendered rooms: ``room_NNN.jpg``, ``room_NNN.png`` (millimetres) and ``rooms.json``.
-
-    Raises:
-        FitError: if a file is missing or broken; the message names it.
-    """
-    rooms = []
-    for color_path in sorted(folder.glob("room_*.jpg")):
-        color = cv2.imread(str(color_path))
-        depth_path = color_path.with_suffix(".png")
-        depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
-        if color is None or depth is None or depth.dtype != np.uint16:
-            raise FitError(f"{color_path} or {depth_path} is missing or broken: render it again")
-        metres = np.where(depth > 0, depth.astype(np.float32) / 1000, -1).astype(np.float32)
-        rgb = np.ascontiguousarray(color[..., ::-1])
-        focal = _focal(folder / "rooms.json", color_path.stem, color.shape[1])
-        rooms.append(
-            RgbdBackground(
-                torch.from_numpy(rgb).permute(2, 0, 1).contiguous(), torch.from_numpy(metres), focal
-            )
-        )
-    if not rooms:
-        raise FitError(f"{folder} holds no room_NNN.jpg: render some rooms first")
-    return rooms
-
-
-def _focal(index: Path, name: str, width: int) -> float:
-    """Focal length of a view in pixels."""
-    try:
-        return float(json.loads(index.read_text())[name]["K"][0])
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise FitError(f"{index} has no camera for {name} ({error}): render it again") from error
 
 
 class CompositionStream(IterableDataset[Batch]):
@@ -72,8 +36,9 @@ class CompositionStream(IterableDataset[Batch]):
         size: tuple[int, int],
         batch: int,
         seed: int,
+        max_depth: float = MAX_DEPTH,
     ) -> None:
-        self._arguments = (sprites, rooms, size)
+        self._arguments = (sprites, rooms, size, max_depth)
         self._batch = batch
         self._seed = seed
 
@@ -81,8 +46,8 @@ class CompositionStream(IterableDataset[Batch]):
         torch.set_num_threads(1)
         info = torch.utils.data.get_worker_info()
         seed = self._seed * 1000 + (info.id if info else 0)
-        sprites, rooms, size = self._arguments
-        composer = Composer(sprites, rooms, size, seed=seed)
+        sprites, rooms, size, max_depth = self._arguments
+        composer = Composer(sprites, rooms, size, max_depth, seed)
         while True:
             yield composer.batch(self._batch)
 
@@ -129,6 +94,20 @@ def refined_tiles(height: int, width: int, share: float = REFINED_SHARE) -> int:
     return min(1024, max(1, round(share * total)))
 
 
+def training_step(
+    network: MattingNetwork, optimizer: torch.optim.Optimizer, batch: Batch, tiles: int | None
+) -> tuple[float, float]:
+    """One step; returns the loss and the mean absolute error of alpha."""
+    color = batch.color.contiguous(memory_format=torch.channels_last)
+    output = network(color, batch.depth, batch.background, tiles=tiles)
+    loss = matting_loss(output, batch)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    return float(loss), float((output.alpha.detach() - batch.alpha).abs().mean())
+
+
 def train(
     network: MattingNetwork,
     stream: CompositionStream,
@@ -171,22 +150,11 @@ def train(
         warm = min(1.0, (step + 1) / 100)
         for group, top in zip(optimizer.param_groups, highest, strict=True):
             group["lr"] = top * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, share))))
-        output_batch = network(
-            batch.color.contiguous(memory_format=torch.channels_last),
-            batch.depth,
-            batch.background,
-            tiles=tiles,
-        )
-        loss = matting_loss(output_batch, batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        loss, error = training_step(network, optimizer, batch, tiles)
         mean.update_parameters(network)
-        sad = float((output_batch.alpha.detach() - batch.alpha).abs().mean())
-        running = sad if step == 0 else 0.98 * running + 0.02 * sad
+        running = error if step == 0 else 0.98 * running + 0.02 * error
         bar.n = round(min(spent, seconds))
-        bar.set_postfix_str(f"step {step} loss {float(loss):.4f} mean |alpha error| {running:.4f}")
+        bar.set_postfix_str(f"step {step} loss {loss:.4f} mean |alpha error| {running:.4f}")
         bar.refresh() if step % 10 == 0 else None
         if share >= 1 or time.monotonic() - saved > 120:
             saved = time.monotonic()
@@ -201,7 +169,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sprites", type=Path, required=True)
-    parser.add_argument("--rooms", type=Path, required=True)
+    parser.add_argument("--rooms", type=Path, help="rendered rooms, beside the invented ones")
+    parser.add_argument("--invented", type=int, default=60, help="number of invented rooms")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--batch", type=int, default=4)
@@ -222,9 +191,12 @@ def main() -> None:
             assert isinstance(network.base.encoder, MobileNetV2Encoder)
             load_imagenet_encoder(network.base.encoder, arguments.imagenet)
     network = network.to(memory_format=torch.channels_last)
+    rooms = [invent_room(seed) for seed in range(arguments.invented)]
+    if arguments.rooms:
+        rooms += load_rooms(arguments.rooms)
     stream = CompositionStream(
         load_sprites(arguments.sprites),
-        load_rooms(arguments.rooms),
+        rooms,
         size,
         arguments.batch,
         arguments.seed,

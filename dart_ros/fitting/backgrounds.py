@@ -1,0 +1,119 @@
+"""RGB-D backgrounds to train on: rendered rooms from a folder, and invented ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.composition import RgbdBackground
+
+CAMERA_HEIGHT = (0.8, 1.9)
+
+
+def load_rooms(folder: Path) -> list[RgbdBackground]:
+    """Reads rendered rooms: ``room_NNN.jpg``, ``room_NNN.png`` (millimetres) and ``rooms.json``.
+
+    Raises:
+        FitError: if a file is missing or broken; the message names it.
+    """
+    rooms = []
+    for color_path in sorted(folder.glob("room_*.jpg")):
+        color = cv2.imread(str(color_path))
+        depth_path = color_path.with_suffix(".png")
+        depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
+        if color is None or depth is None or depth.dtype != np.uint16:
+            raise FitError(f"{color_path} or {depth_path} is missing or broken: render it again")
+        metres = np.where(depth > 0, depth.astype(np.float32) / 1000, -1).astype(np.float32)
+        rgb = np.ascontiguousarray(color[..., ::-1])
+        rooms.append(_background(rgb, metres, _focal(folder / "rooms.json", color_path.stem)))
+    if not rooms:
+        raise FitError(f"{folder} holds no room_NNN.jpg: render some rooms first")
+    return rooms
+
+
+def _focal(index: Path, name: str) -> float:
+    """Focal length of a view in pixels."""
+    try:
+        return float(json.loads(index.read_text())[name]["K"][0])
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise FitError(f"{index} has no camera for {name} ({error}): render it again") from error
+
+
+def invent_room(seed: int, height: int = 480, width: int = 640) -> RgbdBackground:
+    """A wall, a floor and boxes before them, all in random patterns; no likeness, much variety.
+
+    Args:
+        seed: the same seed gives the same room.
+        height: rows of the picture.
+        width: columns of the picture.
+    """
+    random = np.random.default_rng(seed)
+    focal = float(random.uniform(0.75, 1.1) * width)
+    wall, eye = float(random.uniform(1.6, 6.0)), float(random.uniform(*CAMERA_HEIGHT))
+    horizon = float(random.uniform(0.2, 0.6)) * height
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    floor = eye * focal / np.maximum(rows - horizon, 1e-3)
+    tilt = 1 + random.uniform(-0.3, 0.3) * (np.arange(width, dtype=np.float32) / width - 0.5)
+    upright = wall * tilt[None, :].repeat(height, 0)
+    depth = np.minimum(upright, floor)
+    carpet, paint = (_pattern(random, height, width) for _ in range(2))
+    color = np.where((floor < upright)[..., None], carpet, paint)
+    boxes = sorted(random.uniform(0.5, 1.0, int(random.integers(0, 14))), reverse=True)
+    for nearness in boxes:
+        distance = float(nearness) * wall
+        box_width, box_height = (int(v * focal / distance) for v in random.uniform(0.15, 1.3, 2))
+        left = int(random.integers(-box_width // 2, width))
+        foot = horizon + eye * focal / distance
+        if random.random() < 0.4:  # hung up rather than standing
+            foot = random.uniform(0.2, 0.8) * height
+        area = (
+            slice(max(0, int(foot) - box_height), max(0, int(foot))),
+            slice(max(0, left), max(0, left + box_width)),
+        )
+        size = color[area].shape[:2]
+        if min(size) < 2:
+            continue
+        mask = np.ones(size, bool)
+        if random.random() < 0.3:
+            ellipse = np.zeros(size, np.uint8)
+            middle, axes = (size[1] // 2, size[0] // 2), (size[1] // 2, size[0] // 2)
+            cv2.ellipse(ellipse, middle, axes, 0, 0, 360, 1, -1)
+            mask = ellipse > 0
+        color[area] = np.where(mask[..., None], _pattern(random, *size), color[area])
+        depth[area] = np.where(mask, distance, depth[area])
+    soft = cv2.GaussianBlur(color.astype(np.float32), (3, 3), 0)
+    return _background(np.clip(soft, 0, 255).astype(np.uint8), depth.astype(np.float32), focal)
+
+
+def _pattern(random: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """height×width×3 picture in 0..255: a colour with light falling on it, blots or stripes."""
+    base = random.uniform(10, 245, 3)
+    if random.random() < 0.6:  # most things indoors are nearly grey
+        base = base.mean() + 0.25 * (base - base.mean())
+    picture = np.broadcast_to(base, (height, width, 3)).astype(np.float32)
+    for cells in (2, int(random.integers(3, 12)), int(random.integers(12, 80))):
+        grid = random.normal(0, random.uniform(0, 22), (cells + 1, cells + 1, 1))
+        if random.random() < 0.3:
+            grid = grid * random.normal(1, 0.5, 3)
+        blots = cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        picture = picture + blots.reshape(height, width, -1)
+    if random.random() < 0.35:
+        x, y = np.meshgrid(np.arange(width), np.arange(height))
+        angle, period = random.uniform(0, np.pi), random.uniform(4, 60)
+        wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period)
+        edge = wave if random.random() < 0.5 else np.sign(wave)
+        picture = picture + edge[..., None] * random.uniform(-40, 40, 3)
+    return np.clip(picture, 0, 255).astype(np.float32)
+
+
+def _background(
+    color: NDArray[np.uint8], depth: NDArray[np.float32], focal: float
+) -> RgbdBackground:
+    tensor = torch.from_numpy(np.ascontiguousarray(color)).permute(2, 0, 1).contiguous()
+    return RgbdBackground(tensor, torch.from_numpy(depth), focal)

@@ -1,0 +1,55 @@
+"""Fits the network to a stored scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from dart_ros.fitting.composition import RgbdBackground
+from dart_ros.fitting.scene_fit import FitResult, fit_scene
+from dart_ros.session.scene import Scene
+from dart_ros.values import UNKNOWN_DEPTH
+
+
+def fit(
+    scene: Scene,
+    seconds: float,
+    on_progress: Callable[[float, str], None],
+    stop: Callable[[], bool],
+) -> tuple[Scene, FitResult]:
+    """Fine-tunes the generic weights on a scene.
+
+    Args:
+        scene: a captured scene; it is not changed.
+        seconds: how long to train.
+        on_progress: called with the share done in [0, 1] and what goes on in words.
+        stop: asked between steps; True ends the fit early with what is best so far.
+
+    Returns:
+        The scene with fitted weights and the figures of the fit (unchanged if the fit could not
+        improve on the generic weights), and the figures.
+
+    Raises:
+        FitError: if weights or sprites can't be read, or the time is not positive.
+    """
+    known = scene.depth_count > 0
+    depth = np.where(known, scene.depth_mean, np.float32(UNKNOWN_DEPTH))
+    background = RgbdBackground(
+        color=torch.from_numpy(scene.plate.copy()).permute(2, 0, 1).contiguous(),
+        depth=torch.from_numpy(depth),
+        focal=scene.camera.fx,
+        std=torch.from_numpy(scene.depth_std.copy()),
+    )
+    result = fit_scene(background, scene.max_depth, seconds, on_progress, stop)
+    if not result.improved:
+        return scene, result
+    figures = {
+        "before": result.before,
+        "after": result.after,
+        "steps": float(result.steps),
+        "seconds": result.seconds,
+    }
+    return replace(scene, weights=result.weights, fit=figures), result
