@@ -366,8 +366,15 @@ class Composer:
         person_depth = torch.where(person, front, 0.0)
         if self._chance(0.75):
             person, person_depth = self._misregister(person, person_depth)
-        live = torch.where(person, person_depth, torch.where(depth > 0, depth, 0.0))
-        seen = known | person
+        empty = torch.where(depth > 0, depth, 0.0)
+        if self._chance(0.7):
+            # Edges of the background are never measured twice at the same place.
+            shift = (self._integer(5) - 2, self._integer(5) - 2)
+            moved = self._smooth_noise(height, width, 40) > 0.3
+            empty = torch.where(moved, torch.roll(empty, shift, dims=(-2, -1)), empty)
+        live = torch.where(person, person_depth, empty)
+        lucky = (empty > 0) & (self._smooth_noise(height, width, 30) > self._uniform(1.0, 3.0))
+        seen = known | person | lucky
         flicker = self._smooth_noise(height, width, 60) > self._uniform(1.8, 4.0)
         seen = seen & ~flicker
         for cells, low in ((8, 1.6), (30, 1.8)):
