@@ -150,6 +150,7 @@ class Decoder(nn.Module):
             ConvNorm(i + s, o) for i, s, o in zip(inputs[:-1], skips[:-1], widths, strict=True)
         )
         self.head = nn.Conv2d(widths[-1] + skips[-1], out_channels, 3, padding=1)
+        start_undecided(self.head)
 
     def forward(self, x: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """The deepest map and the skips, deepest first, to a map of the last skip's size."""
@@ -157,6 +158,14 @@ class Decoder(nn.Module):
             x = block(_join(x, skip))
         head: Tensor = self.head(_join(x, skips[-1]))
         return head
+
+
+def start_undecided(head: nn.Conv2d) -> None:
+    """Lets alpha, channel 0, start at 1/2: beyond [0, 1] it is cut off and would not learn."""
+    assert head.bias is not None
+    with torch.no_grad():
+        head.weight[0] *= 0.1
+        head.bias[0] = 0.5
 
 
 def _join(x: Tensor, skip: Tensor) -> Tensor:

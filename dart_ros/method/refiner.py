@@ -12,7 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import COLOR_CHANNELS, HIDDEN_CHANNELS, BaseOutput, ConvNorm
+from dart_ros.method.base_network import (
+    COLOR_CHANNELS,
+    HIDDEN_CHANNELS,
+    BaseOutput,
+    ConvNorm,
+    start_undecided,
+)
 from dart_ros.method.posterior import DEPTH_CHANNELS
 
 TILE = 4
@@ -39,9 +45,9 @@ class Refiner(nn.Module):
             _valid(ConvNorm(HIDDEN_CHANNELS + COARSE_CHANNELS + picture, 24)),
             _valid(ConvNorm(24, 16)),
         )
-        self.stage2 = nn.Sequential(
-            _valid(ConvNorm(16 + picture, 12)), nn.Conv2d(12, COARSE_CHANNELS, 3)
-        )
+        head = nn.Conv2d(12, COARSE_CHANNELS, 3)
+        start_undecided(head)
+        self.stage2 = nn.Sequential(_valid(ConvNorm(16 + picture, 12)), head)
 
     def forward(self, base: BaseOutput, picture: Tensor, tiles: Tensor | None) -> Tensor:
         """Refines the chosen tiles and upsamples the rest.
