@@ -27,7 +27,7 @@ _COLOR_LEVELS, _COLOR_TIMES_NOISE = 10.0, 6.0
 # Samples differ in depth from this many metres, or this share of the distance.
 _DEPTH_METRES, _DEPTH_SHARE = 0.10, 0.06
 # Automatic exposure wobbles by a few per cent; more is a change of light.
-_EXPOSURE_SHARE = 0.08
+_EXPOSURE_SHARE = 0.10
 # One odd frame (a broken JPEG, a flash) is left out; two in a row are a finding.
 _ODD_FRAMES = 2
 

@@ -168,14 +168,13 @@ class SensorNoise:
         reach = max(1, round(profile.halo * scale))
         noisy = _edges(far, reach, profile.mixing, rng)
         noisy, gone = _register(noisy, lost, self._offset * scale, rng)
+        gone |= noisy > profile.reach
         grain = max(1, round(profile.noise_grain * scale))
         sigma = np.float32(profile.noise) + np.float32(profile.noise_z2) * noisy * noisy
         noisy += sigma * _grains(rng, height, width, grain)
         if profile.quantum:
             noisy = 1.0 / (np.rint(1.0 / (profile.quantum * noisy)) * profile.quantum + 1e-9)
-        gone |= (noisy <= 0) | (noisy > profile.reach)
-        noisy[gone] = UNKNOWN_DEPTH
-        return np.asarray(noisy, np.float32)
+        return np.where(gone | (noisy <= 0), np.float32(UNKNOWN_DEPTH), noisy)
 
     def _unseen(
         self, far: NDArray[np.float32], color: NDArray[np.uint8], rng: np.random.Generator
@@ -194,8 +193,7 @@ class SensorNoise:
             profile.grazing * graze
         )
         # What is lost is lost in clumps, of about two pixels.
-        small = rng.random((-(-height // 2), -(-width // 2)), np.float32)
-        luck = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+        luck = _patches(rng, height, width, 2)
         return np.asarray(luck < chance)
 
 

@@ -1,0 +1,248 @@
+"""Capture of the empty scene: what it makes of noisy but empty frames, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dart_ros.errors import CaptureError, SceneError
+from dart_ros.session.capture import BackgroundCapture
+from dart_ros.session.recording import open_recording
+from dart_ros.session.sensor_noise import PROFILES, SensorNoise
+from dart_ros.values import Camera, Frame
+
+WIDTH, HEIGHT = 320, 240
+CAMERA = Camera(WIDTH, HEIGHT, 270.0, 270.0, 160.0, 120.0, "optical")
+OFFICE = Path(__file__).resolve().parents[3] / "shared" / "real" / "office"
+
+
+class Room:
+    """A textured room with a floor, a table and a window without depth, seen by a noisy sensor."""
+
+    def __init__(self, sensor: str = "structured_light", seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        texture = cv2.resize(rng.integers(60, 220, (30, 40, 3), np.uint8), (WIDTH, HEIGHT))
+        self.color = texture
+        self.depth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
+        self.depth[160:] = np.linspace(4.0, 1.6, 80, dtype=np.float32)[:, None]
+        self.depth[120:180, 200:300] = 2.5
+        self.color[120:180, 200:300] //= 2
+        self.depth[20:80, 20:100] = -1.0
+        self.color[20:80, 20:100] = 250
+        self.noise = SensorNoise(sensor, seed)
+        self.rng = rng
+
+    def frame(self, index: int, person: int | None = None, gain: float = 1.0) -> Frame:
+        """Frame ``index``; ``person`` is the left edge of someone 40 pixels wide."""
+        color, depth = self.color.copy(), self.depth.copy()
+        if person is not None:
+            color[60:220, person : person + 40] = (30, 60, 110)
+            depth[60:220, person : person + 40] = 2.0
+        noisy = self.noise.depth(depth, color, (index,))
+        # Depth flickers: whole clumps come and go.
+        flicker = cv2.resize(self.rng.random((60, 80)), (WIDTH, HEIGHT)) < 0.12
+        noisy[flicker] = -1.0
+        seen = self.noise.color(color, (index,))
+        seen = cv2.convertScaleAbs(seen, alpha=gain)
+        jpeg = cv2.imencode(".jpg", seen, [cv2.IMWRITE_JPEG_QUALITY, 70])[1]
+        seen = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
+        return Frame(seen, noisy, index * 33_000_000, CAMERA)
+
+
+@pytest.mark.parametrize("sensor", sorted(PROFILES))
+def test_noisy_empty_frames_make_a_scene(sensor: str) -> None:
+    room = Room(sensor)
+    capture = BackgroundCapture(30, 8.0)
+    colors, depths = [], []
+    for index in range(30):
+        assert capture.progress == pytest.approx(index / 30)
+        assert not capture.done
+        # The wobble of automatic exposure, 3 % up and down.
+        frame = room.frame(index, gain=1.0 + 0.03 * np.sin(index / 3))
+        colors.append(frame.color)
+        depths.append(frame.depth)
+        capture.add(frame)
+    assert capture.done and capture.progress == 1.0
+    scene = capture.finish("room")
+    assert scene.camera == CAMERA
+    assert scene.frames == 30
+    assert scene.max_depth == 8.0
+    assert 0.85 < scene.known_share < 0.97  # all but the window
+    np.testing.assert_allclose(scene.plate, np.mean(colors, axis=0), atol=0.51)
+    # The statistics are those of all frames that knew the depth.
+    stack = np.array(depths)
+    known = stack > 0
+    np.testing.assert_array_equal(scene.depth_count, known.sum(axis=0))
+    some = scene.depth_count > 1
+    sums = np.where(known, stack, 0).sum(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(
+        scene.depth_mean[some], (sums / known.sum(axis=0).clip(1))[some], rtol=1e-5
+    )
+    assert (scene.depth_std > 0).all()
+    assert (scene.depth_mean[scene.depth_count == 0] == 8.0).all()
+
+
+@pytest.mark.parametrize(("person", "where"), [(10, "left"), (140, "centre"), (270, "right")])
+def test_someone_entering_is_refused(person: int, where: str) -> None:
+    room = Room()
+    capture = BackgroundCapture(30, 8.0)
+    for index in range(10):
+        capture.add(room.frame(index))
+    capture.add(room.frame(10, person))  # one frame might be a glitch
+    with pytest.raises(CaptureError, match=f"moves.*{where}.*colour and depth"):
+        capture.add(room.frame(11, person + 2))
+
+
+def test_someone_leaving_is_refused() -> None:
+    room = Room()
+    capture = BackgroundCapture(40, 8.0)
+    with pytest.raises(CaptureError, match="moves"):
+        for index in range(40):
+            capture.add(room.frame(index, 140 if index < 10 else 140 + 8 * (index - 10)))
+
+
+def test_someone_swaying_slowly_is_refused() -> None:
+    room = Room()
+    capture = BackgroundCapture(100, 8.0)
+    with pytest.raises(CaptureError, match="moves"):
+        for index in range(100):
+            capture.add(room.frame(index, 140 + round(12 * np.sin(index / 15))))
+
+
+def test_motion_seen_in_depth_alone_and_in_color_alone() -> None:
+    room = Room()
+    for part in ("depth", "colour"):
+        capture = BackgroundCapture(30, 8.0)
+        with pytest.raises(CaptureError, match=rf"seen in {part}\)"):
+            for index in range(30):
+                frame = room.frame(index)
+                if index > 10:
+                    moved = room.frame(index, 140)
+                    color = moved.color if part == "colour" else frame.color
+                    depth = moved.depth if part == "depth" else frame.depth
+                    frame = Frame(color, depth, frame.stamp, CAMERA)
+                capture.add(frame)
+
+
+def test_a_bumped_camera_is_refused() -> None:
+    room = Room()
+    capture = BackgroundCapture(30, 8.0)
+    with pytest.raises(CaptureError, match=r"moves.*keep the camera still"):
+        for index in range(30):
+            frame = room.frame(index)
+            shift = 12 if index > 15 else 0
+            color, depth = np.roll(frame.color, shift, 1), np.roll(frame.depth, shift, 1)
+            capture.add(Frame(color, depth, frame.stamp, CAMERA))
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.25])
+def test_an_exposure_jump_is_called_that(gain: float) -> None:
+    room = Room()
+    capture = BackgroundCapture(30, 8.0)
+    with pytest.raises(CaptureError, match="exposure changed by"):
+        for index in range(30):
+            capture.add(room.frame(index, gain=gain if index > 12 else 1.0))
+
+
+def test_a_single_odd_frame_is_left_out() -> None:
+    room = Room()
+    clean, odd = BackgroundCapture(20, 8.0), BackgroundCapture(20, 8.0)
+    for index in range(20):
+        frame = room.frame(index)
+        clean.add(frame)
+        odd.add(frame)
+        if index in (5, 12):
+            odd.add(room.frame(100 + index, 100))
+    assert odd.frames == 20
+    np.testing.assert_array_equal(odd.finish("a").plate, clean.finish("a").plate)
+
+
+def test_size_change() -> None:
+    room = Room()
+    capture = BackgroundCapture(10, 8.0)
+    capture.add(room.frame(0))
+    small = Frame(np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.float32), 0, CAMERA)
+    with pytest.raises(CaptureError, match="320x240, now colour is 80x60"):
+        capture.add(small)
+    uneven = Frame(small.color, small.depth[:, :-2], 0, CAMERA)
+    with pytest.raises(CaptureError, match="80x60 and depth 78x60"):
+        BackgroundCapture(10, 8.0).add(uneven)
+
+
+def test_unknown_depth_is_allowed_and_flagged() -> None:
+    room = Room()
+    capture = BackgroundCapture(6, 8.0)
+    for index in range(6):
+        frame = room.frame(index)
+        capture.add(Frame(frame.color, np.full_like(frame.depth, -1.0), 0, CAMERA))
+    scene = capture.finish("dark")
+    assert scene.known_share == 0.0
+    assert (scene.depth_mean == 8.0).all()
+
+
+def test_too_few_frames_and_bad_arguments() -> None:
+    capture = BackgroundCapture(100, 8.0)
+    with pytest.raises(CaptureError, match="Only 0 of at least 5"):
+        capture.finish("a")
+    room = Room()
+    for index in range(4):
+        capture.add(room.frame(index))
+    with pytest.raises(CaptureError, match="Only 4 of at least 5"):
+        capture.finish("a")
+    capture.add(room.frame(4))
+    with pytest.raises(SceneError, match="can't name"):
+        capture.finish("../a")
+    assert capture.finish("a").frames == 5
+    for frames, depth in ((0, 8.0), (5, 0.0), (5, float("nan"))):
+        with pytest.raises(CaptureError, match="positive"):
+            BackgroundCapture(frames, depth)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 500), (97, 51)])
+def test_any_size(height: int, width: int) -> None:
+    camera = Camera(width, height, 100.0, 100.0, 0.0, 0.0)
+    capture = BackgroundCapture(3, 8.0)
+    color = np.full((height, width, 3), 120, np.uint8)
+    for _ in range(3):
+        capture.add(Frame(color, np.ones((height, width), np.float32), 0, camera))
+    np.testing.assert_array_equal(capture.finish("a").plate, color)
+
+
+@pytest.mark.skipif(not OFFICE.is_dir(), reason="the office recording isn't on this machine")
+class TestOffice:
+    """A real sequence: files 11 to 26 (positions 0 to 15) are empty, then people come in."""
+
+    def test_empty_frames_pass(self) -> None:
+        recording = open_recording(OFFICE, max_depth=8.0)
+        capture = BackgroundCapture(16, 8.0)
+        for position in range(16):
+            capture.add(recording[position])
+        scene = capture.finish("office")
+        assert scene.frames == 16
+        assert 0.5 < scene.known_share < 0.95
+
+    def test_the_empty_frames_after_the_people_pass_too(self) -> None:
+        recording = open_recording(OFFICE, max_depth=8.0)
+        capture = BackgroundCapture(22, 8.0)
+        for position in recording.empty:
+            capture.add(recording[position])
+        assert capture.done
+
+    def test_people_entering_are_refused(self) -> None:
+        recording = open_recording(OFFICE, max_depth=8.0)
+        capture = BackgroundCapture(24, 8.0)
+        with pytest.raises(CaptureError, match=r"moves in the view.*left.*colour and depth"):
+            for position in range(11, 35):
+                capture.add(recording[position])
+        assert capture.frames == 5  # files 22 to 26
+
+    @pytest.mark.parametrize("first", [30, 45, 60, 75])
+    def test_people_about_are_refused(self, first: int) -> None:
+        recording = open_recording(OFFICE, max_depth=8.0)
+        capture = BackgroundCapture(10, 8.0)
+        with pytest.raises(CaptureError, match="moves in the view"):
+            for position in range(first, first + 10):
+                capture.add(recording[position])
