@@ -283,4 +283,5 @@ class ResNet50Encoder(nn.Module):
 def _resnet_stage(channels: int, width: int, blocks: int, stride: int, dilation: int) -> nn.Module:
     """Bottlenecks of one width; the first one strides."""
     first = Bottleneck(channels, width, stride, dilation)
-    return nn.Sequential(first, *(Bottleneck(4 * width, width, 1, dilation) for _ in range(1, blocks)))
+    others = (Bottleneck(4 * width, width, 1, dilation) for _ in range(1, blocks))
+    return nn.Sequential(first, *others)

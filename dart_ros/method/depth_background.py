@@ -25,7 +25,7 @@ class DepthBackground(NamedTuple):
 
     mean: Tensor
     std: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # stands before tuple's own count()
 
 
 class DepthBackgroundAccumulator:
@@ -70,7 +70,8 @@ class DepthBackgroundAccumulator:
         values = torch.as_tensor(depth).to(torch.float64)
         if values.shape != self._mean.shape:
             raise ValueError(
-                f"depth is {tuple(values.shape)}, expected {tuple(self._mean.shape)} (rows, columns)"
+                f"depth has {tuple(values.shape)} rows and columns, expected "
+                f"{tuple(self._mean.shape)}"
             )
         known = torch.isfinite(values) & (values > 0)
         self._count += known

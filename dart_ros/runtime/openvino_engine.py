@@ -39,8 +39,11 @@ class OpenVinoEngine:
             raise EngineError(
                 f"OpenVINO can't be imported ({error}): pip install 'dart_ros[openvino]'"
             ) from error
-        core = openvino.Core()
-        native = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        try:
+            core = openvino.Core()
+            native = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO finds no CPU to run on: {error}") from error
         precision = "bf16" if "BF16" in native else "f32"
         self.name = f"openvino ({precision})"
         options = {
@@ -107,7 +110,7 @@ def _compile(
 
     with torch.no_grad(), warnings.catch_warnings():
         # Sizes are meant to be constant in the compiled graph.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         model = openvino.convert_model(module.eval(), example_input=example)
     model.reshape(
         {port: list(e.shape) for port, e in zip(model.inputs, example, strict=True)}

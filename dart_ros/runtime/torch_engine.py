@@ -28,7 +28,8 @@ class TorchEngine:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.name = f"torch ({self._device.type})"
-        network = network.to(memory_format=torch.channels_last)
+        # torch's type hints lack this form of to().
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._matting = MattingGraph(network, background, tiles).to(self._device).eval()
         self._trimap = TrimapGraph(background).to(self._device).eval()
 
@@ -57,6 +58,5 @@ class TorchEngine:
         return result
 
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
-        # A message's bytes are read-only, which torch warns about; it never writes to them.
-        array = array if array.flags.writeable else array.copy()
-        return torch.from_numpy(array).to(self._device)
+        # torch warns about read-only memory, as a message's is, and refuses negative strides.
+        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
