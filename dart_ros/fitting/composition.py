@@ -110,7 +110,7 @@ class Composer:
         return int(torch.randint(below, (), generator=self._generator))
 
     def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self._generator)
+        return torch.randn(shape, generator=self._generator)
 
     def _smooth_noise(self, height: int, width: int, cells: int) -> Tensor:
         """1×H×W smooth noise of about unit variance, ``cells`` blobs across the longer side."""
@@ -162,8 +162,9 @@ class Composer:
         crop_height, crop_width = int(out_height / zoom), int(out_width / zoom)
         top, left = self._integer(height - crop_height + 1), self._integer(width - crop_width + 1)
         window = (..., slice(top, top + crop_height), slice(left, left + crop_width))
-        mode = {"mode": "bilinear", "align_corners": False, "antialias": True}
-        color = F.interpolate(color[window][None], self._size, **mode)[0].clamp(0, 1)
+        color = F.interpolate(
+            color[window][None], self._size, mode="bilinear", align_corners=False, antialias=True
+        )[0].clamp(0, 1)
         depth = F.interpolate(depth[window][None], self._size, mode="nearest")[0]
         if std is not None:
             std = F.interpolate(std[window][None], self._size, mode="nearest")[0]
@@ -189,7 +190,7 @@ class Composer:
         """The empty scene under the light of the live frame."""
         height, width = color.shape[-2:]
         if self._chance(0.7):
-            gain = math.exp(0.08 * float(self._normal(())))
+            gain = math.exp(0.08 * float(self._normal()))
             tint = 1 + 0.025 * self._normal(3, 1, 1)
             color = color * (gain * tint)
         if self._chance(0.4):
@@ -202,7 +203,7 @@ class Composer:
 
     def _recolor(self, layer: _Layer, plate: Tensor) -> Tensor:
         """The sprite's premultiplied colours in another light; sometimes those of the wall."""
-        gain = math.exp(0.25 * float(self._normal(())))
+        gain = math.exp(0.25 * float(self._normal()))
         tint = 1 + 0.06 * self._normal(3, 1, 1)
         rgb = layer.rgb * gain * tint
         weight = layer.alpha.sum().clamp(min=1)
