@@ -192,7 +192,9 @@ class BackgroundCapture:
         moved = both & (np.abs(depths - mean) > np.maximum(_DEPTH_METRES, _DEPTH_SHARE * mean))
         columns, rows = self._grid
         parts = moved.reshape(rows, _DEPTH_SAMPLES, columns, _DEPTH_SAMPLES)
-        return np.asarray(parts.mean(axis=(1, 3)) >= 0.5)
+        changed = (parts.mean(axis=(1, 3)) >= 0.5).astype(np.uint8)
+        # Sensors see an edge wander by pixels: what is thinner than three cells isn't motion.
+        return cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(bool)
 
 
 def _gain(cells: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:

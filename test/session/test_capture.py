@@ -24,8 +24,8 @@ class Room:
 
     def __init__(self, sensor: str = "structured_light", seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
-        texture = cv2.resize(rng.integers(60, 220, (30, 40, 3), np.uint8), (WIDTH, HEIGHT))
-        self.color = texture
+        coarse = rng.integers(60, 220, (30, 40, 3), np.uint8)
+        self.color = np.asarray(cv2.resize(coarse, (WIDTH, HEIGHT)), np.uint8)
         self.depth = np.full((HEIGHT, WIDTH), 4.0, np.float32)
         self.depth[160:] = np.linspace(4.0, 1.6, 80, dtype=np.float32)[:, None]
         self.depth[120:180, 200:300] = 2.5
@@ -45,11 +45,10 @@ class Room:
         # Depth flickers: whole clumps come and go.
         flicker = cv2.resize(self.rng.random((60, 80)), (WIDTH, HEIGHT)) < 0.12
         noisy[flicker] = -1.0
-        seen = self.noise.color(color, (index,))
-        seen = cv2.convertScaleAbs(seen, alpha=gain)
+        seen = cv2.convertScaleAbs(self.noise.color(color, (index,)), alpha=gain)
         jpeg = cv2.imencode(".jpg", seen, [cv2.IMWRITE_JPEG_QUALITY, 70])[1]
-        seen = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
-        return Frame(seen, noisy, index * 33_000_000, CAMERA)
+        decoded = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), np.uint8)
+        return Frame(decoded, noisy, index * 33_000_000, CAMERA)
 
 
 @pytest.mark.parametrize("sensor", sorted(PROFILES))

@@ -168,7 +168,7 @@ def test_foreign_files(tmp_path: Path, content: bytes) -> None:
     store.save(make("good"))
     store.path("bad").write_bytes(content)
     (tmp_path / "no plain name.safetensors").write_bytes(b"")
-    with pytest.raises(SceneError, match="bad.safetensors"):
+    with pytest.raises(SceneError, match=r"bad\.safetensors"):
         store.load("bad")
     problems = {summary.name: summary.problem for summary in store.list()}
     assert problems["good"] is None
@@ -197,7 +197,7 @@ def test_missing_scenes_and_folders(tmp_path: Path) -> None:
     store = SceneStore(tmp_path / "not" / "yet")
     assert store.list() == []
     assert store.last() is None
-    with pytest.raises(SceneError, match="no scene 'lab'.*there: none"):
+    with pytest.raises(SceneError, match=r"no scene 'lab'.*there: none"):
         store.load("lab")
     with pytest.raises(SceneError, match="no scene 'lab'"):
         store.delete("lab")

@@ -94,5 +94,5 @@ def test_color_noise() -> None:
 
 
 def test_unknown_sensor() -> None:
-    with pytest.raises(RecordingError, match="sonar.*structured_light"):
+    with pytest.raises(RecordingError, match=r"sonar.*structured_light"):
         SensorNoise("sonar", 0)
