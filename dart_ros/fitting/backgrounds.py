@@ -27,10 +27,15 @@ def load_rooms(folder: Path) -> list[RgbdBackground]:
         color = cv2.imread(str(color_path))
         depth_path = color_path.with_suffix(".png")
         depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
-        if color is None or depth is None or depth.dtype != np.uint16:
+        if (
+            color is None
+            or depth is None
+            or depth.dtype != np.uint16
+            or depth.shape != color.shape[:2]
+        ):
             raise FitError(f"{color_path} or {depth_path} is missing or broken: render it again")
         metres = np.where(depth > 0, depth.astype(np.float32) / 1000, -1).astype(np.float32)
-        rgb = np.ascontiguousarray(color[..., ::-1])
+        rgb: NDArray[np.uint8] = color[..., ::-1].astype(np.uint8)
         rooms.append(_background(rgb, metres, _focal(folder / "rooms.json", color_path.stem)))
     if not rooms:
         raise FitError(f"{folder} holds no room_NNN.jpg: render some rooms first")
@@ -41,7 +46,7 @@ def _focal(index: Path, name: str) -> float:
     """Focal length of a view in pixels."""
     try:
         return float(json.loads(index.read_text())[name]["K"][0])
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise FitError(f"{index} has no camera for {name} ({error}): render it again") from error
 
 

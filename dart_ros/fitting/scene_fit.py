@@ -93,7 +93,9 @@ def fit_scene(
         Composer(held_out, [background], size, max_depth, seed=seed + 1 + i).batch(BATCH)
         for i in range(VALIDATION_BATCHES)
     ]
-    network = network_with(None).to(device, memory_format=torch.channels_last)
+    # torch's type hints lack this form of to().
+    network = network_with(None)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     before = _error(network, validation, tiles, device)
     on_progress(0.0, f"fitting: alpha error {before:.2f} per mille before")
 

@@ -8,6 +8,7 @@ distance).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dart_ros.errors import FitError
@@ -65,10 +67,12 @@ def load_sprites(folder: Path, identities: Sequence[str] | None = None) -> list[
         entries = json.loads(index.read_text())["sprites"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FitError(f"{index} is no sprite index ({error}): reinstall or rebuild it") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise FitError(f"{index} is no sprite index (no list of sprites): reinstall or rebuild it")
     sprites = [
         _load_sprite(folder, entry)
         for entry in entries
-        if identities is None or entry["identity"] in identities
+        if identities is None or entry.get("identity") in identities
     ]
     if not sprites:
         raise FitError(f"{index} lists no usable sprite: give a folder that has some")
@@ -85,10 +89,15 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
         sides = tuple(str(side) for side in cut) if isinstance(cut, list) else ()
     except (KeyError, ValueError) as error:
         raise FitError(f"{folder / 'sprites.json'} has a bad entry ({error}): {entry}") from error
+    if not (0 < focal < math.inf and 0 < distance < math.inf):
+        raise FitError(
+            f"{folder / 'sprites.json'} has a bad entry (focal length and distance must be "
+            f"positive): {entry}"
+        )
     color = _read(folder / f"{name}.webp", channels=4)
-    depth = _read(folder / f"{name}.depth.png", channels=1)
+    half_depth = _read(folder / f"{name}.depth.png", channels=1)
     height, width = color.shape[:2]
-    depth = cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
+    depth = cv2.resize(half_depth, (width, height), interpolation=cv2.INTER_LINEAR)
     alpha = color[..., 3:].astype(np.float32) / 255
     rgb = color[..., 2::-1].astype(np.float32) * alpha
     stack = np.concatenate([rgb, color[..., 3:], depth[..., None]], axis=-1)
@@ -102,7 +111,8 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
     return Sprite(name, kind, identity, focal, distance, sides, tuple(levels))
 
 
-def _read(path: Path, channels: int) -> np.ndarray:
+def _read(path: Path, channels: int) -> NDArray[np.uint8]:
+    """An 8-bit image, H×W or H×W×channels."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise FitError(f"{path} is missing or not an image: reinstall or rebuild the sprites")
@@ -110,4 +120,6 @@ def _read(path: Path, channels: int) -> np.ndarray:
     if found != channels:
         what = "alpha" if channels == 4 else "one grey channel"
         raise FitError(f"{path} has {found} channels: a sprite needs {what}")
-    return image
+    if image.dtype != np.uint8:
+        raise FitError(f"{path} is {image.dtype}: a sprite needs 8 bits a channel")
+    return image.astype(np.uint8, copy=False)

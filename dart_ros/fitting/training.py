@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from dart_ros.fitting.sprites import Sprite, load_sprites
 from dart_ros.fitting.weights import load_network, save_network
 from dart_ros.method.base_network import MobileNetV2Encoder, NetworkConfig
 from dart_ros.method.network import STRIDE, MattingNetwork
+
+FIRST_WEIGHT = "features.0.0.weight"
 
 REFINED_SHARE = 0.25
 """Share of the tiles that are refined, in training as in use."""
@@ -55,27 +58,31 @@ class CompositionStream(IterableDataset[Batch]):
 def load_imagenet_encoder(encoder: MobileNetV2Encoder, path: Path) -> None:
     """Initialises the encoder from published ImageNet weights (``features.N.conv.K.x``).
 
-    The first convolution sees more channels than RGB: frame and plate start with the ImageNet
-    filters (half each), further channels at zero.
+    The first convolution sees more channels than RGB: it starts with the ImageNet filters of
+    the difference between frame and plate; further channels start at zero.
 
     Raises:
-        FitError: if the file does not hold MobileNetV2.
+        FitError: if the file can't be read or does not hold MobileNetV2.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
+        raise FitError(f"{path} can't be read as torch weights: {error}") from error
     ours = encoder.state_dict()
     theirs: dict[str, Tensor] = {}
     for name in ours:
         source = _flat_name(name)
-        if source not in state:
-            raise FitError(f"{path} has no {source}: not MobileNetV2 weights")
+        wanted = (32, 3, 3, 3) if name == FIRST_WEIGHT else ours[name].shape
+        if source not in state or state[source].shape != wanted:
+            raise FitError(f"{path} has no fitting {source}: not MobileNetV2 weights")
         theirs[name] = state[source]
-    first = theirs["features.0.0.weight"]
-    # ImageNet filters expect colours less their mean, over their deviation.
+    first = theirs[FIRST_WEIGHT]
+    # ImageNet filters expect colours over their deviation; their mean is gone in the difference.
     first = first / torch.tensor([0.229, 0.224, 0.225])[None, :, None, None]
-    widened = torch.zeros_like(ours["features.0.0.weight"])
+    widened = torch.zeros_like(ours[FIRST_WEIGHT])
     widened[:, :3] = first
     widened[:, 3:6] = -first
-    theirs["features.0.0.weight"] = widened
+    theirs[FIRST_WEIGHT] = widened
     encoder.load_state_dict(theirs)
 
 
@@ -159,7 +166,9 @@ def train(
         if share >= 1 or time.monotonic() - saved > 120:
             saved = time.monotonic()
             meta = {"steps": str(step + 1), "seconds": f"{previous + spent:.0f}"}
-            save_network(mean.module, output, meta)
+            averaged = mean.module
+            assert isinstance(averaged, MattingNetwork)
+            save_network(averaged, output, meta)
         if share >= 1:
             break
     bar.close()
@@ -190,7 +199,8 @@ def main() -> None:
         if arguments.imagenet:
             assert isinstance(network.base.encoder, MobileNetV2Encoder)
             load_imagenet_encoder(network.base.encoder, arguments.imagenet)
-    network = network.to(memory_format=torch.channels_last)
+    # torch's type hints lack this form of to().
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rooms = [invent_room(seed) for seed in range(arguments.invented)]
     if arguments.rooms:
         rooms += load_rooms(arguments.rooms)

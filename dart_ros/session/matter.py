@@ -64,12 +64,13 @@ class Matter:
             EngineError: if the engine fails.
         """
         camera = self.scene.camera
-        if frame.depth.shape != (camera.height, camera.width):
-            height, width = frame.depth.shape
-            raise SceneError(
-                f"the frame is {width}x{height}, the scene {self.scene.name!r} was captured at "
-                f"{camera.width}x{camera.height}: capture the background again at this size"
-            )
+        for image, shape in (("color", frame.color.shape[:2]), ("depth", frame.depth.shape)):
+            if shape != (camera.height, camera.width):
+                raise SceneError(
+                    f"the frame's {image} is {'x'.join(map(str, shape[::-1]))}, the scene "
+                    f"{self.scene.name!r} was captured at {camera.width}x{camera.height}: capture "
+                    "the background again at this size"
+                )
         alpha, foreground = self._engine.matte(frame.color, frame.depth)
         wanted = self._engine.trimap(alpha, frame.depth) if trimap else None
         return Matte(alpha=alpha, foreground=foreground, trimap=wanted)
