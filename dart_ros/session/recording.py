@@ -165,7 +165,9 @@ class FolderRecording(Recording):
             occupied = _numbers(content["occupied_frames"])
             self.fps = float(content.get("fps", 30.0))
             noise = content.get("noise")
-            self._noise = noise and SensorNoise(str(noise["sensor"]), int(noise.get("seed", 0)))
+            self._noise = None
+            if noise is not None:
+                self._noise = SensorNoise(str(noise["sensor"]), int(noise.get("seed", 0)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RecordingError(
                 f"{file} can't be used ({type(error).__name__}: {error}); compare it with the "
@@ -192,7 +194,7 @@ class FolderRecording(Recording):
         if self._decoded is None or self._decoded[0] != position:
             self._decoded = (position, *self._decode(number))
         _, color, depth = self._decoded
-        if self._noise:
+        if self._noise is not None:
             depth = self._noise.depth(depth, color, (number, repeat))
             depth[depth > self._max_depth] = -1.0
             color = self._noise.color(color, (number, repeat))
