@@ -46,7 +46,11 @@ else
   [ "$(cat build/requirements.key 2> /dev/null)" = "$requirements_key" ] || rm -rf build install
   # shellcheck disable=SC1091
   . .venv/bin/activate
-  AMENT_PREFIX_PATH=$VIRTUAL_ENV colcon build --symlink-install --base-paths . --cmake-args \
+  # CMake refuses to export include folders that lie in the source folder, as NumPy's in .venv would
+  # be, so it sees the sources under another name.
+  mkdir -p .venv/source
+  ln -sfn ../.. .venv/source/dart_ros
+  AMENT_PREFIX_PATH=$VIRTUAL_ENV colcon build --symlink-install --base-paths .venv/source --cmake-args \
     "-DCMAKE_PREFIX_PATH=$VIRTUAL_ENV" "-DPython3_EXECUTABLE=$VIRTUAL_ENV/bin/python" \
     -DBUILD_TESTING=OFF
   echo "$requirements_key" > build/requirements.key

@@ -127,6 +127,12 @@ def test_every_direct_requirement_is_pinned_to_one_version() -> None:
     assert {canonical(name) for name in lines("direct.txt")} <= {canonical(pin[0]) for pin in pins}
 
 
+def test_every_folder_with_modules_is_a_package() -> None:
+    """Otherwise setuptools would leave it out."""
+    for path in (ROOT / "dart_ros").rglob("*.py"):
+        assert (path.parent / "__init__.py").exists(), path.parent
+
+
 def test_every_interface_is_built() -> None:
     built = re.findall(r"^\s+((?:msg|srv)/\w+\.\w+)$", (ROOT / "CMakeLists.txt").read_text(), re.M)
     there = [f"{path.parent.name}/{path.name}" for path in ROOT.glob("[ms][sr][gv]/*.*")]
