@@ -62,6 +62,7 @@ _SHEET_ROWS = 8
 _PICTURE_SECONDS = 8.0
 _KEPT_BYTES = 3 << 29
 _SHOWN_LOG_LINES = 15
+_PATIENCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))  # seconds after each signal
 
 
 class DemoError(DartError):
@@ -113,7 +114,7 @@ class Child:
 
     def stop(self) -> None:
         """End the process as Ctrl-C would, harder if it doesn't listen."""
-        for number, patience in ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0)):
+        for number, patience in _PATIENCE:
             if self._process.poll() is not None:
                 return
             self._process.send_signal(number)
