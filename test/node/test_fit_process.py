@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command
+
+
+class Run:
+    """A fit process that runs a small program, and what it reported."""
+
+    def __init__(self, program: str) -> None:
+        self.progress: list[tuple[float, str]] = []
+        self.ends: list[FitEnd] = []
+        self.over = threading.Event()
+        self.first = threading.Event()
+        command = [sys.executable, "-u", "-c", textwrap.dedent(program)]
+        self.process = FitProcess(command, self._progressed, self._ended)
+
+    def end(self) -> FitEnd:
+        assert self.over.wait(20)
+        time.sleep(0.05)  # a second report would come by now
+        assert len(self.ends) == 1
+        return self.ends[0]
+
+    def _progressed(self, progress: float, message: str) -> None:
+        self.progress.append((progress, message))
+        self.first.set()
+
+    def _ended(self, end: FitEnd) -> None:
+        self.ends.append(end)
+        self.over.set()
+
+
+def test_a_fit_that_improves() -> None:
+    run = Run("""
+        print("a library says hello")
+        print('{"progress": 0.5, "message": "step 1 of 2"}')
+        print("[1, 2]")
+        print('{"done": true, "improved": true, "before": 4.1, "after": 3.2, "message": "better"}')
+    """)
+    assert run.end() == FitEnd(improved=True, failed=False, message="better")
+    assert run.progress == [(0.5, "step 1 of 2")]
+
+
+def test_a_fit_that_does_not_improve_is_no_failure() -> None:
+    run = Run("""print('{"done": true, "improved": false, "message": "no better"}')""")
+    assert run.end() == FitEnd(improved=False, failed=False, message="no better")
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("""print('{"error": "the disk is full"}'); raise SystemExit(1)""", "the disk is full"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL (out of memory?)"),
+        ("raise RuntimeError('no such luck')", "status 1: RuntimeError: no such luck"),
+        ("raise SystemExit(3)", "status 3: it said nothing"),
+        ("pass", "status 0: it said nothing"),
+    ],
+)
+def test_a_fit_that_fails_says_why(program: str, words: str) -> None:
+    end = Run(program).end()
+    assert end.failed and not end.improved
+    assert words in end.message and "the scene is as it was before" in end.message
+
+
+def test_cancelling_ends_the_process() -> None:
+    run = Run("""
+        import time
+        print('{"progress": 0.0, "message": "long"}')
+        time.sleep(60)
+    """)
+    assert run.first.wait(20)
+    run.process.cancel()
+    end = run.end()
+    assert not end.failed and not end.improved and "cancelled" in end.message
+
+
+def test_a_fit_that_ignores_the_request_is_killed() -> None:
+    run = Run("""
+        import signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print('{"progress": 0.0, "message": "stubborn"}')
+        time.sleep(60)
+    """)
+    assert run.first.wait(20)
+    run.process.stop(0.3)
+    assert not run.end().failed
+    with pytest.raises(ProcessLookupError):
+        os.kill(run.process.pid, 0)
+
+
+def test_the_fit_is_nice_to_the_node() -> None:
+    run = Run("""
+        import os, time
+        time.sleep(0.3)
+        print('{"progress": %d, "message": "niceness"}' % os.getpriority(os.PRIO_PROCESS, 0))
+    """)
+    run.end()
+    assert run.progress[0][0] >= 10
+
+
+def test_a_command_that_cannot_be_started_raises() -> None:
+    with pytest.raises(OSError):
+        FitProcess(["/nonexistent/python"], lambda *_: None, lambda _: None)
+
+
+def test_the_real_command_names_the_scene_and_its_folder() -> None:
+    command = fit_command("room", "/scenes", 20.0)
+    assert command[1:] == [
+        *("-m", "dart_ros.cli", "fit", "room", "--scenes-dir", "/scenes"),
+        *("--seconds", "20", "--json-progress"),
+    ]

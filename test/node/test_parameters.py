@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+from dart_ros.node.parameters import PARAMETERS, Settings
+
+
+def test_every_parameter_is_described_and_every_number_has_a_range() -> None:
+    for name, parameter in PARAMETERS.items():
+        descriptor = parameter.descriptor()
+        assert descriptor.description.endswith("."), name
+        if isinstance(parameter.default, float):
+            (bounds,) = descriptor.floating_point_range
+            assert bounds.from_value <= parameter.default <= bounds.to_value, name
+        elif isinstance(parameter.default, int) and not isinstance(parameter.default, bool):
+            (limits,) = descriptor.integer_range
+            assert limits.from_value <= parameter.default <= limits.to_value, name
+
+
+def test_what_only_counts_at_start_is_read_only() -> None:
+    fixed = {name for name, parameter in PARAMETERS.items() if parameter.descriptor().read_only}
+    assert fixed == {"scenes_dir", "scene", "autostart"}
+
+
+def test_changes_are_taken_over_and_other_names_ignored() -> None:
+    before = Settings.defaults()
+    after = before.changed({"max_depth": 3.0, "composite_color": [1, 2, 3], "use_sim_time": True})
+    assert (after.max_depth, after.composite_color) == (3.0, (1, 2, 3))
+    assert before.max_depth == 5.46
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("backend", "quantum", "backend 'quantum' is unknown; use one of auto, "),
+        ("scenes_dir", "", "name a folder"),
+        ("composite_color", [1, 2], "no color"),
+        ("composite_color", [0, 0, 256], "0 to 255"),
+        ("composite_color", [0, 0, -1], "0 to 255"),
+        ("composite_image", "/no/such/file.png", "does not exist"),
+        ("composite_image", "/", "is no file"),
+    ],
+)
+def test_bad_values_are_refused_with_the_reason(name: str, value: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Settings.defaults().changed({name: value})
+
+
+def test_composite_image_is_decoded_as_rgb_or_refused(tmp_path: Path) -> None:
+    good, bad, none = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "none.png"
+    cv2.imwrite(str(good), np.full((4, 6, 3), (255, 128, 0), np.uint8))  # BGR
+    bad.write_bytes(good.read_bytes()[:20])
+    none.touch()
+    settings = Settings.defaults().changed({"composite_image": str(good)})
+    assert settings.composite_background is not None
+    assert settings.composite_background.shape == (4, 6, 3)
+    assert settings.composite_background[0, 0].tolist() == [0, 128, 255]
+    for path in (bad, none):
+        with pytest.raises(ValueError, match="no image that OpenCV can decode"):
+            settings.changed({"composite_image": str(path)})
+    assert settings.changed({"composite_image": ""}).composite_background is None

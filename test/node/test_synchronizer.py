@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dart_ros.node import synchronizer
+from dart_ros.node.synchronizer import COLOR, DEPTH, ApproximatePairs, PairSynchronizer, stamp_of
+
+MS = 1_000_000
+
+
+@dataclass(eq=False)
+class Message:
+    header: Any
+    side: int
+
+
+def message(side: int, stamp: int) -> Message:
+    seconds, nanoseconds = divmod(stamp, 1000 * MS)
+    return Message(SimpleNamespace(stamp=_Stamp(seconds, nanoseconds)), side)
+
+
+@dataclass
+class _Stamp:
+    sec: int
+    nanosec: int
+
+
+# Arrivals of both sides in any order: (side, stamp in ms)
+arrivals = st.lists(
+    st.tuples(st.sampled_from([COLOR, DEPTH]), st.integers(0, 400)), min_size=1, max_size=60
+)
+
+
+@given(arrivals, st.integers(1, 50), st.integers(1, 8))
+def test_stand_in_pairs_within_the_slop_and_uses_each_message_once(
+    events: list[tuple[int, int]], slop: int, size: int
+) -> None:
+    pairs: list[tuple[Message, Message]] = []
+    stand_in = ApproximatePairs(slop * 1e-3, size, lambda c, d: pairs.append((c, d)))
+    for side, stamp in events:
+        stand_in.add(side, message(side, stamp * MS))
+        assert max(stand_in.waiting(COLOR), stand_in.waiting(DEPTH)) <= size
+    used = [id(one) for pair in pairs for one in pair]
+    assert len(used) == len(set(used))
+    for color, depth in pairs:
+        assert (color.side, depth.side) == (COLOR, DEPTH)
+        assert abs(stamp_of(color) - stamp_of(depth)) < slop * MS
+
+
+@given(st.lists(st.integers(0, 10_000), unique=True, min_size=1, max_size=30).map(sorted))
+def test_equal_stamps_always_pair(stamps: list[int]) -> None:
+    pairs: list[int] = []
+    stand_in = ApproximatePairs(0.001, 10, lambda c, d: pairs.append(stamp_of(c)))
+    for stamp in stamps:
+        stand_in.add(COLOR, message(COLOR, stamp * MS))
+        stand_in.add(DEPTH, message(DEPTH, stamp * MS))
+    assert pairs == [stamp * MS for stamp in stamps]
+
+
+def test_nearest_partner_wins_and_the_slop_is_strict() -> None:
+    pairs: list[tuple[int, int]] = []
+    stand_in = ApproximatePairs(
+        0.02, 10, lambda c, d: pairs.append((stamp_of(c) // MS, stamp_of(d) // MS))
+    )
+    for stamp in (0, 15, 33):
+        stand_in.add(DEPTH, message(DEPTH, stamp * MS))
+    stand_in.add(COLOR, message(COLOR, 10 * MS))
+    assert pairs == [(10, 15)]
+    stand_in.add(COLOR, message(COLOR, 53 * MS))
+    assert pairs == [(10, 15)]  # 33 is exactly the slop away
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_stand_in_and_message_filters_agree(real: bool) -> None:
+    """The same arrivals through either; the expectation is worked out by hand."""
+    if real:
+        pytest.importorskip("message_filters")
+    kind = synchronizer._MessageFiltersPairs if real else ApproximatePairs
+    pairs: list[tuple[int, int]] = []
+    under_test = kind(0.02, 3, lambda c, d: pairs.append((stamp_of(c) // MS, stamp_of(d) // MS)))
+    for side, stamp in [
+        (COLOR, 0), (DEPTH, 5),  # pair at once
+        (COLOR, 33), (COLOR, 66), (COLOR, 100), (COLOR, 133),  # 33 is pushed out
+        (DEPTH, 34), (DEPTH, 70), (DEPTH, 130),  # 34 is alone, 70 takes 66, 130 takes 133
+        (DEPTH, 20),
+    ]:  # fmt: skip
+        stamped = _ros_message(stamp) if real else message(side, stamp * MS)
+        under_test.add(side, stamped)
+    assert pairs == [(0, 5), (66, 70), (133, 130)]
+
+
+def _ros_message(stamp: int) -> Any:
+    from sensor_msgs.msg import Image
+
+    made = Image()
+    made.header.stamp.sec, made.header.stamp.nanosec = divmod(stamp * MS, 1000 * MS)
+    return made
+
+
+@given(arrivals)
+def test_pairs_come_in_the_order_of_time(events: list[tuple[int, int]]) -> None:
+    stamps: list[int] = []
+    pairs = PairSynchronizer(0.04, lambda c, d: stamps.append(stamp_of(c)))
+    for side, stamp in events:
+        pairs.add(side, _message(side, stamp))
+    assert stamps == sorted(set(stamps))
+
+
+def test_a_bag_that_starts_over_is_followed_at_once() -> None:
+    stamps: list[int] = []
+    pairs = PairSynchronizer(0.02, lambda c, d: stamps.append(stamp_of(c) // MS))
+    for start in (100_000, 0):
+        for i in range(12):  # color alone, as many as fill the queue
+            pairs.add(COLOR, _message(COLOR, start + 33 * i))
+        for i in range(12, 15):
+            pairs.add(COLOR, _message(COLOR, start + 33 * i))
+            pairs.add(DEPTH, _message(DEPTH, start + 33 * i))
+    first = [100_000 + 33 * i for i in (12, 13, 14)]
+    # The first depth of the second round throws the waiting color away: one pair is the price.
+    assert stamps == [*first, 33 * 13, 33 * 14]
+
+
+def test_gap_tells_how_far_the_stamps_are_apart() -> None:
+    pairs = PairSynchronizer(0.02, lambda c, d: None)
+    assert pairs.gap is None
+    pairs.add(COLOR, _message(COLOR, 1000))
+    assert pairs.gap is None
+    pairs.add(DEPTH, _message(DEPTH, 750))
+    assert pairs.gap == pytest.approx(0.25)
+
+
+def _message(side: int, stamp: int) -> Any:
+    # message_filters, where it is installed, takes real messages only.
+    return (
+        message(side, stamp * MS) if synchronizer.message_filters is None else _ros_message(stamp)
+    )

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dart_ros.node.worker import JobThread, LatestWorker
+
+
+def test_a_newer_item_replaces_the_one_that_waits() -> None:
+    done: list[int] = []
+    started, go_on = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        started.set()
+        assert go_on.wait(5)
+        done.append(item)
+
+    worker = LatestWorker(work, pytest.fail)
+    worker.put(0)
+    assert started.wait(5)  # 0 is being worked on, the slot is empty
+    for item in (1, 2, 3):
+        worker.put(item)
+    assert worker.replaced == 2
+    go_on.set()
+    _wait(lambda: len(done) == 2)
+    assert worker.stop(5)
+    assert done == [0, 3]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 0.002), min_size=1, max_size=30))
+def test_each_item_is_worked_on_once_or_counted_and_the_last_always(pauses: list[float]) -> None:
+    done: list[int] = []
+    worker = LatestWorker(done.append, pytest.fail)
+    for item, pause in enumerate(pauses):
+        worker.put(item)
+        time.sleep(pause)
+    _wait(lambda: bool(done) and done[-1] == len(pauses) - 1)
+    assert worker.stop(5)
+    assert done == sorted(set(done))
+    assert len(done) + worker.replaced == len(pauses)
+
+
+def test_work_that_raises_is_reported_and_the_thread_goes_on() -> None:
+    done: list[int] = []
+    errors: list[Exception] = []
+
+    def work(item: int) -> None:
+        if item < 0:
+            raise ValueError(item)
+        done.append(item)
+
+    worker = LatestWorker(work, errors.append)
+    worker.put(-1)
+    _wait(lambda: len(errors) == 1)
+    worker.put(7)
+    _wait(lambda: done == [7])
+    assert worker.stop(5)
+    assert isinstance(errors[0], ValueError)
+
+
+def test_stop_says_when_work_does_not_end() -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def work(_: int) -> None:
+        started.set()
+        go_on.wait(5)
+
+    worker = LatestWorker(work, pytest.fail)
+    worker.put(1)
+    assert started.wait(5)
+    assert not worker.stop(0.05)
+    go_on.set()
+    assert worker.stop(5)
+
+
+def test_jobs_run_in_order_and_their_results_are_posted() -> None:
+    letters: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    seen: list[object] = []
+    jobs = JobThread(letters.put, "jobs")
+    jobs.submit(lambda: 1, seen.append, seen.append)
+    jobs.submit(lambda: 1 // 0, seen.append, seen.append)
+    jobs.submit(lambda: 3, seen.append, seen.append)
+    taken = [letters.get(timeout=5) for _ in range(3)]
+    assert seen == []  # nothing is called in the job's thread
+    for letter in taken:
+        letter()
+    assert seen[0] == 1 and isinstance(seen[1], ZeroDivisionError) and seen[2] == 3
+    assert jobs.stop(5)
+
+
+def test_stop_skips_the_jobs_that_wait() -> None:
+    started, go_on = threading.Event(), threading.Event()
+    ran: list[str] = []
+    jobs = JobThread(lambda letter: letter(), "jobs")
+
+    def first() -> None:
+        started.set()
+        assert go_on.wait(5)
+        ran.append("first")
+
+    jobs.submit(first, lambda _: None, pytest.fail)
+    jobs.submit(lambda: ran.append("second"), lambda _: None, pytest.fail)
+    assert started.wait(5)
+    assert not jobs.stop(0.05)
+    go_on.set()
+    assert jobs.stop(5)
+    assert ran == ["first"]
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
