@@ -67,7 +67,7 @@ def test_unequal_frames_name_both_frames_and_the_option() -> None:
 
 @pytest.mark.parametrize("k", [(0.0,) * 9, (float("nan"),) * 9, (-1.0, *K[1:])])
 def test_an_uncalibrated_camera_is_refused(k: tuple[float, ...]) -> None:
-    with pytest.raises(MessageError, match="no usable camera matrix.*calibrate"):
+    with pytest.raises(MessageError, match=r"no usable camera matrix.*calibrate"):
         camera_from_info(info(k=k), 8, 6)
 
 
@@ -79,7 +79,7 @@ def test_camera_info_of_another_size_is_refused() -> None:
 def test_broken_data_is_refused() -> None:
     broken = pair()
     broken.depth.data = broken.depth.data[:-3]
-    with pytest.raises(MessageError, match="depth.*cut short"):
+    with pytest.raises(MessageError, match=r"depth.*cut short"):
         frame_from_pair(broken, 5.0)
 
 

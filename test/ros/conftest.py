@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("dart_ros.msg", reason="needs the built interfaces (make build)")
 
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue  # noqa: E402
-from rcl_interfaces.srv import SetParameters  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
 
-from dart_ros.msg import Status  # noqa: E402
-from dart_ros.srv import CaptureBackground  # noqa: E402
+from dart_ros.msg import Status
+from dart_ros.srv import CaptureBackground
 
 WIDTH, HEIGHT = 160, 120
 FRAME_ID = "camera_color_optical_frame"
@@ -134,9 +134,7 @@ class Robot:
         self._depth = self.node.create_publisher(Image, "depth/image_raw", qos)
         self._info = self.node.create_publisher(CameraInfo, "color/camera_info", qos)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(
-            Status, "/matting_node/status", self.statuses.append, latched
-        )
+        self.node.create_subscription(Status, "/matting_node/status", self.statuses.append, latched)
         self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
