@@ -67,7 +67,8 @@ class DepthBackgroundAccumulator:
         Raises:
             ValueError: if the size differs from that given to the constructor.
         """
-        values = torch.as_tensor(depth).to(torch.float64)
+        array = depth.numpy() if isinstance(depth, Tensor) else depth
+        values = torch.from_numpy(array.astype(np.float64))
         if values.shape != self._mean.shape:
             raise ValueError(
                 f"depth has {tuple(values.shape)} rows and columns, expected "

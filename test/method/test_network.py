@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.network import Background, MattingNetwork, quarter_color, quarter_depth
+
+
+def frame(
+    height: int, width: int, batch: int = 1, seed: int = 0
+) -> tuple[Tensor, Tensor, Background]:
+    """A box before a wall in a textured room, with holes in its depth."""
+    generator = torch.Generator().manual_seed(seed)
+    plate = torch.rand(batch, 3, height, width, generator=generator)
+    mean = 3 + torch.linspace(0, 1, width).expand(batch, 1, height, width).clone()
+    known = (torch.rand(batch, 1, height, width, generator=generator) > 0.1).float()
+    mean = torch.where(known > 0, mean, 5.46)
+    color, depth = plate.clone(), mean.clone()
+    box = (..., slice(height // 4, height), slice(width // 3, 2 * width // 3))
+    color[box] = torch.rand(color[box].shape, generator=generator)
+    depth[box] = 1.5
+    depth[torch.rand(depth.shape, generator=generator) < 0.2] = -1
+    return color, depth, Background(plate, mean, 0.01 * mean, known)
+
+
+def seeded(config: NetworkConfig | None = None) -> MattingNetwork:
+    torch.manual_seed(2)
+    network = MattingNetwork(config)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.3, 1.5)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def network() -> MattingNetwork:
+    return seeded()
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(480, 640), (480, 848), (61, 97), (97, 61), (16, 16), (17, 15), (1, 1)]
+)
+@pytest.mark.parametrize("tiles", [1, None])
+@torch.inference_mode()
+def test_any_size_works(
+    network: MattingNetwork, height: int, width: int, tiles: int | None
+) -> None:
+    output = network(*frame(height, width), tiles=tiles)
+    assert output.alpha.shape == (1, 1, height, width)
+    assert output.foreground.shape == (1, 3, height, width)
+    quarter = (4 * -(-height // 16), 4 * -(-width // 16))
+    for image in output[2:]:
+        assert image.shape[-2:] == quarter
+    for name, image in output._asdict().items():
+        assert bool(image.isfinite().all()), name
+        if name != "coarse_residual":
+            assert float(image.min()) >= 0 and float(image.max()) <= 1 + 1e-6, name
+
+
+@pytest.mark.parametrize("tiles", [5, None])
+@torch.inference_mode()
+def test_padding_repeats_the_right_and_bottom_edge(
+    network: MattingNetwork, tiles: int | None
+) -> None:
+    color, depth, background = frame(61, 97, batch=2)
+
+    def by_hand(image: Tensor) -> Tensor:
+        padding = ((0, 0), (0, 0), (0, 3), (0, 15))
+        return torch.from_numpy(np.pad(image.numpy(), padding, mode="edge"))
+
+    padded = network(
+        by_hand(color), by_hand(depth), Background(*map(by_hand, background)), tiles=tiles
+    )
+    found = network(color, depth, background, tiles=tiles)
+    assert torch.equal(found.alpha, padded.alpha[..., :61, :97])
+    assert torch.equal(found.foreground, padded.foreground[..., :61, :97])
+    assert torch.equal(found.coarse_alpha, padded.coarse_alpha)
+
+
+@torch.inference_mode()
+def test_images_of_a_batch_do_not_mix(network: MattingNetwork) -> None:
+    frames = [frame(48, 64, seed=seed) for seed in range(3)]
+    color, depth = (torch.cat([f[i] for f in frames]) for i in range(2))
+    background = Background(
+        *(torch.cat(parts) for parts in zip(*(f[2] for f in frames), strict=True))
+    )
+    together = network(color, depth, background, tiles=4)
+    for index, alone in enumerate(frames):
+        one = network(*alone, tiles=4)
+        for name in ("alpha", "foreground", "error"):
+            expected, found = getattr(one, name)[0], getattr(together, name)[index]
+            np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_the_tiles_with_the_largest_error_are_refined_and_no_others(
+    network: MattingNetwork,
+) -> None:
+    scene = frame(64, 96)
+    full, some = network(*scene), network(*scene, tiles=6)
+    error = some.error[0, 0].numpy()
+    worst = error.reshape(4, 4, 6, 4).max(axis=(1, 3))
+    chosen = worst >= np.sort(worst.ravel())[-6]
+    assert chosen.sum() == 6
+    coarse = np.concatenate([some.coarse_alpha[0].numpy(), some.coarse_residual[0].numpy()])
+    upsampled = np.stack([cv2.resize(c, (96, 64), interpolation=cv2.INTER_LINEAR) for c in coarse])
+    mask = chosen.repeat(16, 0).repeat(16, 1)
+    alpha = np.where(mask, full.alpha[0, 0].numpy(), upsampled[0].clip(0, 1))
+    np.testing.assert_allclose(some.alpha[0, 0].numpy(), alpha, atol=1e-5)
+    color = (scene[0][0].numpy() + upsampled[1:]).clip(0, 1)
+    color = np.where(mask, full.foreground[0].numpy(), color)
+    np.testing.assert_allclose(some.foreground[0].numpy(), color, atol=1e-5)
+    # Else the test would see no difference between refined and upsampled.
+    assert np.abs(full.alpha[0, 0].numpy() - upsampled[0])[mask].mean() > 1e-3
+
+
+@torch.inference_mode()
+def test_all_tiles_or_more_are_all(network: MattingNetwork) -> None:
+    scene = frame(32, 48)
+    expected = network(*scene)
+    for tiles in (6, 7, 1000):
+        assert torch.equal(network(*scene, tiles=tiles).alpha, expected.alpha)
+
+
+@torch.inference_mode()
+def test_error_joins_depth_and_color(network: MattingNetwork) -> None:
+    output = network(*frame(48, 48))
+    disagreement = np.abs(output.posterior.numpy() - output.coarse_alpha.numpy())
+    expected = 0.05 * disagreement + 0.95 * output.color_error.numpy()
+    np.testing.assert_allclose(output.error.numpy(), expected, atol=1e-6)
+
+
+@torch.inference_mode()
+def test_what_the_base_network_sees(network: MattingNetwork) -> None:
+    color, depth, background = frame(64, 80)
+    seen: list[Tensor] = []
+    handle = network.base.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    output = network(color, depth, background)
+    handle.remove()
+    found = seen[0][0].numpy()
+    assert found.shape == (11, 16, 20)
+
+    def middle(image: np.ndarray) -> np.ndarray:
+        blocks = image.reshape(-1, 16, 4, 20, 4)
+        return blocks[:, :, 1:3, :, 1:3].mean(axis=(2, 4))
+
+    np.testing.assert_allclose(found[:3], middle(color.numpy()), atol=1e-6)
+    np.testing.assert_allclose(found[3:6], middle(background.plate.numpy()), atol=1e-6)
+    assert np.array_equal(found[6], output.posterior[0, 0].numpy())
+    live, mean, plate_known = (
+        x.numpy()[0, 0, 2::4, 2::4] for x in (depth, background.mean, background.known)
+    )
+    before = np.where((live > 0) & (plate_known > 0), mean - live, 0)
+    np.testing.assert_allclose(found[7], (10 * before).clip(-1, 1), atol=1e-5)
+    np.testing.assert_allclose(found[8], before.clip(-1, 1), atol=1e-6)
+    assert np.array_equal(found[9], live > 0)
+    assert np.array_equal(found[10], plate_known)
+
+
+@torch.inference_mode()
+def test_a_base_of_colors_alone_does_not_see_depth() -> None:
+    color, depth, background = frame(48, 64)
+    other = torch.where(depth > 0, 0.5 * depth, 2.0)
+    base_with, base_without = seeded(), seeded(NetworkConfig(depth_in_base=False))
+    near, far = (base_without(color, d, background) for d in (depth, other))
+    for name in ("coarse_alpha", "coarse_residual", "color_error"):
+        assert torch.equal(getattr(near, name), getattr(far, name)), name
+    # Depth still ranks the tiles and enters the refiner.
+    assert not torch.equal(near.error, far.error)
+    assert not torch.equal(near.alpha, far.alpha)
+    near, far = (base_with(color, d, background) for d in (depth, other))
+    assert not torch.equal(near.coarse_alpha, far.coarse_alpha)
+
+
+@torch.inference_mode()
+def test_unknown_depth_everywhere_gives_the_prior_and_a_matte(network: MattingNetwork) -> None:
+    color, depth, background = frame(32, 32)
+    output = network(color, torch.full_like(depth, -1), background)
+    np.testing.assert_allclose(output.posterior.numpy(), 0.5, atol=1e-6)
+    assert bool(output.alpha.isfinite().all())
+
+
+def test_quarter_sizes_by_hand() -> None:
+    image = torch.arange(32.0).view(1, 1, 4, 8)
+    # Rows 1 and 2, columns 1 and 2 (then 5 and 6): (9 + 10 + 17 + 18) / 4.
+    assert quarter_color(image).tolist() == [[[[13.5, 17.5]]]]
+    assert quarter_depth(image).tolist() == [[[[18.0, 22.0]]]]
+
+
+def test_quarter_color_is_opencvs_bilinear() -> None:
+    image = np.random.default_rng(0).random((24, 36)).astype(np.float32)
+    expected = cv2.resize(image, (9, 6), interpolation=cv2.INTER_LINEAR)
+    found = quarter_color(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
