@@ -1,0 +1,1 @@
+"""Training of the network, and its fit to a scene."""
