@@ -56,7 +56,7 @@ def score(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Scores:
             f"An estimate of {alpha.dtype} {alpha.shape} can't be compared with a truth of "
             f"{truth.dtype} {truth.shape}; both must be uint8 of the same height and width."
         )
-    a, t = np.divide(alpha, 255.0), np.divide(truth, 255.0)
+    a, t = alpha / 255.0, truth / 255.0
     background = truth == 0
     false = np.count_nonzero(background & (alpha >= 128))
     return Scores(
@@ -64,7 +64,7 @@ def score(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Scores:
         mse=mse(a, t),
         grad=gradient_error(a, t),
         conn=connectivity_error(a, t),
-        false_foreground=false / max(1, np.count_nonzero(background)),
+        false_foreground=int(false) / max(1, int(np.count_nonzero(background))),
     )
 
 
