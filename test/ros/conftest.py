@@ -1,292 +1,27 @@
-"""A camera and a client for the real node, which runs as a process of its own over real DDS."""
+"""Fixtures of the tests that start real nodes; without ROS there is nothing to collect."""
 
 from __future__ import annotations
 
-import os
+import importlib.util
 import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from array import array
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
-pytest.importorskip("dart_ros.msg", reason="needs the built interfaces (make build)")
+if TYPE_CHECKING:
+    from robot import NodeProcess, Robot
 
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
-
-from dart_ros.msg import Status
-from dart_ros.srv import CaptureBackground
-
-WIDTH, HEIGHT = 160, 120
-FRAME_ID = "camera_color_optical_frame"
-REPOSITORY = Path(__file__).resolve().parents[2]
-# Above 101 the ports of a domain run into those that Linux hands out.
-DOMAIN = os.getpid() % 100 + 1
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What the camera sends; each field may be broken by a test."""
-
-    color: NDArray[np.uint8]  # H×W×C
-    depth: NDArray[Any]  # H×W
-    color_encoding: str = "rgb8"
-    depth_encoding: str = "16UC1"
-    color_frame: str = FRAME_ID
-    depth_frame: str = FRAME_ID
-    info_matrix: tuple[float, ...] = (120.0, 0.0, 79.5, 0.0, 120.0, 59.5, 0.0, 0.0, 1.0)
-    color_bytes: int | None = None  # cut the data off here
-    depth_bytes: int | None = None
-    depth_delay: float = 0.0  # seconds that the stamp of depth lies behind
-    silent: frozenset[str] = frozenset()
-
-
-def empty_view(width: int = WIDTH, height: int = HEIGHT) -> View:
-    """Return a textured wall 3 m away, with 16 bit depth."""
-    y, x = np.mgrid[0:height, 0:width]
-    texture = 110 + 40 * np.sin(x / 9.0) * np.cos(y / 7.0)
-    color = np.stack([texture, texture * 0.8, texture * 0.6], axis=-1).astype(np.uint8)
-    return View(color, np.full((height, width), 3000, np.uint16))
-
-
-def occupied_view(width: int = WIDTH, height: int = HEIGHT) -> View:
-    """Return the same wall with a block in front of it, 1.2 m away; see :func:`block`."""
-    view = empty_view(width, height)
-    color, depth = view.color.copy(), view.depth.copy()
-    color[block(width, height)] = (40, 60, 200)
-    depth[block(width, height)] = 1200
-    return replace(view, color=color, depth=depth)
-
-
-def block(width: int = WIDTH, height: int = HEIGHT) -> tuple[slice, slice]:
-    """Rows and columns of the thing in the occupied view."""
-    return slice(height // 4, height), slice(3 * width // 8, 5 * width // 8)
-
-
-class NodeProcess:
-    """`matting_node` as users start it."""
-
-    def __init__(self, scenes_dir: Path, *parameters: str) -> None:
-        self.log_path = Path(tempfile.mkdtemp()) / "node.log"
-        self._log = open(self.log_path, "wb")  # noqa: SIM115
-        arguments = ["--ros-args", "-p", f"scenes_dir:={scenes_dir}"]
-        for parameter in parameters:
-            arguments += ["-p", parameter]
-        environment = {
-            **os.environ,
-            "ROS_DOMAIN_ID": str(DOMAIN),
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}",
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "dart_ros.node.matting_node", *arguments],
-            env=environment,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
-
-    @property
-    def log(self) -> str:
-        """What the node printed so far."""
-        return self.log_path.read_text(errors="replace")
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> int:
-        """End the node and return its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-        try:
-            return self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        finally:
-            self._log.close()
-
-
-@dataclass
-class Robot:
-    """Publishes a view at 30 Hz, listens to the node and calls its services."""
-
-    view: View = field(default_factory=empty_view)
-    statuses: list[Status] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node("robot", context=self.context)
-        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-        self._color = self.node.create_publisher(Image, "color/image_raw", qos)
-        self._depth = self.node.create_publisher(Image, "depth/image_raw", qos)
-        self._info = self.node.create_publisher(CameraInfo, "color/camera_info", qos)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(Status, "/matting_node/status", self.statuses.append, latched)
-        self._clients: dict[str, Any] = {}
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-        self._running = True
-        self._threads = [threading.Thread(target=run) for run in (self._spin, self._stream)]
-        for thread in self._threads:
-            thread.start()
-
-    def close(self) -> None:
-        """Stop to publish and leave."""
-        self._running = False
-        for thread in self._threads:
-            thread.join()
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self.context.try_shutdown()
-
-    def subscribe(self, kind: Any, name: str) -> Listener:
-        """Listen to an output of the node, until the listener is closed."""
-        return Listener(self.node, kind, f"/matting_node/{name}")
-
-    def begin(self, kind: Any, name: str, request: Any) -> Callable[[float], Any]:
-        """Call a service of the node; returns a function that waits for the response."""
-        if name not in self._clients:
-            self._clients[name] = self.node.create_client(kind, f"/matting_node/{name}")
-        client = self._clients[name]
-        assert client.wait_for_service(15), f"no service {name}"
-        answered = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: answered.set())
-
-        def wait(timeout: float) -> Any:
-            assert answered.wait(timeout), f"{name} did not answer in {timeout} s"
-            return future.result()
-
-        return wait
-
-    def call(self, kind: Any, name: str, request: Any, timeout: float = 30.0) -> Any:
-        """Call a service of the node and return its response."""
-        return self.begin(kind, name, request)(timeout)
-
-    def capture(self, scene: str, frames: int = 12, **more: Any) -> Any:
-        """Capture the background and return the response."""
-        request = CaptureBackground.Request(scene=scene, frames=frames, **more)
-        return self.call(CaptureBackground, "capture_background", request)
-
-    def set_parameter(self, name: str, value: Any) -> Any:
-        """Set a parameter of the node and return the SetParametersResult."""
-        kinds: dict[type, tuple[int, str]] = {
-            bool: (ParameterType.PARAMETER_BOOL, "bool_value"),
-            int: (ParameterType.PARAMETER_INTEGER, "integer_value"),
-            float: (ParameterType.PARAMETER_DOUBLE, "double_value"),
-            str: (ParameterType.PARAMETER_STRING, "string_value"),
-            list: (ParameterType.PARAMETER_INTEGER_ARRAY, "integer_array_value"),
-        }
-        number, attribute = kinds[type(value)]
-        message = ParameterValue(type=number, **{attribute: value})
-        request = SetParameters.Request(parameters=[Parameter(name=name, value=message)])
-        return self.call(SetParameters, "set_parameters", request).results[0]
-
-    def wait_for(
-        self, wanted: Callable[[Status], bool], timeout: float = 15.0, what: str = ""
-    ) -> Status:
-        """Wait for a status that comes after this call and return it."""
-        seen = len(self.statuses)
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            for status in self.statuses[seen:]:
-                if wanted(status):
-                    return status
-            time.sleep(0.02)
-        last = self.statuses[-1] if self.statuses else None
-        raise AssertionError(f"no status {what}; the last one: {last}")
-
-    def wait_for_state(self, state: int, reason: str = "", timeout: float = 15.0) -> Status:
-        """Wait for a status with this state, and a reason that holds these words."""
-        return self.wait_for(
-            lambda s: s.state == state and reason in s.reason,
-            timeout,
-            f"with state {state} and reason '{reason}'",
-        )
-
-    def _spin(self) -> None:
-        while self._running:
-            self._executor.spin_once(timeout_sec=0.1)
-
-    def _stream(self) -> None:
-        due = time.monotonic()
-        while self._running:
-            self._publish(self.view)
-            due = max(due + 1 / 30, time.monotonic())
-            time.sleep(max(0.0, due - time.monotonic()))
-
-    def _publish(self, view: View) -> None:
-        now = self.node.get_clock().now().nanoseconds
-        color = image(view.color, view.color_encoding, view.color_frame, now, view.color_bytes)
-        late = now - round(view.depth_delay * 1e9)
-        depth = image(view.depth, view.depth_encoding, view.depth_frame, late, view.depth_bytes)
-        info = CameraInfo(header=color.header, width=color.width, height=color.height)
-        info.k = list(view.info_matrix)
-        for name, publisher, message in (
-            ("info", self._info, info),
-            ("color", self._color, color),
-            ("depth", self._depth, depth),
-        ):
-            if name not in view.silent:
-                publisher.publish(message)
-
-
-class Listener:
-    """Messages of one topic, as they come."""
-
-    def __init__(self, node: Any, kind: Any, topic: str) -> None:
-        self.messages: list[Any] = []
-        self._node = node
-        self._subscription = node.create_subscription(kind, topic, self.messages.append, 10)
-
-    def next(self, count: int = 1, timeout: float = 15.0) -> list[Any]:
-        """Wait for so many messages that come after this call."""
-        seen = len(self.messages)
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            if len(self.messages) >= seen + count:
-                return self.messages[seen : seen + count]
-            time.sleep(0.01)
-        raise AssertionError(f"{len(self.messages) - seen} of {count} messages in {timeout} s")
-
-    def close(self) -> None:
-        """Stop to listen."""
-        self._node.destroy_subscription(self._subscription)
-
-
-def image(
-    pixels: NDArray[Any], encoding: str, frame_id: str, stamp: int, cut: int | None = None
-) -> Image:
-    """Make an image message, its data cut off after some bytes if asked for."""
-    message = Image(encoding=encoding, height=pixels.shape[0], width=pixels.shape[1])
-    message.step = pixels.nbytes // pixels.shape[0]
-    message.header.frame_id = frame_id
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
-    message.data = array("B", pixels.tobytes()[:cut])
-    return message
-
-
-def pixels_of(message: Image) -> NDArray[np.uint8]:
-    """Return the H×W×C bytes of an 8 bit image message."""
-    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1)
+if importlib.util.find_spec("rclpy") is None:
+    collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="module")
 def robot() -> Iterator[Robot]:
     """A robot with a camera, for all tests of a module."""
+    from robot import Robot
+
     made = Robot()
     yield made
     made.close()
@@ -299,11 +34,13 @@ def scenes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def node(robot: Robot, scenes_dir: Path) -> Iterator[NodeProcess]:
-    """One real node for all tests of a module; it must end well."""
-    made = NodeProcess(scenes_dir, "capture_timeout:=1.5")
+def node(request: pytest.FixtureRequest, robot: Robot, scenes_dir: Path) -> Iterator[NodeProcess]:
+    """One real node for all tests of a module, with its PARAMETERS; it must end well."""
+    from robot import NodeProcess
+
+    made = NodeProcess(scenes_dir, *request.module.PARAMETERS)
     try:
-        robot.wait_for(lambda s: s.state != Status.STATE_INACTIVE, 30, "of an active node")
+        robot.wait_for_active()
         yield made
         assert made.process.poll() is None, f"the node died: {made.log}"
         assert made.stop() == 0, made.log

@@ -1,0 +1,194 @@
+"""Start, end and life cycle of the real node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from robot import NodeProcess, Robot, empty_view
+from sensor_msgs.msg import Image
+
+from dart_ros.msg import Status
+from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.srv import CaptureBackground, LoadScene
+from dart_ros.values import Camera
+
+pytestmark = pytest.mark.ros
+TORCH = ("backend:=torch", "threads:=1")
+
+
+@contextmanager
+def running(scenes_dir: Path, *parameters: str) -> Iterator[NodeProcess]:
+    node = NodeProcess(scenes_dir, *TORCH, *parameters)
+    try:
+        yield node
+    finally:
+        if node.process.poll() is None:
+            node.stop(signal.SIGKILL)
+
+
+def scene(name: str, width: int = 160, height: int = 120) -> Scene:
+    size = (height, width)
+    return Scene(
+        name=name,
+        id=f"{name}-20260101T000000Z-abcdef",
+        camera=Camera(width, height, 120.0, 120.0, 79.5, 59.5),
+        plate=empty_view(width, height).color,
+        depth_mean=np.full(size, 3.0, np.float32),
+        depth_std=np.full(size, 0.01, np.float32),
+        depth_count=np.full(size, 10, np.uint16),
+        frames=10,
+        captured_at="2026-01-01T00:00:00+00:00",
+        max_depth=5.46,
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameter", "words"),
+    [
+        ("max_depth:=0.0", "max_depth"),
+        ("max_depth:=three", "max_depth"),
+        ("composite_image:=/no/such.png", "does not exist"),
+        ("composite_color:=[1, 2]", "no color"),
+        ("backend:=quantum", "use one of auto"),
+    ],
+)
+def test_a_bad_value_at_start_ends_the_node_with_the_reason(
+    tmp_path: Path, parameter: str, words: str
+) -> None:
+    node = NodeProcess(tmp_path, parameter)
+    assert node.process.wait(30) == 1
+    node.stop()
+    assert words in node.log
+    assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_the_node_cleanly(robot: Robot, tmp_path: Path, how: signal.Signals) -> None:
+    store = SceneStore(tmp_path)
+    store.save(scene("last"))
+    store.set_last("last")
+    before = segments()
+    with running(tmp_path) as node:
+        # The last scene is loaded at start, without being asked.
+        robot.wait_for(lambda s: s.state == Status.STATE_MATTING and s.scene == "last")
+        listener = robot.subscribe(Image, "alpha")
+        listener.next(3)
+        assert node.stop(how) == 0
+        listener.close()
+    assert "Traceback" not in node.log and "Error" not in node.log
+    assert segments() <= before
+
+
+def segments() -> set[str]:
+    """Shared memory of DDS participants, but for files that all of them share."""
+    return {name for name in os.listdir("/dev/shm") if name.startswith("fastrtps_")}
+
+
+def test_a_damaged_last_scene_is_told_and_a_capture_mends_it(robot: Robot, tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    store.save(scene("room"))
+    store.set_last("room")
+    file = store.path("room")
+    file.write_bytes(file.read_bytes()[:-1000])
+    with running(tmp_path) as node:
+        robot.wait_for_state(Status.STATE_NO_SCENE, "cut short")
+        assert "cut short" in node.log
+        assert robot.capture("room").success
+        robot.wait_for_state(Status.STATE_MATTING)
+        assert node.stop() == 0
+
+
+def test_a_scene_of_another_size_is_told_with_what_to_do(robot: Robot, tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    store.save(scene("small", 80, 60))
+    store.save(scene("right"))
+    with running(tmp_path, "scene:=small") as node:
+        words = "sends 160x120 images, but scene 'small' was captured at 80x60"
+        status = robot.wait_for_state(Status.STATE_ERROR, words)
+        assert "capture the background again" in status.reason and words in node.log
+        answer = robot.call(LoadScene, "load_scene", LoadScene.Request(scene="right"))
+        assert answer.success, answer.message
+        robot.wait_for_state(Status.STATE_MATTING)
+        # While the camera runs a scene that can't fit is not taken at all.
+        answer = robot.call(LoadScene, "load_scene", LoadScene.Request(scene="small"))
+        assert not answer.success and words in answer.message
+        status = robot.wait_for_state(Status.STATE_MATTING)
+        assert status.scene == "right"
+        assert node.stop() == 0
+
+
+def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> None:
+    def change(transition: int) -> None:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert robot.call(ChangeState, "change_state", request).success
+
+    def state() -> str:
+        return robot.call(GetState, "get_state", GetState.Request()).current_state.label
+
+    SceneStore(tmp_path).save(scene("room"))
+    with running(tmp_path, "autostart:=false", "scene:=room") as node:
+        assert state() == "unconfigured"
+        robot.wait_for_state(Status.STATE_INACTIVE)
+        answer = robot.capture("early")
+        assert not answer.success and "not active" in answer.message
+        for _ in range(2):
+            change(Transition.TRANSITION_CONFIGURE)
+            change(Transition.TRANSITION_ACTIVATE)
+            assert state() == "active"
+            listener = robot.subscribe(Image, "alpha")
+            listener.next(2)
+            robot.wait_for_state(Status.STATE_MATTING)
+            wait = robot.begin(
+                CaptureBackground,
+                "capture_background",
+                CaptureBackground.Request(scene="cut", frames=300),
+            )
+            robot.wait_for_state(Status.STATE_CAPTURING)
+            change(Transition.TRANSITION_DEACTIVATE)
+            answer = wait(10)
+            assert not answer.success and "deactivated" in answer.message
+            robot.wait_for_state(Status.STATE_INACTIVE)
+            assert robot.node.count_subscribers("/color/image_raw") == 0
+            listener.close()
+            change(Transition.TRANSITION_CLEANUP)
+            assert state() == "unconfigured"
+        assert node.stop() == 0
+    assert "Traceback" not in node.log
+
+
+def test_a_service_that_waits_costs_no_processor(robot: Robot, tmp_path: Path) -> None:
+    with running(tmp_path, "capture_timeout:=60.0") as node:
+        robot.wait_for_state(Status.STATE_NO_SCENE)
+        robot.view = replace(empty_view(), silent=frozenset({"color", "depth", "info"}))
+        robot.wait_for_state(Status.STATE_WAITING)
+        resting = processor_share(node.process.pid)
+        robot.begin(
+            CaptureBackground, "capture_background", CaptureBackground.Request(scene="long")
+        )
+        robot.wait_for_state(Status.STATE_CAPTURING)
+        waiting = processor_share(node.process.pid)
+        robot.view = empty_view()
+        assert waiting < resting + 0.1, (resting, waiting)
+        assert node.stop() == 0
+
+
+def processor_share(pid: int, seconds: float = 1.5) -> float:
+    """Processor time that a process takes, as a share of one core."""
+
+    def ticks() -> int:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    before, start = ticks(), time.monotonic()
+    time.sleep(seconds)
+    return (ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - start)
