@@ -141,9 +141,10 @@ def _open(options: argparse.Namespace) -> Recording:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    recording = _open(options)
+    # Not before: torch takes seconds.
     from dart_ros.evaluation.table import compare, markdown
 
-    recording = _open(options)
     wanted = [name.strip() for name in options.methods.split(",")]
     methods = [_method(name, options.max_depth, options.backend) for name in wanted]
     rows = compare(recording, methods, options.stride, options.output)
@@ -204,15 +205,19 @@ def _captured(frames: Iterable[Frame], wanted: int, name: str, max_depth: float)
 
 
 def _capture(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
-
-    from dart_ros.evaluation.table import empty_frames
     from dart_ros.session.scene import SceneStore, check_name
 
     check_name(options.scene)
     recording = _open(options)
-    frames = tqdm(empty_frames(recording, options.frames), total=options.frames, leave=False)
-    scene = _captured(frames, options.frames, options.scene, options.max_depth)
+    # Not before: torch takes seconds.
+    from tqdm import tqdm
+
+    from dart_ros.evaluation.table import empty_frames
+
+    frames = empty_frames(recording, options.frames)
+    # None: only on a terminal.
+    bar = tqdm(frames, total=options.frames, unit="frame", leave=False, disable=None)
+    scene = _captured(bar, options.frames, options.scene, options.max_depth)
     store = SceneStore(options.scenes_dir)
     store.save(scene)
     print(
@@ -233,7 +238,7 @@ def _matte(options: argparse.Namespace) -> None:
     output: Path = options.output
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for position in tqdm(range(len(recording)), unit="frame", leave=False):
+        for position in tqdm(range(len(recording)), unit="frame", leave=False, disable=None):
             matte = matter.matte(recording[position], trimap=False)
             bgra = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2BGRA)
             bgra[..., 3] = matte.alpha
@@ -289,7 +294,7 @@ def _fit_and_save(store: Any, scene: Scene, options: argparse.Namespace) -> None
 
     from dart_ros.session.fit import fit
 
-    with tqdm(total=100, disable=options.json_progress, unit="%", leave=False) as bar:
+    with tqdm(total=100, disable=options.json_progress or None, unit="%", leave=False) as bar:
 
         def on_progress(share: float, message: str) -> None:
             if options.json_progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def compare(
         methods: the methods; each learns the background first.
         stride: only every so many frames are scored.
         output: folder for a contact sheet per method (input, truth, alpha, difference), or None.
-        progress: whether to draw a progress bar on stderr.
+        progress: whether to draw a progress bar on stderr, where that is a terminal.
 
     Raises:
         EvaluationError: if the recording has no truth or no empty frames, or the sheets can't be
@@ -98,7 +99,8 @@ def compare(
     seconds: list[list[float]] = [[] for _ in methods]
     sheets: list[list[NDArray[np.uint8]]] = [[] for _ in methods]
     total = len(methods) + len(positions)
-    with tqdm(total=total, disable=not progress, unit="step", leave=False) as bar:
+    # tqdm takes None for "only on a terminal".
+    with tqdm(total=total, disable=None if progress else True, unit="step", leave=False) as bar:
         for method in methods:
             bar.set_description(f"{method.name} learns the background")
             method.fit(empty_frames(recording))
@@ -117,7 +119,8 @@ def compare(
             bar.update()
     if output is not None:
         for method, strips in zip(methods, sheets, strict=True):
-            _write_sheet(output / f"{method.name.lower().replace(' ', '_')}.png", strips)
+            name = re.sub("[^a-z0-9]+", "_", method.name.lower()).strip("_")
+            _write_sheet(output / f"{name}.png", strips)
     return [
         Row(method.name, mean_scores(s), 1e3 * float(np.median(t)), len(s))
         for method, s, t in zip(methods, scores, seconds, strict=True)

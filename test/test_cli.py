@@ -1,0 +1,339 @@
+"""The command line: real commands on a small recording, and the protocol of the fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from dart_ros import __version__, cli
+from dart_ros.errors import FitError
+from dart_ros.fitting.scene_fit import FitResult
+from dart_ros.session import fit as fit_module
+from dart_ros.session.matter import Matter
+from dart_ros.session.recording import open_recording
+from dart_ros.session.scene import Scene, SceneStore
+
+ROOT = Path(__file__).resolve().parents[1]
+WIDTH, HEIGHT = 96, 64
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One empty frame and four with a box that walks to the right, all with simulated noise."""
+    path = tmp_path_factory.mktemp("recordings") / "box"
+    path.mkdir()
+    content = {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "K": [80, 0, 48, 0, 80, 32, 0, 0, 1],
+        "empty_frames": [[0, 0]],
+        "occupied_frames": [1, 4],
+        "noise": {"sensor": "time_of_flight", "seed": 1},
+    }
+    (path / "sequence.json").write_text(json.dumps(content))
+    rng = np.random.default_rng(0)
+    wall = cv2.resize(rng.integers(80, 200, (8, 12, 3), np.uint8), (WIDTH, HEIGHT))
+    for number in range(5):
+        color, depth = wall.copy(), np.full((HEIGHT, WIDTH), 3000, np.uint16)
+        alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
+        if number:
+            place = (slice(10, 60), slice(12 * number, 12 * number + 30))
+            color[place], depth[place], alpha[place] = (20, 30, 200), 1500, 255
+        cv2.imwrite(str(path / f"color_{number:04d}.png"), color)
+        cv2.imwrite(str(path / f"depth_{number:04d}.png"), depth)
+        cv2.imwrite(str(path / f"alpha_{number:04d}.png"), alpha)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str]) -> SceneStore:
+    """A folder of scenes that holds 'box', captured by the command."""
+    scenes = tmp_path / "scenes"
+    command = ["capture", str(recording), "--scene", "box", "--scenes-dir", str(scenes)]
+    assert cli.main([*command, "--frames", "12"]) == 0
+    assert "Captured scene 'box'" in capsys.readouterr().out
+    return SceneStore(scenes)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dart_ros.cli", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_capture_makes_a_scene(store: SceneStore) -> None:
+    scene = store.load("box")
+    assert scene.frames == 12
+    assert scene.known_share > 0.9
+    assert np.median(scene.depth_mean) == pytest.approx(3.0, abs=0.02)
+
+
+def test_capture_refuses_frames_in_which_something_moves(
+    tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moving = tmp_path / "moving"
+    moving.mkdir()
+    for file in recording.iterdir():
+        (moving / file.name).write_bytes(file.read_bytes())
+    content = json.loads((moving / "sequence.json").read_text())
+    (moving / "sequence.json").write_text(json.dumps({**content, "empty_frames": [[0, 4]]}))
+    scenes = tmp_path / "scenes"
+    command = ["capture", str(moving), "--scene", "a", "--scenes-dir", str(scenes)]
+    assert cli.main(command) == 1
+    assert re.fullmatch(r"dart-ros: Something moves.*\n", capsys.readouterr().err)
+    assert not scenes.exists()
+
+
+def test_scenes_are_listed(store: SceneStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.set_last("box")
+    store.path("bad").write_bytes(b"x")
+    assert cli.main(["scenes", "--scenes-dir", str(store.directory)]) == 0
+    bad, box = capsys.readouterr().out.splitlines()
+    assert bad.startswith("bad ") and "cut short" in bad
+    assert box.startswith("box ") and "96x64" in box and box.endswith("last used")
+    empty = str(store.directory / "none")
+    assert cli.main(["scenes", "--scenes-dir", empty]) == 0
+    assert capsys.readouterr().out == f"No scenes in {empty}\n"
+
+
+def test_evaluate(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out"
+    command = ["evaluate", str(recording), "--output", str(output), "--backend", "torch"]
+    assert cli.main([*command, "--stride", "2"]) == 0
+    printed = capsys.readouterr().out
+    lines = printed.strip().splitlines()
+    assert lines[0].startswith("Recording 'box', 2 frames")
+    rows = {line.split("|")[1].strip(): line.split("|")[2:7] for line in lines[4:]}
+    ours, *others = rows
+    assert ours.startswith("DART (torch")
+    assert others == ["depth threshold", "MOG2", "KNN"]
+    assert all(float(rows[ours][k]) >= 0 for k in range(4))
+    # A red box before a gray wall is found by all of these; doing nothing scores 1.5.
+    assert all(float(rows[name][0]) < 0.5 for name in others)
+    assert (output / "table.md").read_text() == printed
+    names = sorted(file.name for file in output.glob("*.png"))
+    assert names[0].startswith("dart_torch")
+    assert names[1:] == ["depth_threshold.png", "knn.png", "mog2.png"]
+
+
+def test_evaluate_chosen_methods(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", str(recording), "--methods", "knn, depth"]) == 0
+    first = capsys.readouterr().out
+    assert [line.split("|")[1].strip() for line in first.splitlines()[4:]] == [
+        "KNN",
+        "depth threshold",
+    ]
+    # The noise is the same each time, so the scores are, down to the last digit.
+    assert cli.main(["evaluate", str(recording), "--methods", "knn, depth"]) == 0
+    again = capsys.readouterr().out
+    assert [line.split("|")[:7] for line in again.splitlines()] == [
+        line.split("|")[:7] for line in first.splitlines()
+    ]
+    assert cli.main(["evaluate", str(recording), "--methods", "magic"]) == 1
+    assert "no method 'magic'" in capsys.readouterr().err
+
+
+def test_matte(
+    store: SceneStore, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "mattes"
+    command = ["matte", str(recording), "--scene", "box", "--scenes-dir", str(store.directory)]
+    command += ["--output", str(output), "--backend", "torch"]
+    assert cli.main(command) == 0
+    assert "Matted 5 frames on torch" in capsys.readouterr().out
+    matter = Matter(store.load("box"), "torch")
+    frames = open_recording(recording)
+    for position in range(5):
+        expected = matter.matte(frames[position])
+        alpha = cv2.imread(str(output / f"alpha_{position:04d}.png"), cv2.IMREAD_UNCHANGED)
+        bgra = cv2.imread(str(output / f"foreground_{position:04d}.png"), cv2.IMREAD_UNCHANGED)
+        assert alpha is not None and bgra is not None
+        np.testing.assert_allclose(alpha, expected.alpha, atol=1)
+        np.testing.assert_array_equal(bgra[..., 3], alpha)
+        np.testing.assert_allclose(bgra[..., 2::-1], expected.foreground, atol=1)
+    (tmp_path / "file").write_text("x")
+    command[command.index("--output") + 1] = str(tmp_path / "file")
+    assert cli.main(command) == 1
+    assert "can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["evaluate", "/nowhere"], "There is no recording"),
+        (["capture", "/nowhere", "--scene", "../x"], "can't name a scene"),
+        (["fit", "nobody", "--scenes-dir", "/nowhere"], "no scene 'nobody'"),
+    ],
+)
+def test_problems_are_told_in_one_line(arguments: list[str], text: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("dart-ros: ") and text in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["dance"], ["fit", "a", "--seconds", "-1"], ["fit", "a", "--seconds=x"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_light_commands_do_not_load_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from dart_ros.cli import main; "
+        f"main(['scenes', '--scenes-dir', {str(tmp_path)!r}]); "
+        "sys.exit('torch' in sys.modules or 'cv2' in sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    )
+
+
+# --- fit
+
+
+FakeFit = Callable[..., tuple[Scene, FitResult]]
+
+
+def fake_fit(improved: bool, meanwhile: Callable[[], None] = lambda: None) -> FakeFit:
+    """Stands in for the training, which has tests of its own; the command around it is real."""
+
+    def fit(scene: Scene, seconds: float, on_progress: Any, stop: Any) -> tuple[Scene, FitResult]:
+        on_progress(0.0, "begins")
+        on_progress(0.5, f"{seconds} s")
+        meanwhile()
+        weights = {"w": np.ones(2, np.float16)}
+        result = FitResult(weights, improved, 4.0, 3.0 if improved else 4.0, 7, seconds)
+        return (replace(scene, weights=weights) if improved else scene), result
+
+    return fit
+
+
+@pytest.fixture
+def termination() -> Any:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("improved", [True, False])
+def test_fit_protocol(
+    improved: bool,
+    store: SceneStore,
+    termination: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(fit_module, "fit", fake_fit(improved))
+    command = ["fit", "box", "--scenes-dir", str(store.directory), "--seconds", "9"]
+    assert cli.main([*command, "--json-progress"]) == 0
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert entries[:2] == [
+        {"progress": 0.0, "message": "begins"},
+        {"progress": 0.5, "message": "9.0 s"},
+    ]
+    end = entries[2]
+    assert (end["done"], end["improved"], end["before"]) == (True, improved, 4.0)
+    assert end["after"] == (3.0 if improved else 4.0)
+    assert ("unchanged" in end["message"]) is not improved
+    assert (store.load("box").weights is not None) is improved
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.startswith("Fitted scene 'box': 7 steps in 9 s")
+
+
+def test_fit_of_a_scene_that_was_captured_anew_is_void(
+    store: SceneStore,
+    termination: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def recapture() -> None:
+        store.save(replace(store.load("box"), id="box-20300101T000000Z-abcdef"))
+
+    monkeypatch.setattr(fit_module, "fit", fake_fit(True, recapture))
+    command = ["fit", "box", "--scenes-dir", str(store.directory), "--json-progress"]
+    assert cli.main(command) == 1
+    assert "captured anew" in json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+    assert store.load("box").weights is None
+
+
+def test_fit_error(
+    store: SceneStore,
+    termination: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise FitError("no sprites")
+
+    monkeypatch.setattr(fit_module, "fit", fake_fit(True, fail))
+    command = ["fit", "box", "--scenes-dir", str(store.directory), "--json-progress"]
+    assert cli.main(command) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out.splitlines()[-1]) == {"error": "no sprites"}
+    assert captured.err == "dart-ros: no sprites\n"
+
+
+ENDLESS = """
+    import sys, time
+    from dart_ros import cli
+    from dart_ros.session import fit as module
+
+    def fit(scene, seconds, on_progress, stop):
+        on_progress(0.1, "training")
+        try:
+            while True:
+                time.sleep(0.05)
+        except SystemExit:
+            raise RuntimeError("a worker died")
+
+    module.fit = fit
+    sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_end_a_fit_and_leave_the_scene(
+    store: SceneStore, number: signal.Signals, code: int
+) -> None:
+    before = store.path("box").read_bytes()
+    arguments = ["fit", "box", "--scenes-dir", str(store.directory), "--json-progress"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(ENDLESS), *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["progress"] == 0.1
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert store.path("box").read_bytes() == before
+    assert os.listdir(store.directory) == ["box.safetensors"]
