@@ -273,7 +273,7 @@ class MattingNode(LifecycleNode):
         if capture is not None:
             self._feed(capture, frame)
         elif loaded is not None:
-            _check_size(frame, loaded.scene)
+            _check_size(frame.camera.width, frame.camera.height, loaded.scene)
             if outputs is not None and wanted:
                 self._matte(loaded.matter, outputs, wanted, pair, frame)
         if not (frame.depth > 0).any():
@@ -332,9 +332,12 @@ class MattingNode(LifecycleNode):
     def _load(
         self, name: str, on_loaded: Callable[[_Loaded], None], on_error: Callable[[str], None]
     ) -> None:
+        camera = self._camera_size()
+
         def job() -> _Loaded:
             scene = self._store.load(name)
-            self._check_camera(scene)
+            if camera is not None:
+                _check_size(*camera, scene)
             return self._build(scene)
 
         self._submit(job, f"loading scene '{name}'", on_loaded, on_error)
@@ -388,10 +391,11 @@ class MattingNode(LifecycleNode):
             raise EngineError("there is no scene to build an engine for")
         return self._build(self._newest)
 
-    def _check_camera(self, scene: Scene) -> None:
-        info = self._info
-        if info is not None and self._health.topics[INFO].rate(time.monotonic()) > 0:
-            _check_image_size(info.width, info.height, scene)
+    def _camera_size(self) -> tuple[int, int] | None:
+        """Width and height of what the camera sends now, None while it is silent."""
+        if self._info is None or self._health.topics[INFO].rate(time.monotonic()) == 0:
+            return None
+        return self._info.width, self._info.height
 
     def _load_requested(self, request: LoadScene.Request, reply: Reply) -> None:
         if not self._active:
@@ -555,7 +559,8 @@ class MattingNode(LifecycleNode):
         if before.sync_slop != after.sync_slop and self._active:
             self._synchronize()
         engine = (after.backend, after.threads, after.refine_fraction)
-        if engine != (before.backend, before.threads, before.refine_fraction) and self._loaded:
+        changed = engine != (before.backend, before.threads, before.refine_fraction)
+        if changed and (self._loaded is not None or self._loading):
             self._submit(self._rebuild, "building the engine", lambda _: None, lambda _: None)
 
     # ---- what the node says about itself ---------------------------------------------------
@@ -653,11 +658,7 @@ class MattingNode(LifecycleNode):
         return self._health.why_no_pairs(now, topics, publishers, gap, slop)
 
 
-def _check_size(frame: Frame, scene: Scene) -> None:
-    _check_image_size(frame.camera.width, frame.camera.height, scene)
-
-
-def _check_image_size(width: int, height: int, scene: Scene) -> None:
+def _check_size(width: int, height: int, scene: Scene) -> None:
     if (width, height) != (scene.camera.width, scene.camera.height):
         raise MessageError(
             f"the camera sends {width}x{height} images, but scene '{scene.name}' was captured at "

@@ -293,3 +293,20 @@ def image(
 def pixels_of(message: Image) -> NDArray[np.uint8]:
     """Return the H×W×C bytes of an 8 bit image message."""
     return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1)
+
+
+def start_fit(robot: Robot, node: NodeProcess, scene: str, seconds: float) -> int:
+    """Capture and fit; return the process id of the fit once it reports progress."""
+    answer = robot.capture(scene, fit=True, fit_seconds=seconds)
+    assert answer.success and "fitting" in answer.message
+    robot.wait_for(
+        lambda s: s.fitting and "starting" not in s.activity, 60, f"of a fit: {node.log}"
+    )
+    (pid,) = children(node.process.pid)
+    return pid
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -1,0 +1,87 @@
+"""The fit in its own process: progress, result, cancelling, dying, and the end of the node."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from robot import Listener, NodeProcess, Robot, children, start_fit
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from dart_ros.msg import Status
+from dart_ros.session.scene import SceneStore
+
+pytestmark = pytest.mark.ros
+PARAMETERS = ("backend:=torch", "threads:=1", "capture_timeout:=3.0")
+
+
+@pytest.fixture(scope="module")
+def alpha(node: NodeProcess, robot: Robot) -> Iterator[Listener]:
+    """The mattes, which have to go on all the time."""
+    robot.wait_for_state(Status.STATE_NO_SCENE)
+    listener = robot.subscribe(Image, "alpha")
+    yield listener
+    listener.close()
+
+
+def is_gone(pid: int) -> Callable[[Status], bool]:
+    return lambda status: not status.fitting and not Path(f"/proc/{pid}").exists()
+
+
+def test_a_fit_reports_and_its_result_is_taken_over(
+    robot: Robot, node: NodeProcess, alpha: Listener, scenes_dir: Path
+) -> None:
+    answer = robot.capture("fitted", fit=True, fit_seconds=3.0)
+    assert answer.success, answer.message
+    status = robot.wait_for(lambda s: s.fitting and s.progress > 0, 60)
+    assert status.state == Status.STATE_MATTING  # generic weights serve meanwhile
+    assert "fitting 'fitted':" in status.activity
+    (pid,) = children(node.process.pid)
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= 10
+    alpha.next(2)
+    robot.wait_for(lambda s: not s.fitting, 120)
+    status = robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.activity, 30)
+    assert "fit of 'fitted'" in node.log and not status.reason
+    assert status.scene_id == answer.scene_id
+    # Whether three seconds improve anything is the fit's to judge; the node follows.
+    improved = SceneStore(scenes_dir).load("fitted").weights is not None
+    assert node.log.count(f"scene '{answer.scene_id}' is in use") == (2 if improved else 1)
+    alpha.next(2)
+
+
+def test_cancel_fit(robot: Robot, node: NodeProcess, alpha: Listener, scenes_dir: Path) -> None:
+    pid = start_fit(robot, node, "cancelled", 300.0)
+    before = (scenes_dir / "cancelled.safetensors").read_bytes()
+    answer = robot.call(Trigger, "cancel_fit", Trigger.Request())
+    assert answer.success and "'cancelled'" in answer.message
+    robot.wait_for(is_gone(pid))
+    assert "the fit was cancelled" in node.log
+    assert (scenes_dir / "cancelled.safetensors").read_bytes() == before
+    again = robot.call(Trigger, "cancel_fit", Trigger.Request())
+    assert not again.success and again.message == "no fit is running"
+    alpha.next(2)
+
+
+def test_a_fit_that_dies_is_told_and_the_scene_stays(
+    robot: Robot, node: NodeProcess, alpha: Listener, scenes_dir: Path
+) -> None:
+    pid = start_fit(robot, node, "killed", 300.0)
+    before = (scenes_dir / "killed.safetensors").read_bytes()
+    os.kill(pid, signal.SIGKILL)
+    status = robot.wait_for_state(Status.STATE_MATTING, "killed by SIGKILL")
+    assert not status.fitting and "killed by SIGKILL" in node.log
+    assert (scenes_dir / "killed.safetensors").read_bytes() == before
+    alpha.next(2)
+
+
+def test_a_new_capture_cancels_the_fit(robot: Robot, node: NodeProcess, alpha: Listener) -> None:
+    pid = start_fit(robot, node, "first", 300.0)
+    answer = robot.capture("second")
+    assert answer.success
+    status = robot.wait_for(is_gone(pid))
+    assert status.scene == "second"
+    alpha.next(2)
