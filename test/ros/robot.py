@@ -299,9 +299,7 @@ def start_fit(robot: Robot, node: NodeProcess, scene: str, seconds: float) -> in
     """Capture and fit; return the process id of the fit once it reports progress."""
     answer = robot.capture(scene, fit=True, fit_seconds=seconds)
     assert answer.success and "fitting" in answer.message
-    robot.wait_for(
-        lambda s: s.fitting and "starting" not in s.activity, 60, f"of a fit: {node.log}"
-    )
+    robot.wait_for(lambda s: s.fitting and "starting" not in s.activity, 60, "of a fit")
     (pid,) = children(node.process.pid)
     return pid
 

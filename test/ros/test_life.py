@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.qos import ReliabilityPolicy
 from robot import NodeProcess, Robot, empty_view, start_fit
 from sensor_msgs.msg import Image
 
@@ -138,7 +139,8 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
         return robot.call(GetState, "get_state", GetState.Request()).current_state.label
 
     SceneStore(tmp_path).save(scene("room"))
-    with running(tmp_path, "autostart:=false", "scene:=room") as node:
+    qos = "qos_overrides./color/image_raw.subscription.reliability:=reliable"
+    with running(tmp_path, "autostart:=false", "scene:=room", qos) as node:
         assert state() == "unconfigured"
         robot.wait_for_state(Status.STATE_INACTIVE)
         answer = robot.capture("early")
@@ -147,6 +149,10 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
             change(Transition.TRANSITION_CONFIGURE)
             change(Transition.TRANSITION_ACTIVATE)
             assert state() == "active"
+            (color,) = robot.node.get_subscriptions_info_by_topic("/color/image_raw")
+            assert color.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+            (depth,) = robot.node.get_subscriptions_info_by_topic("/depth/image_raw")
+            assert depth.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
             listener = robot.subscribe(Image, "alpha")
             listener.next(2)
             robot.wait_for_state(Status.STATE_MATTING)
