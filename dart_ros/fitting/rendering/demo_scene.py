@@ -218,7 +218,7 @@ def make_demo(
     lengths = [cycle_length(rig) for rig in rigs]
     room = demo_room(catalog, seed)
     camera = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
-    view = Viewpoint((room.width / 2, 1.25, room.depth - 0.1), (room.width / 2, 1.0, 0.0))
+    view = Viewpoint((room.width / 2, 1.25, room.depth - 0.1), (room.width / 2, 0.96, 0.0))
     with Rasterizer(samples=3) as renderer:
         lighting = exposed(renderer, view, camera, room.meshes, room.lighting, 0.5)
         for frame in tqdm(range(count + 1), desc="demo", unit="frame", disable=not progress):
