@@ -83,9 +83,7 @@ class OpenVinoEngine:
         # Copied, since the request's own buffers are written again by the next frame.
         return self._output(self._matting, 0), self._output(self._matting, 1)
 
-    def trimap(
-        self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]
-    ) -> NDArray[np.uint8]:
+    def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """See :class:`dart_ros.runtime.engine.Engine`."""
         try:
             self._trimap.infer([alpha, depth], share_inputs=True)
@@ -111,8 +109,8 @@ def _compile(
     with torch.no_grad(), warnings.catch_warnings():
         # Sizes are meant to be constant in the compiled graph.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        model = openvino.convert_model(module.eval(), example_input=example)
-    model.reshape(
-        {port: list(e.shape) for port, e in zip(model.inputs, example, strict=True)}
-    )
+        # Traced here, because convert_model traces twice to compare, which takes seconds.
+        traced = torch.jit.freeze(torch.jit.trace(module.eval(), example, check_trace=False))
+        model = openvino.convert_model(traced, example_input=example)
+    model.reshape({port: list(e.shape) for port, e in zip(model.inputs, example, strict=True)})
     return core.compile_model(model, "CPU", options).create_infer_request()

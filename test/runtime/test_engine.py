@@ -1,0 +1,381 @@
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from dart_ros.errors import EngineError
+from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.method.trimap import depth_corrected_alpha, trimap
+from dart_ros.runtime.engine import BACKENDS, MOST_TILES, Engine, create_engine, tiles_for
+from dart_ros.runtime.torch_engine import TorchEngine
+
+POSTERIOR = 48 + 6
+"""The head's input of the posterior: after the decoder's 48 features and six colors."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """A wall, a shelf before it, and frames of a body that walks by."""
+
+    background: Background
+    frames: list[tuple[NDArray[np.uint8], NDArray[np.float32]]]
+
+
+def make_room(height: int, width: int, frames: int = 2, seed: int = 0) -> Room:
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    texture = cv2.resize(random.random((9, 12, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
+    stripes = 0.1 * np.sin(columns / 5)[..., None]
+    plate = np.clip(0.25 + 0.5 * texture + stripes, 0, 1).astype(np.float32)
+    mean = (3 + columns / width).astype(np.float32)
+    mean[: height // 3, : width // 4] = 2.5
+    known = np.ones((height, width), bool)
+    known[height // 2 : height // 2 + 9, -20:-8] = False
+    mean[~known] = 5.46
+    made = []
+    for index in range(frames):
+        middle = width * (0.35 + 0.3 * index)
+        across, down = (columns - middle) / (0.13 * width), (rows - 0.65 * height) / (0.5 * height)
+        body = across**2 + down**2 < 1
+        picture = cv2.GaussianBlur(body.astype(np.float32), (5, 5), 0)[..., None]
+        clothes = np.array([0.8, 0.2 + 0.2 * index, 0.15]) + 0.1 * np.sin(rows / 3)[..., None]
+        clothes[: height // 2] = 1.2  # a white shirt, at the limit of a byte
+        color = np.clip(255 * (picture * clothes + (1 - picture) * plate), 0, 255)
+        color[-8:, :40] = 0
+        color = (color + random.normal(0, 1.5, color.shape)).clip(0, 255).astype(np.uint8)
+        depth = np.where(body, 1.6, mean) + random.normal(0, 0.01, mean.shape)
+        depth[~known & ~body] = -1
+        depth[random.random(mean.shape) < 0.05] = -1
+        made.append((color, depth.astype(np.float32)))
+    background = Background(
+        torch.from_numpy(plate).permute(2, 0, 1)[None].contiguous(),
+        *(torch.from_numpy(x.astype(np.float32))[None, None] for x in (mean, 0.01 * mean, known)),
+    )
+    return Room(background, made)
+
+
+def make_network() -> MattingNetwork:
+    """A network whose alpha follows the depth posterior, with some of every layer in it.
+
+    Random weights alone give a noise on which a comparison of engines says little.
+    """
+    torch.manual_seed(0)
+    network = MattingNetwork()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    edges = torch.full((3, 3), -0.25)
+    edges[1, 1] = 2
+    with torch.no_grad():
+        head = network.base.decoder.head
+        head.weight[:5] *= 0.3
+        head.weight[0, POSTERIOR, 1, 1] += 1.1
+        head.bias[0] = -0.05
+        head.weight[4, POSTERIOR] += edges
+        stage1, stage2 = network.refiner.stage1, network.refiner.stage2
+        # Alpha is carried through the refiner by one channel of each layer.
+        for layer, source in ((stage1[0][0], 32), (stage1[1][0], 0), (stage2[0][0], 0)):
+            layer.weight[0] *= 0.2
+            layer.weight[0, source, 1, 1] += 1
+        stage2[1].weight *= 0.2
+        stage2[1].weight[0, 0, 1, 1] += 1
+        stage2[1].bias[0] = 0
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def network() -> MattingNetwork:
+    return make_network()
+
+
+@pytest.fixture(scope="module")
+def room() -> Room:
+    return make_room(144, 192)
+
+
+@pytest.fixture(scope="module")
+def odd_room() -> Room:
+    return make_room(61, 97)
+
+
+@pytest.fixture(scope="module")
+def torch_engine(network: MattingNetwork, odd_room: Room) -> Engine:
+    return TorchEngine(network, odd_room.background, 7, threads=1)
+
+
+@pytest.fixture(scope="module")
+def openvino_engine(network: MattingNetwork, odd_room: Room) -> Engine:
+    pytest.importorskip("openvino")
+    return create_engine(network, odd_room.background, 7, "openvino", threads=1)[0]
+
+
+@pytest.fixture(params=["torch", "openvino"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    found: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return found
+
+
+def differences(found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.abs(found.astype(np.int64) - expected)
+
+
+# -- against the method -----------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_torch_engine_is_the_method_in_bytes(
+    torch_engine: Engine, network: MattingNetwork, odd_room: Room
+) -> None:
+    for color, depth in odd_room.frames:
+        image = torch.from_numpy(color.astype(np.float32) / 255).permute(2, 0, 1)[None]
+        live = torch.from_numpy(depth)[None, None]
+        output = network(image, live, odd_room.background, 7)
+        alpha, foreground = torch_engine.matte(color, depth)
+        expected = np.floor(255 * output.alpha[0, 0].numpy() + 0.5)
+        assert differences(alpha, expected.astype(np.uint8)).max() <= 1
+        assert (alpha != expected).mean() < 1e-3
+        expected = np.floor(255 * output.foreground[0].numpy() + 0.5).transpose(1, 2, 0)
+        assert differences(foreground, expected.astype(np.uint8)).max() <= 1
+        assert (foreground != expected).mean() < 1e-3
+
+
+def test_trimap_is_the_method_in_bytes(engine: Engine, odd_room: Room) -> None:
+    for color, depth in odd_room.frames:
+        alpha, _ = engine.matte(color, depth)
+        background = odd_room.background
+        values = torch.from_numpy(alpha / np.float32(255)), torch.from_numpy(depth)
+        corrected = depth_corrected_alpha(
+            values[0][None, None], values[1][None, None], background.mean, background.std
+        )
+        level = trimap(corrected)[0, 0].numpy()
+        expected = np.select([level == 0, level == 0.5], [0, 128], 255)
+        found = engine.trimap(alpha, depth)
+        assert set(np.unique(found)) == {0, 128, 255}
+        assert (found != expected).mean() < 1e-3
+
+
+def test_frames_are_structured(torch_engine: Engine, odd_room: Room) -> None:
+    """What the engines are compared on holds background, foreground and edges."""
+    for color, depth in odd_room.frames:
+        alpha, foreground = torch_engine.matte(color, depth)
+        assert (alpha == 0).mean() > 0.3
+        assert (alpha == 255).mean() > 0.1
+        assert ((alpha > 20) & (alpha < 235)).mean() > 0.02
+        assert foreground.min() < 8 and foreground.max() == 255
+
+
+# -- OpenVINO against torch -------------------------------------------------------------------
+
+
+def test_openvino_in_float32_equals_torch(
+    network: MattingNetwork, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tolerance: mean difference of alpha 0.02 of 255, 0.1 % of pixels over 2 of 255."""
+    openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"])
+    engine, notes = create_engine(network, room.background, 27, "openvino", threads=1)
+    assert (engine.name, notes) == ("openvino (f32)", ())
+    reference = TorchEngine(network, room.background, 27, threads=1)
+    for frame in room.frames:
+        for found, expected in zip(engine.matte(*frame), reference.matte(*frame), strict=True):
+            difference = differences(found, expected)
+            assert difference.mean() < 0.02
+            assert (difference > 2).mean() < 0.001
+
+
+def test_openvino_as_it_ships_is_near_torch(
+    torch_engine: Engine, openvino_engine: Engine, odd_room: Room
+) -> None:
+    """Tolerance: mean difference of alpha 1 of 255, 8 % of pixels over 2 and none over 64.
+
+    In bfloat16, 8 bits of mantissa, values near 1 are 2 of 255 apart after a few layers; most
+    pixels of these small frames lie near an edge. A wrapped byte or a shifted tile gives more.
+    """
+    for frame in odd_room.frames:
+        for found, expected in zip(
+            openvino_engine.matte(*frame), torch_engine.matte(*frame), strict=True
+        ):
+            difference = differences(found, expected)
+            assert difference.mean() < 1
+            assert (difference > 2).mean() < 0.08
+            assert difference.max() <= 64
+
+
+# -- what engines are given and give back -----------------------------------------------------
+
+
+def reversed_channels(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array[..., ::-1])[..., ::-1]
+
+
+def reversed_rows(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array[::-1])[::-1]
+
+
+def part_of_larger(array: NDArray[Any]) -> NDArray[Any]:
+    larger = np.zeros([side + 2 for side in array.shape], array.dtype)
+    part = larger[tuple(slice(1, -1) for _ in array.shape)]
+    part[...] = array
+    return part
+
+
+def message_bytes(array: NDArray[Any]) -> NDArray[Any]:
+    return np.frombuffer(array.tobytes(), array.dtype).reshape(array.shape)
+
+
+@pytest.mark.parametrize(
+    "lay_out",
+    [reversed_channels, reversed_rows, part_of_larger, np.asfortranarray, message_bytes],
+    ids=lambda function: function.__name__,
+)
+@pytest.mark.filterwarnings("error")
+def test_any_memory_layout_gives_the_same(
+    engine: Engine, odd_room: Room, lay_out: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    color, depth = odd_room.frames[0]
+    laid_color, laid_depth = lay_out(color), lay_out(depth)
+    odd = not laid_color.flags.c_contiguous or not laid_color.flags.writeable
+    assert odd and np.array_equal(laid_color, color) and np.array_equal(laid_depth, depth)
+    expected, found = engine.matte(color, depth), engine.matte(laid_color, laid_depth)
+    assert np.array_equal(found[0], expected[0])
+    assert np.array_equal(found[1], expected[1])
+    laid_trimap = engine.trimap(lay_out(expected[0]), laid_depth)
+    assert np.array_equal(laid_trimap, engine.trimap(expected[0], depth))
+
+
+def test_results_are_the_callers_own(engine: Engine, odd_room: Room) -> None:
+    first, second = odd_room.frames
+    alpha, foreground = engine.matte(*first)
+    kept = alpha.copy(), foreground.copy()
+    trimap_before = engine.trimap(alpha, first[1])
+    kept_trimap = trimap_before.copy()
+    other = engine.matte(*second)
+    engine.trimap(other[0], second[1])
+    assert not np.array_equal(other[0], alpha)
+    assert np.array_equal(alpha, kept[0])
+    assert np.array_equal(foreground, kept[1])
+    assert np.array_equal(trimap_before, kept_trimap)
+    for image, shape in ((alpha, (61, 97)), (foreground, (61, 97, 3)), (trimap_before, (61, 97))):
+        assert image.shape == shape and image.dtype == np.uint8
+        assert image.flags.c_contiguous and image.flags.writeable
+
+
+def test_frames_are_left_as_they_were(engine: Engine, odd_room: Room) -> None:
+    color, depth = (array.copy() for array in odd_room.frames[0])
+    engine.matte(color, depth)
+    assert np.array_equal(color, odd_room.frames[0][0])
+    assert np.array_equal(depth, odd_room.frames[0][1])
+
+
+def test_a_frame_of_another_size_is_an_engine_error(engine: Engine, odd_room: Room) -> None:
+    color, depth = np.zeros((96, 128, 3), np.uint8), np.ones((96, 128), np.float32)
+    with pytest.raises(EngineError, match="failed on a frame"):
+        engine.matte(color, depth)
+    with pytest.raises(EngineError, match="failed on a frame"):
+        engine.trimap(color[..., 0], depth)
+    engine.matte(*odd_room.frames[0])  # and it goes on
+
+
+def test_depth_that_is_lost_altogether_gives_a_matte(engine: Engine, odd_room: Room) -> None:
+    color, depth = odd_room.frames[0]
+    nothing = np.full_like(depth, -1)
+    alpha, _ = engine.matte(color, nothing)
+    # Eq. 12 leaves alpha as it is; what is sure of itself away from edges stays so.
+    found = engine.trimap(alpha, nothing)
+    blurred = cv2.GaussianBlur(alpha / 255.0, (11, 11), 1.5, borderType=cv2.BORDER_REPLICATE)
+    sure = (np.abs(blurred - 0.25) > 0.01) & (np.abs(blurred - 0.8) > 0.01)
+    expected = np.where(blurred < 0.25, 0, np.where(blurred > 0.8, 255, 128))
+    assert np.array_equal(found[sure], expected[sure])
+
+
+# -- which engine -----------------------------------------------------------------------------
+
+
+def test_backend_that_does_not_exist(network: MattingNetwork, odd_room: Room) -> None:
+    with pytest.raises(EngineError, match="no backend 'tpu': use auto, openvino or torch"):
+        create_engine(network, odd_room.background, 7, "tpu")
+
+
+def test_torch_by_name(network: MattingNetwork, odd_room: Room) -> None:
+    engine, notes = create_engine(network, odd_room.background, 7, "torch")
+    assert engine.name.startswith("torch (")
+    assert notes == ()
+
+
+def no_import(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    return "OpenVINO can't be imported.*pip install"
+
+
+def no_device(monkeypatch: pytest.MonkeyPatch) -> str:
+    def fail() -> None:
+        raise RuntimeError("plugins.xml is missing")
+
+    monkeypatch.setattr(pytest.importorskip("openvino"), "Core", fail)
+    return "OpenVINO finds no CPU.*plugins.xml is missing"
+
+
+def no_conversion(monkeypatch: pytest.MonkeyPatch) -> str:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("aten::nothing is not known")
+
+    monkeypatch.setattr(pytest.importorskip("openvino"), "convert_model", fail)
+    return "OpenVINO can't compile the network: aten::nothing"
+
+
+@pytest.mark.parametrize("break_openvino", [no_import, no_device, no_conversion])
+def test_auto_goes_on_without_openvino_and_says_so(
+    network: MattingNetwork,
+    odd_room: Room,
+    torch_engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    break_openvino: Callable[[pytest.MonkeyPatch], str],
+) -> None:
+    reason = break_openvino(monkeypatch)
+    engine, notes = create_engine(network, odd_room.background, 7)
+    assert engine.name.startswith("torch (")
+    assert len(notes) == 1
+    assert re.search(reason, notes[0])
+    with pytest.raises(EngineError, match=reason):
+        create_engine(network, odd_room.background, 7, "openvino")
+    frame = odd_room.frames[0]
+    assert np.array_equal(engine.matte(*frame)[0], torch_engine.matte(*frame)[0])
+
+
+def test_openvino_is_tried_first() -> None:
+    assert BACKENDS == ("openvino", "torch")
+
+
+# -- how many tiles ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "share", "tiles"),
+    [
+        (480, 640, 0.25, 300),  # 30 x 40 tiles
+        (720, 1280, 0.25, 900),  # 45 x 80
+        (61, 97, 0.25, 7),  # 4 x 7
+        (61, 97, 1.0, None),
+        (16, 16, 0.01, 1),
+        (1080, 1920, 0.25, MOST_TILES),  # 68 x 120 / 4 would be 2040
+    ],
+)
+def test_number_of_tiles(height: int, width: int, share: float, tiles: int | None) -> None:
+    assert tiles_for(height, width, share) == tiles
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
+def test_share_out_of_range(share: float) -> None:
+    with pytest.raises(ValueError, match=r"in \(0, 1\]"):
+        tiles_for(480, 640, share)
