@@ -280,7 +280,9 @@ def _camera_info(camera: Camera) -> CameraInfo:
 def main() -> int:
     """Run the camera until it is interrupted; returns the exit status."""
     # Handlers of our own: rclpy's would take the context away before the last words are said.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell starts what runs in its background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
