@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,9 @@ def fit_scene(
     """
     if not seconds > 0:
         raise FitError(f"a fit needs a positive number of seconds, not {seconds}")
+    # Half the cores are left to the node: torch's threads wait for each other, so threads that
+    # compete for a core are many times slower than fewer that don't.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     library = load_sprites(sprites or sprites_path())
     training, held_out = _split(library)
     size = (min(CROP[0], background.depth.shape[0]), min(CROP[1], background.depth.shape[1]))
