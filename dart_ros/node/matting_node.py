@@ -39,7 +39,7 @@ from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command
 from dart_ros.node.image_messages import ImagePair, frame_from_pair
 from dart_ros.node.outputs import Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
-from dart_ros.node.status import FrameLog, FrameSummary, diagnostics, story
+from dart_ros.node.status import FrameLog, FrameSummary, diagnostics, story, without_figures
 from dart_ros.node.stream_health import COLOR, DEPTH, INFO, StreamHealth
 from dart_ros.node.synchronizer import COLOR as COLOR_SIDE
 from dart_ros.node.synchronizer import DEPTH as DEPTH_SIDE
@@ -129,6 +129,7 @@ class MattingNode(LifecycleNode):
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._status_time = 0.0
         self._told: tuple[object, ...] = ()
+        self._last_reason = ""
         DeferredService(self, CaptureBackground, "~/capture_background", self._capture_requested)
         DeferredService(self, LoadScene, "~/load_scene", self._load_requested)
         DeferredService(self, ListScenes, "~/list_scenes", self._list_requested)
@@ -588,9 +589,11 @@ class MattingNode(LifecycleNode):
         told = story(status)
         if told == self._told and now - self._status_time < _STATUS_PERIOD:
             return
-        if told != self._told and status.reason and status.reason != self._trouble:
+        reason = without_figures(status.reason)
+        # Trouble was logged when it came up.
+        if reason != self._last_reason and status.reason not in ("", self._trouble):
             self.get_logger().warning(status.reason)
-        self._told, self._status_time = told, now
+        self._told, self._status_time, self._last_reason = told, now, reason
         self._status_publisher.publish(status)
         self._diagnostics_publisher.publish(diagnostics(status, self.get_fully_qualified_name()))
 

@@ -96,8 +96,13 @@ class FrameLog:
 
 def story(status: Status) -> tuple[object, ...]:
     """Return what is worth a message and a line in the log as soon as it changes: not figures."""
-    reason = re.sub(r"\d+", "#", status.reason)
-    return (status.state, status.scene_id, status.fitting, status.backend, reason)
+    words = without_figures(status.reason), without_figures(status.activity)
+    return (status.state, status.scene_id, status.fitting, status.backend, *words)
+
+
+def without_figures(text: str) -> str:
+    """Return a text with its numbers blotted out, to tell a new text from new figures."""
+    return re.sub(r"\d+", "#", text)
 
 
 def diagnostics(status: Status, node_name: str) -> DiagnosticArray:
