@@ -23,6 +23,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
@@ -78,7 +79,8 @@ class Recorder:
     """
 
     def __init__(self, limit: int) -> None:
-        rclpy.init()
+        # The demo handles signals itself: it still has to talk to the nodes that it stops.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("dart_ros_demo")
         self._limit = limit
         self._kept = 0

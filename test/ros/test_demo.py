@@ -80,7 +80,7 @@ def test_the_demo_mattes_the_block_and_tells_the_figures(recording: Path, tmp_pa
     assert summary["backend"]
     for name in ("speed", "pictures"):
         phase = summary[name]
-        assert 0.9 * 30 * 3 <= phase["published"] <= 1.2 * 30 * phase["seconds"]
+        assert 0.5 * 30 * 3 <= phase["published"] <= 1.2 * 30 * phase["seconds"]
         assert phase["lost"] == phase["published"] - phase["received"]
         # Nothing is lost on the way but what a loaded machine takes too long for.
         assert 0 <= phase["lost"] <= 3
