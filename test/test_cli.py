@@ -304,8 +304,8 @@ ENDLESS = """
     from dart_ros.session import fit as module
 
     def fit(scene, seconds, on_progress, stop):
-        on_progress(0.1, "training")
         try:
+            on_progress(0.1, "training")
             while True:
                 time.sleep(0.05)
         except SystemExit:

@@ -13,6 +13,9 @@ from dart_ros.errors import EvaluationError
 from dart_ros.method.depth_background import DepthBackgroundAccumulator
 from dart_ros.values import Frame
 
+# At a rate of exactly 0 OpenCV's KNN takes what it sees into the background within 80 frames.
+_FROZEN = 1e-6
+
 
 class Method(Protocol):
     """A matting method: learns the empty scene, then gives alpha frame by frame."""
@@ -92,7 +95,7 @@ class ColorSubtractor:
 
     def alpha(self, frame: Frame) -> NDArray[np.uint8]:
         """See :meth:`Method.alpha`."""
-        return np.asarray(self._subtractor.apply(frame.color, learningRate=0), np.uint8)
+        return np.asarray(self._subtractor.apply(frame.color, learningRate=_FROZEN), np.uint8)
 
 
 def _no_frames() -> EvaluationError:

@@ -114,8 +114,7 @@ def depth_from_bytes(
         )
     dtype = np.dtype((">" if big_endian else "<") + _DEPTH[encoding])
     rows = _rows(data, height, width, step, dtype.itemsize, f"depth ({encoding})")
-    depth = np.ascontiguousarray(rows).view(dtype)
-    return metres_from_sensor(depth.astype(dtype.newbyteorder("="), copy=False), max_depth)
+    return metres_from_sensor(np.ascontiguousarray(rows).view(dtype), max_depth)
 
 
 def color_from_compressed(data: Buffer) -> NDArray[np.uint8]:

@@ -42,14 +42,14 @@ def test_the_box_is_found(method: Method) -> None:
     method.fit(empty())
     truth = np.zeros((HEIGHT, WIDTH), bool)
     truth[BOX] = True
-    # Asked twice: what it sees must not become background.
-    for seed in (100, 101, 102):
+    # Asked again and again: what it sees must not become background.
+    for seed in range(100, 180):
         alpha = method.alpha(frame(seed, box=True))
         assert alpha.shape == truth.shape and alpha.dtype == np.uint8
         assert set(np.unique(alpha)) <= {0, 255}
         assert (alpha[truth] == 255).mean() > 0.95
         assert (alpha[~truth] == 0).mean() > 0.95
-    assert (method.alpha(frame(103)) == 0).mean() > 0.95
+    assert (method.alpha(frame(99)) == 0).mean() > 0.95
 
 
 @pytest.mark.parametrize("kind", ["mog2", "knn"])

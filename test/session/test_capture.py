@@ -146,6 +146,19 @@ def test_an_exposure_jump_is_called_that(gain: float) -> None:
             capture.add(room.frame(index, gain=gain if index > 12 else 1.0))
 
 
+def test_wobbling_exposure_of_a_lamp_in_a_dark_room_is_no_motion() -> None:
+    # Nearly all of the picture hardly changes, so the noise there forgives nothing at the lamp.
+    color = np.full((HEIGHT, WIDTH, 3), 30, np.uint8)
+    color[50:150, 100:200] = 215
+    depth = np.full((HEIGHT, WIDTH), 3.0, np.float32)
+    capture = BackgroundCapture(30, 8.0)
+    for index in range(30):
+        gain = 1.0 + 0.07 * np.sin(index / 3)
+        seen = np.asarray(cv2.convertScaleAbs(color, alpha=gain), np.uint8)
+        capture.add(Frame(seen, depth, index, CAMERA))
+    assert capture.done
+
+
 def test_a_single_odd_frame_is_left_out() -> None:
     room = Room()
     clean, odd = BackgroundCapture(20, 8.0), BackgroundCapture(20, 8.0)

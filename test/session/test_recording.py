@@ -210,9 +210,9 @@ def write_bag(
     compressed = types["sensor_msgs/msg/CompressedImage"]
     jpeg = encoding == "jpeg"
 
-    def header(stamp: int) -> Any:
+    def header(stamp: int, frame_id: str = "rgb_optical") -> Any:
         time = types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
-        return types["std_msgs/msg/Header"](time, "rgb_optical")
+        return types["std_msgs/msg/Header"](time, frame_id)
 
     def padded(rows: np.ndarray) -> np.ndarray:
         flat = np.ascontiguousarray(rows).view(np.uint8).reshape(HEIGHT, -1)
@@ -254,8 +254,8 @@ def write_bag(
             roi = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
             k = np.array([50.0, 0, 16.5, 0, 51.0, 12.5, 0, 0, 1])
             info_message = info(
-                header(stamp), HEIGHT, WIDTH, "plumb_bob", np.zeros(5), k, np.eye(3).ravel(),
-                np.zeros(12), 0, 0, roi,
+                header(stamp, "info"), HEIGHT, WIDTH, "plumb_bob", np.zeros(5), k,
+                np.eye(3).ravel(), np.zeros(12), 0, 0, roi,
             )  # fmt: skip
             now = stamp + 30_000_000
             for connection, content in (
