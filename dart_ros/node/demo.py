@@ -531,11 +531,14 @@ def common_stamps(tracks: Mapping[str, Track]) -> list[int]:
 
 
 def spread(stamps: Sequence[int], end: int, count: int) -> list[int]:
-    """At most ``count`` of the sorted ``stamps`` up to ``end``, evenly spread over time."""
-    early = [stamp for stamp in stamps if stamp <= end] or list(stamps)
-    wanted = np.linspace(early[0], early[-1], count)
-    times = np.array(early, np.int64)
-    return sorted({early[int(np.argmin(np.abs(times - moment)))] for moment in wanted})
+    """At most ``count`` of the sorted ``stamps``, evenly spread over time.
+
+    They are all up to ``end`` if there are enough.
+    """
+    early = [stamp for stamp in stamps if stamp <= end]
+    times = np.array(early if len(early) >= count else stamps, np.int64)
+    wanted = np.linspace(times[0], times[-1], count)
+    return sorted({int(times[np.argmin(np.abs(times - moment))]) for moment in wanted})
 
 
 def shot(tracks: Mapping[str, Track], stamp: int) -> Shot:
@@ -586,10 +589,11 @@ def fit_figures(scenes: Path, seconds: float, words: str) -> dict[str, Any]:
     """
     scene = SceneStore(scenes).load(SCENE)
     return {
+        **(scene.fit or {}),
+        # With the start of its process, which the fit itself doesn't see.
         "seconds": round(seconds, 1),
         "improved": scene.weights is not None,
         "last_words": words,
-        **(scene.fit or {}),
     }
 
 

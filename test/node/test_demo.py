@@ -108,11 +108,12 @@ def test_only_what_arrived_on_all_topics_under_one_stamp_is_shown() -> None:
         common_stamps(tracks)
 
 
-def test_the_rows_are_spread_over_the_first_pass() -> None:
+def test_the_rows_are_spread_over_time() -> None:
     stamps = list(range(0, 1000, 10))
     assert spread(stamps, 700, 8) == [0, 100, 200, 300, 400, 500, 600, 700]
-    assert spread([0, 1, 2, 700], 700, 8) == [0, 2, 700]
-    assert spread([50, 60], 10, 8) == [50, 60]
+    assert spread([0, 1, 2, 700], 700, 3) == [0, 2, 700]
+    # A slow machine makes few mattes in the first pass: later ones are shown too.
+    assert spread([0, 300, 600, 900], 700, 8) == [0, 300, 600, 900]
 
 
 def test_parameters_survive_the_way_through_the_command_line() -> None:
