@@ -512,7 +512,7 @@ class MattingNode(LifecycleNode):
     def _start_fit(self, scene: Scene, seconds: float) -> str:
         """Start to fit the network to a scene; returns what to tell about it."""
         self._fit_scene = (scene.name, scene.id)
-        self._fit_progress = (0.0, "starting")
+        self._fit_progress = (0.0, "fitting: starting")
         post = self._mailbox.post
         started: list[FitProcess] = []
 
@@ -647,7 +647,7 @@ class MattingNode(LifecycleNode):
             return self._loading[0], 0.0
         if self._fit is not None:
             progress, words = self._fit_progress
-            return f"fitting '{self._fit_scene[0]}': {words}", progress
+            return words, progress
         if self._loaded is not None and self._outputs is not None and not self._outputs.wanted():
             return "idle: no output has a subscriber", 0.0
         return "", 0.0

@@ -116,11 +116,12 @@ class NodeProcess:
 
 @dataclass
 class Robot:
-    """Publishes a view at 30 Hz, listens to the node and calls its services."""
+    """Publishes a view at a steady rate, listens to the node and calls its services."""
 
     view: View = field(default_factory=empty_view)
     views: list[View] = field(default_factory=list)  # sent once each, before `view`
     statuses: list[Status] = field(default_factory=list)
+    rate: float = 30.0  # Hz
 
     def __post_init__(self) -> None:
         self.context = rclpy.Context()
@@ -235,7 +236,7 @@ class Robot:
         due = time.monotonic()
         while self._running:
             self._publish(self.views.pop(0) if self.views else self.view)
-            due = max(due + 1 / 30, time.monotonic())
+            due = max(due + 1 / self.rate, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
     def _publish(self, view: View) -> None:
@@ -296,10 +297,10 @@ def pixels_of(message: Image) -> NDArray[np.uint8]:
 
 
 def start_fit(robot: Robot, node: NodeProcess, scene: str, seconds: float) -> int:
-    """Capture and fit; return the process id of the fit once it reports progress."""
+    """Capture and fit; return the process id of the fit."""
     answer = robot.capture(scene, fit=True, fit_seconds=seconds)
     assert answer.success and "fitting" in answer.message
-    robot.wait_for(lambda s: s.fitting and "starting" not in s.activity, 60, "of a fit")
+    robot.wait_for(lambda s: s.fitting, what="of a fit")
     (pid,) = children(node.process.pid)
     return pid
 
