@@ -55,7 +55,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "dart_ros.node.demo", *arguments],
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=280,
         check=False,
     )
 
@@ -69,7 +69,7 @@ def cells(sheet: NDArray[np.uint8], name: str, rows: int) -> list[NDArray[np.uin
 
 def test_the_demo_mattes_the_block_and_tells_the_figures(recording: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    done = demo("--source", str(recording), "--output", str(output), "--no-fit", "--seconds", "3")
+    done = demo("--source", str(recording), "--output", str(output), "--no-fit", "--seconds", "2")
     assert done.returncode == 0, done.stderr
     summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
 
@@ -80,7 +80,7 @@ def test_the_demo_mattes_the_block_and_tells_the_figures(recording: Path, tmp_pa
     assert summary["backend"]
     for name in ("speed", "pictures"):
         phase = summary[name]
-        assert 0.5 * 30 * 3 <= phase["published"] <= 1.2 * 30 * phase["seconds"]
+        assert 0.5 * 30 * 2 <= phase["published"] <= 1.2 * 30 * phase["seconds"]
         assert phase["lost"] == phase["published"] - phase["received"]
         # Nothing is lost on the way but what a loaded machine takes too long for.
         assert 0 <= phase["lost"] <= 3
