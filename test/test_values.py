@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -24,6 +24,7 @@ def test_everything_that_is_no_distance_is_unknown() -> None:
     np.testing.assert_array_equal(metres_from_sensor(bad, 5.0), np.full((1, 7), UNKNOWN_DEPTH))
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(
         np.float32,

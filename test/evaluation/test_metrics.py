@@ -129,7 +129,7 @@ def connectivity_by_flood_fill(alpha: np.ndarray, truth: np.ndarray) -> float:
     return total / 1000
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_connectivity_against_flood_fill(data: st.DataObject) -> None:
     truth = data.draw(SMALL)
@@ -155,6 +155,7 @@ def test_connectivity_by_hand() -> None:
     assert connectivity_error(alpha, truth) == 0.0
 
 
+@settings(max_examples=30, deadline=None)
 @given(SMALL)
 def test_a_perfect_matte_scores_nothing(truth: np.ndarray) -> None:
     assert score(truth, truth.copy()) == Scores(0.0, 0.0, 0.0, 0.0, false_foreground=0.0)

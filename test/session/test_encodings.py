@@ -7,7 +7,7 @@ from array import array
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dart_ros.errors import MessageError
@@ -36,6 +36,7 @@ def padded(rows: np.ndarray, padding: int) -> tuple[bytes, int]:
     return np.hstack([flat, rubbish]).tobytes(), flat.shape[1] + padding
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(CHANNELS)), SIZES, st.integers(0, 2**32 - 1))
 def test_plain_encodings_hold_their_channels(
     encoding: str, size: tuple[int, int, int], seed: int
@@ -70,6 +71,7 @@ def test_yuv422_by_the_formula(encoding: str, luma_first: bool) -> None:
     np.testing.assert_allclose(result, np.clip(expected, 0, 255), atol=1.5)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["16UC1", "mono16", "32FC1"]), SIZES, st.booleans(), st.integers(0, 999))
 def test_depth_of_both_byte_orders(
     encoding: str, size: tuple[int, int, int], big_endian: bool, seed: int
