@@ -91,7 +91,7 @@ class DeferredService:
         self._logger = node.get_logger()
         self._replies: dict[int, Reply] = {}
         service = node.create_service(srv_type, name, self._called)
-        self._send_now = service.send_response
+        self._send_response = service.send_response
         service.send_response = self._answered
 
     def _called(self, request: Any, response: Any) -> Any:
@@ -104,6 +104,13 @@ class DeferredService:
             self._logger.error(traceback.format_exc())
             reply.refuse(f"internal error, please report it with the log: {error!r}")
         return response
+
+    def _send_now(self, response: Any, header: Any) -> None:
+        try:
+            self._send_response(response, header)
+        except rclpy_implementation.RCLError as error:
+            # A client that no longer waits is no reason to end.
+            self._logger.warning(f"a response could not be sent: {error}")
 
     def _answered(self, response: Any, header: Any) -> None:
         self._replies.pop(id(response))._address(header)

@@ -179,6 +179,10 @@ class Robot:
 
         return wait
 
+    def forget(self, name: str) -> None:
+        """Drop the client of a service, whatever it waits for."""
+        self.node.destroy_client(self._clients.pop(name))
+
     def call(self, kind: Any, name: str, request: Any, timeout: float = 30.0) -> Any:
         """Call a service of the node and return its response."""
         return self.begin(kind, name, request)(timeout)

@@ -254,6 +254,16 @@ def test_a_full_disk_leaves_the_old_scene(
     assert robot.capture("room").success
 
 
+def test_a_client_that_leaves_does_no_harm(robot: Robot, alpha: Listener, scenes_dir: Path) -> None:
+    robot.begin(
+        CaptureBackground, "capture_background", CaptureBackground.Request(scene="left", frames=20)
+    )
+    robot.wait_for_state(Status.STATE_CAPTURING)
+    robot.forget("capture_background")
+    robot.wait_for(lambda s: s.scene == "left" and s.state == Status.STATE_MATTING)
+    assert (scenes_dir / "left.safetensors").exists()
+
+
 def test_many_requests_at_once_each_get_an_answer(robot: Robot, alpha: Listener) -> None:
     waits = [
         robot.begin(

@@ -38,13 +38,13 @@ def test_a_fit_reports_and_its_result_is_taken_over(
 ) -> None:
     answer = robot.capture("fitted", fit=True, fit_seconds=3.0)
     assert answer.success, answer.message
-    status = robot.wait_for(lambda s: s.fitting and s.progress > 0, 180)
+    status = robot.wait_for(lambda s: s.fitting and "starting" not in s.activity, 120)
     assert status.state == Status.STATE_MATTING  # generic weights serve meanwhile
     assert "fitting: " in status.activity
     (pid,) = children(node.process.pid)
     assert os.getpriority(os.PRIO_PROCESS, pid) >= 10
     alpha.next(2)
-    robot.wait_for(lambda s: not s.fitting, 120)
+    robot.wait_for(lambda s: not s.fitting, 240)
     status = robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.activity, 30)
     assert "fit of 'fitted'" in node.log and not status.reason
     assert status.scene_id == answer.scene_id
