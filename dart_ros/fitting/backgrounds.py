@@ -17,37 +17,32 @@ CAMERA_HEIGHT = (0.8, 1.9)
 
 
 def load_rooms(folder: Path) -> list[RgbdBackground]:
-    """Reads rendered rooms: ``room_NNN.jpg``, ``room_NNN.png`` (millimetres) and ``rooms.json``.
+    """Reads rendered rooms: ``rooms.json`` and for each view ``NAME.jpg`` and ``NAME.png`` (mm).
 
     Raises:
         FitError: if a file is missing or broken; the message names it.
     """
-    rooms = []
-    for color_path in sorted(folder.glob("room_*.jpg")):
-        color = cv2.imread(str(color_path))
-        depth_path = color_path.with_suffix(".png")
-        depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
-        if (
-            color is None
-            or depth is None
-            or depth.dtype != np.uint16
-            or depth.shape != color.shape[:2]
-        ):
-            raise FitError(f"{color_path} or {depth_path} is missing or broken: render it again")
-        metres = np.where(depth > 0, depth.astype(np.float32) / 1000, -1).astype(np.float32)
-        rgb: NDArray[np.uint8] = color[..., ::-1].astype(np.uint8)
-        rooms.append(_background(rgb, metres, _focal(folder / "rooms.json", color_path.stem)))
-    if not rooms:
-        raise FitError(f"{folder} holds no room_NNN.jpg: render some rooms first")
-    return rooms
-
-
-def _focal(index: Path, name: str) -> float:
-    """Focal length of a view in pixels."""
+    index = folder / "rooms.json"
     try:
-        return float(json.loads(index.read_text())[name]["K"][0])
+        views = [(str(v["name"]), float(v["K"][0])) for v in json.loads(index.read_text())["views"]]
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise FitError(f"{index} has no camera for {name} ({error}): render it again") from error
+        raise FitError(f"{index} is no index of rooms ({error}): render them again") from error
+    if not views:
+        raise FitError(f"{index} lists no room: render some first")
+    return [_load_room(folder / name, focal) for name, focal in views]
+
+
+def _load_room(stem: Path, focal: float) -> RgbdBackground:
+    color_path, depth_path = stem.with_suffix(".jpg"), stem.with_suffix(".png")
+    color = cv2.imread(str(color_path))
+    depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
+    if color is None or depth is None or depth.dtype != np.uint16:
+        raise FitError(f"{color_path} or {depth_path} is missing or broken: render it again")
+    if depth.shape != color.shape[:2]:
+        raise FitError(f"{color_path} and {depth_path} differ in size: render the room again")
+    metres = np.where(depth > 0, depth.astype(np.float32) / 1000, -1).astype(np.float32)
+    rgb: NDArray[np.uint8] = color[..., ::-1].astype(np.uint8)
+    return _background(rgb, metres, focal)
 
 
 def invent_room(seed: int, height: int = 480, width: int = 640) -> RgbdBackground:
