@@ -289,7 +289,7 @@ class Demo:
                 # The fit starts after the answer: its end is only its end once it was seen.
                 return seen or time.monotonic() - began > _ANSWER_SECONDS
 
-            self._wait(fitted, 2.0 * fit_seconds + 120.0, "the fit to end")
+            self._wait(fitted, 2.0 * fit_seconds + 240.0, "the fit to end")
             bar.update(bar.total - bar.n)
         status = self._recorder.status(began)
         if status is not None and status.reason.startswith("fit of"):
