@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dart_ros import __version__
@@ -272,24 +272,9 @@ def _fit(options: argparse.Namespace) -> None:
 
     store = SceneStore(options.scenes_dir)
     scene = store.load(options.scene)
-    cancelled = False
+    # At once: torch's loader would wait for its workers, which may die by the same signal.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(_CANCELLED))
 
-    def cancel(_number: int, _frame: FrameType | None) -> None:
-        nonlocal cancelled
-        cancelled = True
-        raise SystemExit(_CANCELLED)
-
-    signal.signal(signal.SIGTERM, cancel)
-    try:
-        _fit_and_save(store, scene, options)
-    except BaseException as error:
-        # Torch's loader may complain about its workers, which die by the same signal.
-        if cancelled:
-            raise SystemExit(_CANCELLED) from error
-        raise
-
-
-def _fit_and_save(store: Any, scene: Scene, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from dart_ros.session.fit import fit
