@@ -30,6 +30,7 @@ from dart_ros.srv import CaptureBackground
 WIDTH, HEIGHT = 160, 120
 FRAME_ID = "camera_color_optical_frame"
 REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE = 60.0  # seconds; plenty, for machines that do other things as well
 # Above 101 the ports of a domain run into those that Linux hands out.
 DOMAIN = os.getpid() % 100 + 1
 
@@ -105,7 +106,7 @@ class NodeProcess:
         if self.process.poll() is None:
             self.process.send_signal(how)
         try:
-            return self.process.wait(20)
+            return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -168,7 +169,7 @@ class Robot:
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, f"/matting_node/{name}")
         client = self._clients[name]
-        assert client.wait_for_service(15), f"no service {name}"
+        assert client.wait_for_service(PATIENCE), f"no service {name}"
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
@@ -183,7 +184,7 @@ class Robot:
         """Drop the client of a service, whatever it waits for."""
         self.node.destroy_client(self._clients.pop(name))
 
-    def call(self, kind: Any, name: str, request: Any, timeout: float = 30.0) -> Any:
+    def call(self, kind: Any, name: str, request: Any, timeout: float = PATIENCE) -> Any:
         """Call a service of the node and return its response."""
         return self.begin(kind, name, request)(timeout)
 
@@ -207,7 +208,7 @@ class Robot:
         return self.call(SetParameters, "set_parameters", request).results[0]
 
     def wait_for(
-        self, wanted: Callable[[Status], bool], timeout: float = 15.0, what: str = ""
+        self, wanted: Callable[[Status], bool], timeout: float = PATIENCE, what: str = ""
     ) -> Status:
         """Wait for a status that comes after this call and return it."""
         seen = len(self.statuses)
@@ -222,9 +223,9 @@ class Robot:
 
     def wait_for_active(self) -> Status:
         """Wait until the node has started."""
-        return self.wait_for(lambda s: s.state != Status.STATE_INACTIVE, 60, "of an active node")
+        return self.wait_for(lambda s: s.state != Status.STATE_INACTIVE, what="of an active node")
 
-    def wait_for_state(self, state: int, reason: str = "", timeout: float = 15.0) -> Status:
+    def wait_for_state(self, state: int, reason: str = "", timeout: float = PATIENCE) -> Status:
         """Wait for a status with this state, and a reason that holds these words."""
         return self.wait_for(
             lambda s: s.state == state and reason in s.reason,
@@ -268,7 +269,7 @@ class Listener:
         self._node = node
         self._subscription = node.create_subscription(kind, topic, self.messages.append, 10)
 
-    def next(self, count: int = 1, timeout: float = 15.0) -> list[Any]:
+    def next(self, count: int = 1, timeout: float = PATIENCE) -> list[Any]:
         """Wait for so many messages that come after this call."""
         seen = len(self.messages)
         end = time.monotonic() + timeout

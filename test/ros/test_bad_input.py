@@ -89,10 +89,11 @@ def test_a_capture_from_such_a_stream_is_refused(robot: Robot, alpha: Listener, 
     assert words in answer.message and "0 of 12 taken" in answer.message
 
 
-def test_one_broken_image_between_good_ones_is_told(
+def test_broken_images_between_good_ones_are_told(
     robot: Robot, alpha: Listener, node: NodeProcess
 ) -> None:
-    robot.views.append(replace(empty_view(), color_bytes=7))
+    # Not one alone: it might be replaced while it waits for the worker.
+    robot.views += [replace(empty_view(), color_bytes=7), empty_view()] * 10
     robot.wait_for(lambda s: "holds 7 of" in s.reason)
     robot.wait_for(lambda s: s.state == Status.STATE_MATTING and "holds 7" not in s.reason)
     assert "holds 7 of" in node.log
@@ -161,7 +162,7 @@ def test_a_capture_of_a_camera_that_has_stopped_is_refused_in_time(
     answer = robot.capture("stopped")
     assert not answer.success
     assert "no usable frames" in answer.message and "depth 0 Hz" in answer.message
-    assert TIMEOUT - 0.1 < time.monotonic() - start < TIMEOUT + 2
+    assert TIMEOUT - 0.1 < time.monotonic() - start < TIMEOUT + 10
 
 
 def during_capture(robot: Robot, scene: str, act: Callable[[], None]) -> CaptureBackground.Response:
@@ -170,7 +171,7 @@ def during_capture(robot: Robot, scene: str, act: Callable[[], None]) -> Capture
     )
     robot.wait_for(lambda s: s.state == Status.STATE_CAPTURING and s.progress > 0.02)
     act()
-    return wait(30)
+    return wait(60)
 
 
 def show(robot: Robot, view: View) -> Callable[[], None]:

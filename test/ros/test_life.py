@@ -16,7 +16,7 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import ReliabilityPolicy
-from robot import NodeProcess, Robot, empty_view, start_fit
+from robot import PATIENCE, NodeProcess, Robot, empty_view, start_fit
 from sensor_msgs.msg import Image
 
 from dart_ros.msg import Status
@@ -66,7 +66,7 @@ def test_a_bad_value_at_start_ends_the_node_with_the_reason(
     tmp_path: Path, parameter: str, words: str
 ) -> None:
     node = NodeProcess(tmp_path, parameter)
-    assert node.process.wait(30) == 1
+    assert node.process.wait(PATIENCE) == 1
     node.stop()
     assert words in node.log
     assert "Traceback" not in node.log
@@ -163,7 +163,7 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
             )
             robot.wait_for_state(Status.STATE_CAPTURING)
             change(Transition.TRANSITION_DEACTIVATE)
-            answer = wait(10)
+            answer = wait(PATIENCE)
             assert not answer.success and "deactivated" in answer.message
             robot.wait_for_state(Status.STATE_INACTIVE)
             assert robot.node.count_subscribers("/color/image_raw") == 0
