@@ -112,7 +112,7 @@ def training_step(
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
-    return float(loss), float((output.alpha.detach() - batch.alpha).abs().mean())
+    return loss.item(), float((output.alpha.detach() - batch.alpha).abs().mean())
 
 
 def train(
