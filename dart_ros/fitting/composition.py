@@ -189,10 +189,12 @@ class Composer:
     def _relight(self, color: Tensor) -> Tensor:
         """The empty scene under the light of the live frame."""
         height, width = color.shape[-2:]
-        if self._chance(0.7):
-            gain = math.exp(0.08 * float(self._normal()))
-            tint = 1 + 0.025 * self._normal(3, 1, 1)
-            color = color * (gain * tint)
+        if self._chance(0.8):
+            # Automatic exposure and white balance answer to whoever walks in.
+            gain = math.exp((0.15 if self._chance(0.4) else 0.05) * float(self._normal(())))
+            tint = 1 + 0.03 * self._normal(3, 1, 1)
+            lift = 0.03 * float(self._normal(())) if self._chance(0.4) else 0.0
+            color = color * (gain * tint) + lift
         if self._chance(0.4):
             color = color * (1 + 0.05 * self._smooth_noise(height, width, 3).clamp(-2, 2))
         if self._chance(0.25):
@@ -320,9 +322,7 @@ class Composer:
 
     # -- sensors --------------------------------------------------------------------------
 
-    def _expose(
-        self, frame: Tensor, plate: Tensor, truth: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _expose(self, frame: Tensor, plate: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noise of the colour sensor; the plate is a mean of frames and has less of it."""
         height, width = frame.shape[-2:]
         if self._chance(0.3):
