@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", parents=[shared, avatars], help="the demo recording")
     demo.add_argument("--count", type=int, default=90, help="frames with people")
-    demo.add_argument("--quality", type=int, default=90, help="WebP quality")
+    demo.add_argument("--quality", type=int, default=86, help="WebP quality")
     return parser
 
 

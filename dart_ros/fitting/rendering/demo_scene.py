@@ -189,7 +189,7 @@ def make_demo(
     output: Path,
     count: int = 90,
     seed: int = 0,
-    quality: int = 90,
+    quality: int = 86,
     progress: bool = True,
 ) -> None:
     """Render the demo recording: frame 0 is the empty room, the others hold people.

@@ -74,7 +74,8 @@ float lit(int i, vec3 place, vec3 normal) {
     }
     if (blockers < 0.5) return 1.0;
     float blocker = sum / blockers;
-    float width = light_size[i] * (depth - blocker) / blocker / light_slope[i] / depth * 0.5;
+    float width = search * (depth - blocker) / blocker;
+    if (blockers > 9.5 && width < search) return 0.0;
     width = max(width, 0.0007);
     float open = 0.0;
     for (int k = 0; k < 16; ++k) {
@@ -484,14 +485,16 @@ class Rasterizer:
             self._context.enable_only(self._gl.DEPTH_TEST)
             _set(self._shadow, "world_to_clip", _light_matrix(light))
             for mesh, pair in zip(meshes, buffers, strict=True):
-                if not mesh.casts_shadow:
-                    continue
-                texture = mesh.material.texture
-                _put(self._shadow, "textured", texture is not None)
-                if texture is not None:
-                    self._texture(texture).use(0)
-                    _put(self._shadow, "color_map", 0)
-                self._render(self._shadow, pair, ("in_position", "in_normal", "in_uv"))
+                if mesh.casts_shadow:
+                    self._draw_depth(mesh, pair)
+
+    def _draw_depth(self, mesh: Mesh, pair: tuple[Any, Any]) -> None:
+        texture = mesh.material.texture
+        _put(self._shadow, "textured", texture is not None)
+        if texture is not None:
+            self._texture(texture).use(0)
+            _put(self._shadow, "color_map", 0)
+        self._render(self._shadow, pair, ("in_position", "in_normal", "in_uv"))
 
     def _framebuffer(self, width: int, height: int) -> Any:
         if self._target is None or self._target[0] != (width, height):
@@ -524,16 +527,24 @@ class Rasterizer:
         for program in (self._scene, self._hair):
             _set(program, "world_to_clip", matrix)
             self._set_lights(program, lighting, view)
+        # Depth first, so that the costly light is worked out for visible samples only.
+        _set(self._shadow, "world_to_clip", matrix)
+        target.color_mask = ((False,) * 4,) * 2
+        for mesh, pair in zip(meshes, buffers, strict=True):
+            self._draw_depth(mesh, pair)
+        target.color_mask = ((True,) * 4,) * 2
+        target.depth_mask = False
+        self._context.depth_func = "<="
         for mesh, pair in zip(meshes, buffers, strict=True):
             self._set_material(mesh)
             self._render(self._scene, pair, ("in_position", "in_normal", "in_uv"))
         self._context.enable_only(self._gl.DEPTH_TEST | self._gl.BLEND)
         self._context.blend_func = (self._gl.ONE, self._gl.ONE_MINUS_SRC_ALPHA)
-        # A depth camera sees no single hair, so hairs leave the depth as it is.
-        target.depth_mask = False
+        # The depth stays as it is: a depth camera sees no single hair.
         for group in strands:
             self._draw_strands(camera, view, group)
         target.depth_mask = True
+        self._context.depth_func = "<"
         color = np.frombuffer(target.read(components=4, attachment=0), np.uint8)
         mask = np.frombuffer(target.read(components=1, attachment=1), np.uint8)
         raw = np.frombuffer(target.read(components=1, attachment=-1, dtype="f4"), np.float32)
