@@ -191,9 +191,9 @@ class Composer:
         height, width = color.shape[-2:]
         if self._chance(0.8):
             # Automatic exposure and white balance answer to whoever walks in.
-            gain = math.exp((0.15 if self._chance(0.4) else 0.05) * float(self._normal(())))
+            gain = math.exp((0.15 if self._chance(0.4) else 0.05) * float(self._normal()))
             tint = 1 + 0.03 * self._normal(3, 1, 1)
-            lift = 0.03 * float(self._normal(())) if self._chance(0.4) else 0.0
+            lift = 0.03 * float(self._normal()) if self._chance(0.4) else 0.0
             color = color * (gain * tint) + lift
         if self._chance(0.4):
             color = color * (1 + 0.05 * self._smooth_noise(height, width, 3).clamp(-2, 2))
