@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 import rclpy
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
@@ -698,6 +699,9 @@ def main(args: Sequence[str] | None = None) -> int:
     # Handlers of our own: rclpy's take the context away under a worker that still publishes.
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+    # Torch's threads wait for each other, which on a busy machine takes ten times as long as one
+    # thread; the torch engine, which needs more, asks for them itself.
+    torch.set_num_threads(1)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = MattingNode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,14 +20,13 @@ class TorchEngine:
         network: the network, in evaluation mode.
         background: the captured scene, 1×C×H×W.
         tiles: number of refined tiles, None for all.
-        threads: CPU threads, 0 for torch's own choice.
+        threads: CPU threads of torch in this process, 0 for as many as there are cores.
     """
 
     def __init__(
         self, network: MattingNetwork, background: Background, tiles: int | None, threads: int = 0
     ) -> None:
-        if threads > 0:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads or os.cpu_count() or 1)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.name = f"torch ({self._device.type})"
         # torch's type hints lack this form of to().
@@ -45,9 +46,7 @@ class TorchEngine:
         return alpha.cpu().numpy(), np.ascontiguousarray(foreground.cpu().numpy())
 
     @torch.inference_mode()
-    def trimap(
-        self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]
-    ) -> NDArray[np.uint8]:
+    def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """See :class:`dart_ros.runtime.engine.Engine`."""
         try:
             result: NDArray[np.uint8] = (
