@@ -8,6 +8,7 @@ sprite's reference distance, bled out as well). ``sprites.json`` lists them.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -396,7 +397,7 @@ def _draw_person(
     _, high = bounds(list(person.meshes))
     _, floor_cut, distance = _framing(rng, float(person.joints["Head"][1]) + 0.2)
     # Close-ups must keep a raised hand inside a picture of sensible width.
-    goal = int(rng.uniform(0.45, 1.0) * limit)
+    goal = int(rng.uniform(0.45, 0.97) * limit)
     distance = max(distance, 0.55 + float(high[2]))
     return cut_out(
         renderer, meshes, _loose_hair(person, rng, female), rng, goal, distance, floor_cut, "person"
@@ -450,7 +451,7 @@ def make_sprites(
         for identity, number in _shares(chosen, people, progress):
             rig = read_glb(identity)
             female = "_F_" in identity.stem
-            rng = np.random.default_rng([seed, _stable(identity.stem)])
+            rng = np.random.default_rng([seed, zlib.crc32(identity.stem.encode())])
             names = rng.permutation(list(POSES))
             made = 0
             for attempt in range(3 * number):
@@ -458,7 +459,7 @@ def make_sprites(
                     break
                 pose_name = str(names[attempt % len(names)])
                 drawn = _draw_person(renderer, rig, catalog, female, pose_name, limit, rng)
-                if drawn is not None:
+                if drawn is not None and len(drawn[0].coverage) <= limit:
                     name = f"{identity.stem}_{made:02d}_{pose_name}"
                     keep(name, "person", identity.stem, drawn)
                     made += 1
@@ -469,10 +470,12 @@ def make_sprites(
             meshes = [m.moved(yaw=yaw) for m in catalog.load(piece)]
             meshes = _place_on(meshes, 0.0)
             tall = max(piece.size)
-            goal = int(np.clip(rng.uniform(0.4, 0.9) * limit * tall / 1.2, 0.12 * limit, limit))
+            goal = int(
+                np.clip(rng.uniform(0.4, 0.9) * limit * tall / 1.2, 0.12 * limit, 0.85 * limit)
+            )
             distance = float(rng.uniform(1.2, 3.0) + 0.5 * tall)
             drawn = cut_out(renderer, meshes, [], rng, goal, distance, -1.0, "object")
-            if drawn is not None:
+            if drawn is not None and len(drawn[0].coverage) <= limit:
                 keep(f"object_{index:02d}_{piece.key.split('/')[1]}", "object", piece.key, drawn)
             renderer.forget_textures()
     document = {
@@ -482,11 +485,6 @@ def make_sprites(
     }
     (output / "sprites.json").write_text(json.dumps(document, indent=1) + "\n")
     return sprites
-
-
-def _stable(text: str) -> int:
-    """A number from a text, the same in every run."""
-    return int.from_bytes(text.encode()[:16].ljust(16, b"_"), "big") % (2**31)
 
 
 def _shares(paths: Sequence[Path], people: int, progress: bool) -> Iterable[tuple[Path, int]]:

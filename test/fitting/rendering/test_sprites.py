@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dart_ros.fitting.rendering.rasterizer import Picture
@@ -22,6 +22,7 @@ from dart_ros.fitting.rendering.sprites import (
 DATA = Path(__file__).parents[3] / "dart_ros" / "data" / "sprites"
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 1000), height=st.integers(1, 40), width=st.integers(1, 40))
 def test_bleed_keeps_what_is_known_and_stays_in_its_range(
     seed: int, height: int, width: int
