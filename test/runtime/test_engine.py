@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,15 @@ def make_network() -> MattingNetwork:
         stage2[1].weight[0, 0, 1, 1] += 1
         stage2[1].bias[0] = 0
     return network.eval()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads wait for each other on a machine that does other things as well."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +317,7 @@ def test_backend_that_does_not_exist(network: MattingNetwork, odd_room: Room) ->
 
 
 def test_torch_by_name(network: MattingNetwork, odd_room: Room) -> None:
-    engine, notes = create_engine(network, odd_room.background, 7, "torch")
+    engine, notes = create_engine(network, odd_room.background, 7, "torch", threads=1)
     assert engine.name.startswith("torch (")
     assert notes == ()
 
@@ -343,7 +352,7 @@ def test_auto_goes_on_without_openvino_and_says_so(
     break_openvino: Callable[[pytest.MonkeyPatch], str],
 ) -> None:
     reason = break_openvino(monkeypatch)
-    engine, notes = create_engine(network, odd_room.background, 7)
+    engine, notes = create_engine(network, odd_room.background, 7, threads=1)
     assert engine.name.startswith("torch (")
     assert len(notes) == 1
     assert re.search(reason, notes[0])

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from dart_ros.fitting.composition import Batch, Composer, RgbdBackground
+from dart_ros.fitting.sprites import Sprite, load_sprites
+
+WALL = 3.0
+SIZE = (96, 128)
+SEEDS = st.integers(0, 10**6)
+# A seed can't be shrunk to anything simpler.
+FEW = settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])
+
+# Shifting depth beside the color brings in up to 5 pixels from beyond the border.
+AWAY_FROM_BORDERS = np.pad(np.ones((SIZE[0] - 12, SIZE[1] - 12), bool), 6)
+
+
+@pytest.fixture(scope="module")
+def sprites(library: Path) -> list[Sprite]:
+    return load_sprites(library)
+
+
+def wall(captured: bool = False, hole: bool = False) -> RgbdBackground:
+    """A grey wall at 3 m with darker blots; ``hole``: no depth in its upper left."""
+    random = np.random.default_rng(0)
+    grey = 150 + 40 * ndimage.gaussian_filter(random.normal(0, 4, SIZE), 4)
+    color = torch.from_numpy(grey.clip(90, 210)).to(torch.uint8)[None].repeat(3, 1, 1)
+    depth = torch.full(SIZE, WALL)
+    if hole:
+        depth[:30, :40] = -1
+    std = torch.full(SIZE, 0.02) if captured else None
+    return RgbdBackground(color, depth, 110.0, std)
+
+
+def compose(sprites: list[Sprite], seed: int, count: int = 2, captured: bool = True) -> Batch:
+    return Composer(sprites, [wall(captured, hole=True)], seed=seed).batch(count)
+
+
+def tensors(batch: Batch) -> list[torch.Tensor]:
+    return [batch.color, batch.depth, *batch.background, batch.alpha, batch.foreground]
+
+
+def inside(mask: np.ndarray, margin: int) -> np.ndarray:
+    return ndimage.binary_erosion(mask, np.ones((3, 3)), margin, border_value=1)
+
+
+def test_the_same_seed_gives_the_same_batches(sprites: list[Sprite]) -> None:
+    torch.manual_seed(1)
+    first = Composer(sprites, [wall()], SIZE, seed=7)
+    found = [first.batch(2), first.batch(1)]
+    torch.manual_seed(2)
+    second = Composer(sprites, [wall()], SIZE, seed=7)
+    for batch in found:
+        again = second.batch(len(batch.alpha))
+        assert all(map(torch.equal, tensors(batch), tensors(again)))
+    assert not torch.equal(found[0].color[0], found[0].color[1])
+    other = Composer(sprites, [wall()], SIZE, seed=8).batch(2)
+    assert not torch.equal(other.color, found[0].color)
+
+
+@FEW
+@given(SEEDS, st.booleans(), st.sampled_from([None, SIZE, (64, 144), (120, 80)]))
+def test_ranges_and_shapes(
+    sprites: list[Sprite], seed: int, captured: bool, size: tuple[int, int] | None
+) -> None:
+    background = wall(captured, hole=True)
+    batch = Composer(sprites, [background], size, max_depth=4.0, seed=seed).batch(2)
+    height, width = size or SIZE
+    channels = [3, 1, 3, 1, 1, 1, 1, 3]
+    for image, count in zip(tensors(batch), channels, strict=True):
+        assert image.shape == (2, count, height, width)
+        assert image.dtype == torch.float32
+        assert bool(image.isfinite().all())
+    for image in (batch.color, batch.background.plate, batch.alpha, batch.foreground):
+        assert float(image.min()) >= 0 and float(image.max()) <= 1 + 1e-6
+    depth, mean, std, known = (x.numpy() for x in (batch.depth, *batch.background[1:]))
+    assert ((depth == -1) | ((depth > 0.2) & (depth < 4))).all()
+    assert np.isin(known, (0, 1)).all()
+    assert (std >= 0.005 * mean * (1 - 1e-6)).all()
+    # Eq. 4 where the background's depth was never known.
+    assert (mean[known == 0] == 4).all()
+    np.testing.assert_allclose(std[known == 0], 0.04, rtol=1e-6)
+
+
+@FEW
+@given(SEEDS)
+def test_a_captured_background_keeps_its_own_depth(sprites: list[Sprite], seed: int) -> None:
+    background = compose(sprites, seed).background
+    hole = np.zeros(SIZE, bool)
+    hole[:30, :40] = True
+    for mean, std, known in zip(*(x[:, 0].numpy() for x in background[1:]), strict=True):
+        assert np.array_equal(known == 0, hole)
+        np.testing.assert_allclose(mean[~hole], WALL)
+        np.testing.assert_allclose(std[~hole], 0.02)
+
+
+@FEW
+@given(SEEDS, st.booleans())
+def test_no_foreground_where_alpha_is_zero(
+    sprites: list[Sprite], seed: int, captured: bool
+) -> None:
+    batch = compose(sprites, seed, captured=captured)
+    for color, plate, alpha in zip(
+        batch.color.numpy(), batch.background.plate.numpy(), batch.alpha[:, 0].numpy(), strict=True
+    ):
+        empty = inside(alpha == 0, 2)  # the camera may blur by a pixel
+        # Light tints grey by a few per cent, noise is below 0.04; the people are all green.
+        green = color[1] - (color[0] + color[2]) / 2
+        green = ndimage.uniform_filter(green, 3)
+        assert not empty.any() or np.abs(green[empty]).max() < 0.12
+        # Nothing gets lighter than light makes it, nor darker than three shadows.
+        grey, before = (ndimage.uniform_filter(x.mean(axis=0), 3) for x in (color, plate))
+        assert (grey[empty] < 1.6 * before[empty] + 0.05).all()
+        assert (grey[empty] > 0.05 * before[empty] - 0.05).all()
+
+
+@FEW
+@given(SEEDS, st.booleans())
+def test_where_alpha_is_one_the_frame_is_the_foreground(
+    sprites: list[Sprite], seed: int, captured: bool
+) -> None:
+    batch = compose(sprites, seed, captured=captured)
+    difference = (batch.color - batch.foreground).abs().numpy()
+    for image, alpha in zip(difference, batch.alpha[:, 0].numpy(), strict=True):
+        full = inside(alpha > 0.999, 2)
+        if full.any():
+            assert image[:, full].mean() < 0.05
+            assert image[:, full].max() < 0.25
+
+
+@FEW
+@given(SEEDS, st.booleans())
+def test_people_are_before_the_wall_and_the_wall_is_where_it_was(
+    sprites: list[Sprite], seed: int, captured: bool
+) -> None:
+    batch = compose(sprites, seed, captured=captured)
+    # The sensor's noise has a deviation of 0.4 % of the squared depth at most.
+    noise = 6 * 0.004 * WALL**2
+    for depth, alpha in zip(batch.depth[:, 0].numpy(), batch.alpha[:, 0].numpy(), strict=True):
+        seen = depth > 0
+        # Depth may lie 3 pixels beside the color, with outlines 2 pixels wider or ragged.
+        person, empty = inside(alpha > 0.999, 7) & seen, inside(alpha == 0, 9) & seen
+        empty &= AWAY_FROM_BORDERS
+        assert (depth[person] < WALL + 0.03 + noise).all()
+        np.testing.assert_allclose(depth[empty], WALL, atol=noise)
+
+
+def test_over_many_frames_there_is_everything(sprites: list[Sprite]) -> None:
+    """Nobody, somebody, soft edges, lost depth, people well before the wall: all occur."""
+    batch = compose(sprites, 0, count=60)
+    alpha, depth = batch.alpha[:, 0].numpy(), batch.depth[:, 0].numpy()
+    people = (alpha > 0.5).mean(axis=(1, 2))
+    assert (people == 0).any() and (people > 0.05).mean() > 0.3
+    assert ((alpha > 0.1) & (alpha < 0.9)).any()
+    lost = (depth < 0).mean(axis=(1, 2))
+    assert (lost == 1).any() and (lost < 0.3).any()
+    person = (alpha > 0.999) & (depth > 0)
+    assert (depth[person] < WALL - 0.3).mean() > 0.5
+    green = batch.color[:, 1] - (batch.color[:, 0] + batch.color[:, 2]) / 2
+    assert float(green[torch.from_numpy(alpha > 0.999)].mean()) > 0.2
+
+
+def test_without_a_sprite_or_a_background_there_is_nothing_to_compose(
+    sprites: list[Sprite],
+) -> None:
+    for some_sprites, some_walls in (([], [wall()]), (sprites, [])):
+        with pytest.raises(ValueError, match="at least one sprite and one background"):
+            Composer(some_sprites, some_walls)
+
+
+def test_objects_alone_will_do(sprites: list[Sprite]) -> None:
+    batch = Composer(sprites[2:], [wall()], seed=3).batch(8)
+    assert float(batch.alpha.max()) > 0.9

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from dart_ros.fitting.composition import Batch
+from dart_ros.fitting.losses import alpha_loss, matting_loss
+from dart_ros.method.network import Background, MattingOutput
+
+
+def blocks(image: np.ndarray) -> np.ndarray:
+    """Mean of each 4x4."""
+    *rest, height, width = image.shape
+    return image.reshape(*rest, height // 4, 4, width // 4, 4).mean(axis=(-3, -1))
+
+
+def truth(seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+
+    def rand(channels: int) -> Tensor:
+        return torch.rand(2, channels, 16, 32, generator=generator)
+
+    alpha = rand(1)
+    alpha[..., :12] = 0
+    alpha[..., 24:] = 1
+    depth = 1 + rand(1)
+    background = Background(rand(3), depth, depth, torch.ones_like(depth))
+    return Batch(rand(3), depth, background, alpha, rand(3))
+
+
+def perfect(batch: Batch) -> MattingOutput:
+    color, alpha, foreground = (
+        x.numpy().astype(np.float64) for x in (batch.color, batch.alpha, batch.foreground)
+    )
+    coarse_alpha = blocks(alpha)
+    coarse = blocks(foreground * alpha) / np.maximum(coarse_alpha, 1e-3)
+    residual = coarse - blocks(color)
+    quarter = torch.from_numpy(coarse_alpha).float()
+    return MattingOutput(
+        alpha=batch.alpha.clone(),
+        foreground=batch.foreground.clone(),
+        coarse_alpha=quarter,
+        coarse_residual=torch.from_numpy(residual).float(),
+        color_error=torch.zeros_like(quarter),
+        error=torch.rand_like(quarter),
+        posterior=torch.rand_like(quarter),
+    )
+
+
+def test_a_perfect_matte_loses_nothing() -> None:
+    assert float(matting_loss(perfect(truth()), truth())) == pytest.approx(0, abs=1e-6)
+
+
+def test_foreground_color_does_not_matter_where_there_is_none() -> None:
+    batch = truth()
+    output = perfect(batch)
+    output.foreground[..., :12] = 1 - output.foreground[..., :12]
+    output.coarse_residual[..., :3] += 0.5
+    assert float(matting_loss(output, batch)) == pytest.approx(0, abs=1e-6)
+
+
+def test_one_wrong_pixel_of_alpha_by_hand() -> None:
+    alpha = torch.zeros(1, 1, 5, 5)
+    wrong = alpha.clone()
+    wrong[0, 0, 2, 2] = 0.5
+    # |A|: 0.5 / 25. Each Sobel map: 0.5 (1 + 2 + 1 + 1 + 2 + 1) / 4 = 1, two maps over 50.
+    assert float(alpha_loss(wrong, alpha)) == pytest.approx(0.02 + 2 / 50)
+
+
+def test_error_map_learns_the_coarse_alphas_error_by_hand() -> None:
+    batch = truth()
+    output = perfect(batch)._replace(color_error=torch.full((2, 1, 4, 8), 0.3))
+    assert float(matting_loss(output, batch)) == pytest.approx(0.09, abs=1e-6)
+
+
+def test_equals_the_sum_written_out_in_numpy() -> None:
+    batch = truth()
+    ideal, generator = perfect(batch), torch.Generator().manual_seed(9)
+    output = MattingOutput(
+        *(
+            (image + 0.2 * torch.randn(image.shape, generator=generator)).clamp(-1, 1)
+            for image in ideal
+        )
+    )
+    found, target = (
+        {name: image.numpy().astype(np.float64) for name, image in values._asdict().items()}
+        for values in (output, ideal)
+    )
+
+    def alpha_part(a: np.ndarray, b: np.ndarray) -> float:
+        kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+        slopes = [
+            np.abs(ndimage.correlate(x - y, k, mode="constant")).mean()
+            for x, y in zip(a[:, 0], b[:, 0], strict=True)
+            for k in (kernel, kernel.T)
+        ]
+        return float(np.abs(a - b).mean() + np.mean(slopes))
+
+    fine = alpha_part(found["alpha"], target["alpha"])
+    seen = target["alpha"] > 0.01
+    fine += (np.abs(found["foreground"] - target["foreground"]) * seen).mean()
+    coarse = alpha_part(found["coarse_alpha"], target["coarse_alpha"])
+    seen = target["coarse_alpha"] > 0.01
+    coarse += (np.abs(found["coarse_residual"] - target["coarse_residual"]) * seen).mean()
+    wrong = np.abs(found["coarse_alpha"] - target["coarse_alpha"])
+    error = ((found["color_error"] - wrong) ** 2).mean()
+    loss = float(matting_loss(output, batch))
+    assert loss == pytest.approx(fine + coarse + error, rel=1e-5)
+
+
+def test_the_error_map_does_not_teach_the_coarse_alpha() -> None:
+    batch = truth()
+    output = perfect(batch)
+    coarse = (output.coarse_alpha * 0.5).requires_grad_()
+    only_alpha = alpha_loss(coarse, output.coarse_alpha)
+    expected = torch.autograd.grad(only_alpha, coarse)[0]
+    loss = matting_loss(output._replace(coarse_alpha=coarse), batch)
+    assert torch.allclose(torch.autograd.grad(loss, coarse)[0], expected)

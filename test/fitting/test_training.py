@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.backgrounds import invent_room
+from dart_ros.fitting.composition import Composer
+from dart_ros.fitting.sprites import load_sprites
+from dart_ros.fitting.training import (
+    CompositionStream,
+    load_imagenet_encoder,
+    refined_tiles,
+    train,
+    training_step,
+)
+from dart_ros.fitting.weights import load_network
+from dart_ros.method.base_network import MobileNetV2Encoder
+from dart_ros.method.network import MattingNetwork
+
+SIZE = (64, 96)
+
+# Expansion, output channels, blocks, stride: Table 2 of Sandler et al. 2018.
+STAGES = [
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+]
+
+
+def published_weights() -> dict[str, Tensor]:
+    """Random weights under the names of the published ones."""
+    generator = torch.Generator().manual_seed(0)
+    state: dict[str, Tensor] = {}
+
+    def convolution(name: str, out: int, inner: int, side: int) -> None:
+        scale = (2 / (inner * side * side)) ** 0.5
+        state[f"{name}.weight"] = scale * torch.randn(out, inner, side, side, generator=generator)
+
+    def norm(name: str, channels: int) -> None:
+        state[f"{name}.weight"] = 0.5 + torch.rand(channels, generator=generator)
+        state[f"{name}.bias"] = torch.randn(channels, generator=generator)
+        state[f"{name}.running_mean"] = 0.1 * torch.randn(channels, generator=generator)
+        state[f"{name}.running_var"] = 0.5 + torch.rand(channels, generator=generator)
+        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
+
+    convolution("features.0.0", 32, 3, 3)
+    norm("features.0.1", 32)
+    channels, number = 32, 1
+    for expansion, out, blocks, _ in STAGES:
+        for _ in range(blocks):
+            wide, place, prefix = channels * expansion, 0, f"features.{number}.conv"
+            if expansion != 1:
+                convolution(f"{prefix}.0", wide, channels, 1)
+                norm(f"{prefix}.1", wide)
+                place = 3
+            convolution(f"{prefix}.{place}", wide, 1, 3)
+            norm(f"{prefix}.{place + 1}", wide)
+            convolution(f"{prefix}.{place + 3}", out, wide, 1)
+            norm(f"{prefix}.{place + 4}", out)
+            channels, number = out, number + 1
+    convolution("features.18.0", 1280, 320, 1)
+    norm("features.18.1", 1280)
+    return state
+
+
+def published_network(state: dict[str, Tensor], image: Tensor) -> list[Tensor]:
+    """MobileNetV2 written out, its last stride a dilation: output of each ``features.N``."""
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        y = (x - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
+        return y * state[f"{name}.weight"][:, None, None] + state[f"{name}.bias"][:, None, None]
+
+    def relu6(x: Tensor) -> Tensor:
+        return x.clamp(0, 6)
+
+    x = F.conv2d(image, state["features.0.0.weight"], stride=2, padding=1)
+    outputs = [relu6(norm(x, "features.0.1"))]
+    number = 1
+    for stage, (expansion, out, blocks, stage_stride) in enumerate(STAGES):
+        dilation = 2 if stage >= 5 else 1
+        for block in range(blocks):
+            stride = stage_stride if block == 0 and stage < 5 else 1
+            x, place, prefix = outputs[-1], 0, f"features.{number}.conv"
+            if expansion != 1:
+                x = relu6(norm(F.conv2d(x, state[f"{prefix}.0.weight"]), f"{prefix}.1"))
+                place = 3
+            kernel = state[f"{prefix}.{place}.weight"]
+            x = F.conv2d(
+                x, kernel, stride=stride, padding=dilation, dilation=dilation, groups=len(kernel)
+            )
+            x = relu6(norm(x, f"{prefix}.{place + 1}"))
+            x = F.conv2d(x, state[f"{prefix}.{place + 3}.weight"])
+            x = norm(x, f"{prefix}.{place + 4}")
+            if block > 0:
+                assert x.shape[1] == out
+                x = x + outputs[-1]
+            outputs.append(x)
+            number += 1
+    return outputs
+
+
+@torch.inference_mode()
+def test_imagenet_weights_see_frame_less_plate_as_they_see_a_picture(tmp_path: Path) -> None:
+    state = published_weights()
+    torch.save(state, tmp_path / "mobilenetv2.pt")
+    encoder = MobileNetV2Encoder(11).eval()
+    load_imagenet_encoder(encoder, tmp_path / "mobilenetv2.pt")
+    frame = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    mean, std = (
+        torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    )
+    expected = published_network(state, (frame - mean) / std)
+    # On a plate of ImageNet's mean color the difference is the picture that ImageNet's mean
+    # was taken from; the depth channels are not looked at yet.
+    plate, depth = mean.expand(1, 3, 64, 96), torch.rand(1, 5, 64, 96)
+    found = encoder(torch.cat([frame, plate, depth], dim=1))
+    for image, number in zip(found, (1, 3, 6, 17), strict=True):
+        wanted = expected[number]
+        assert image.shape == wanted.shape
+        scale = float(wanted.abs().mean())
+        np.testing.assert_allclose(image.numpy(), wanted.numpy(), atol=1e-3 * scale, rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_imagenet_weights_see_nothing_where_the_frame_is_the_plate(tmp_path: Path) -> None:
+    torch.save(published_weights(), tmp_path / "mobilenetv2.pt")
+    encoder = MobileNetV2Encoder(6).eval()
+    load_imagenet_encoder(encoder, tmp_path / "mobilenetv2.pt")
+    images = torch.rand(2, 1, 3, 32, 32)
+    first, second = (encoder(torch.cat([image, image], dim=1))[3] for image in images)
+    np.testing.assert_allclose(first.numpy(), second.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_what_is_not_mobilenetv2_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    encoder = MobileNetV2Encoder(6)
+    with pytest.raises(FitError, match=r"weights\.pt can't be read"):
+        load_imagenet_encoder(encoder, path)
+    for content in (b"", b"no weights", b"PK\x03\x04 half a file"):
+        path.write_bytes(content)
+        with pytest.raises(FitError, match=r"weights\.pt can't be read"):
+            load_imagenet_encoder(encoder, path)
+    state = published_weights()
+    gone = state.pop("features.5.conv.3.weight")
+    torch.save(state, path)
+    with pytest.raises(FitError, match=r"weights\.pt has no fitting features\.5\.conv\.3\.weight"):
+        load_imagenet_encoder(encoder, path)
+    torch.save({**state, "features.5.conv.3.weight": gone[1:]}, path)
+    with pytest.raises(FitError, match=r"no fitting features\.5\.conv\.3\.weight"):
+        load_imagenet_encoder(encoder, path)
+
+
+def stream(library: Path, seed: int) -> CompositionStream:
+    return CompositionStream(load_sprites(library), [invent_room(1, 96, 128)], SIZE, 2, seed)
+
+
+def test_a_stream_is_decided_by_its_seed(library: Path) -> None:
+    first, again, other = (next(iter(stream(library, seed))) for seed in (3, 3, 4))
+    assert first.color.shape == (2, 3, *SIZE)
+    assert torch.equal(first.color, again.color) and torch.equal(first.depth, again.depth)
+    assert not torch.equal(first.color, other.color)
+
+
+def test_steps_learn_a_batch_by_heart(library: Path) -> None:
+    torch.manual_seed(0)
+    network = MattingNetwork().train()
+    composer = Composer(load_sprites(library), [invent_room(1, 96, 128)], SIZE, seed=5)
+    batch = composer.batch(3)
+    assert 0.02 < float(batch.alpha.mean()) < 0.8
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    history = [training_step(network, optimizer, batch, 6) for _ in range(25)]
+    losses, errors = zip(*history, strict=True)
+    assert np.isfinite(losses).all()
+    assert losses[-1] < 0.6 * losses[0]
+    assert errors[-1] < 0.6 * errors[0]
+
+
+def test_training_writes_weights_that_load(library: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = MattingNetwork()
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    path = tmp_path / "weights.safetensors"
+    train(network, stream(library, 0), 1.5, SIZE, path, rate=1e-3)
+    loaded = load_network(path)
+    changed = [not torch.equal(before[name], value) for name, value in network.named_parameters()]
+    assert all(changed)
+    # The file holds a running mean of the weights, near both ends of so short a training.
+    for name, value in loaded.named_parameters():
+        distance = (value - network.get_parameter(name)).abs().max().item()
+        assert distance < 0.05, name
+
+
+def test_refined_tiles() -> None:
+    assert refined_tiles(384, 448) == 168  # 24 x 28 / 4
+    assert refined_tiles(61, 97) == 7  # 4 x 7 / 4
+    assert refined_tiles(16, 16) == 1
+    assert refined_tiles(1080, 1920) == 1024

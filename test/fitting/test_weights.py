@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.weights import load_network, network_with, save_network, weights_of
+from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.network import MattingNetwork
+
+pytestmark = pytest.mark.usefixtures("generic_weights")
+
+
+def state(network: MattingNetwork) -> dict[str, Tensor]:
+    content = network.state_dict()
+    return {k: v for k, v in content.items() if not k.endswith("num_batches_tracked")}
+
+
+def half(network: MattingNetwork) -> dict[str, Tensor]:
+    return {name: value.half() for name, value in state(network).items()}
+
+
+def same(found: MattingNetwork, expected: dict[str, Tensor]) -> bool:
+    weights = state(found)
+    return weights.keys() == expected.keys() and all(
+        torch.equal(weights[name], value.float()) for name, value in expected.items()
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [NetworkConfig(), NetworkConfig(depth_in_base=False), NetworkConfig("resnet50")],
+    ids=["student", "colors", "teacher"],
+)
+def test_what_is_saved_is_loaded(config: NetworkConfig, tmp_path: Path) -> None:
+    network = MattingNetwork(config)
+    path = tmp_path / "weights.safetensors"
+    save_network(network, path, {"steps": "3"})
+    loaded = load_network(path)
+    assert loaded.config == config
+    assert not loaded.training
+    assert same(loaded, half(network))
+    assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
+    on_disk = load_file(path)
+    assert {value.dtype for value in on_disk.values()} == {torch.float16}
+
+
+def test_saving_again_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    networks = MattingNetwork(), MattingNetwork()
+    for network in networks:
+        save_network(network, path, {})
+    assert same(load_network(path), half(networks[1]))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FitError, match=r"nothing\.safetensors can't be read"):
+        load_network(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 5000, -7])
+def test_a_file_cut_short_is_named(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_network(MattingNetwork(), path, {})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(FitError, match=r"weights\.safetensors can't be read"):
+        load_network(path)
+
+
+def less(weights: dict[str, Tensor]) -> None:
+    del weights["refiner.stage2.1.bias"]
+
+
+def more(weights: dict[str, Tensor]) -> None:
+    weights["refiner.stage3"] = torch.zeros(1)
+
+
+def other_shape(weights: dict[str, Tensor]) -> None:
+    weights["refiner.stage2.1.bias"] = torch.zeros(5)
+
+
+@pytest.mark.parametrize("change", [less, more, other_shape])
+def test_weights_of_another_network_are_refused(tmp_path: Path, change: object) -> None:
+    assert callable(change)
+    weights = {name: value.contiguous() for name, value in half(MattingNetwork()).items()}
+    change(weights)
+    path = tmp_path / "weights.safetensors"
+    save_file(weights, path)
+    with pytest.raises(FitError, match=r"weights\.safetensors: not the weights of this network"):
+        load_network(path)
+    arrays = {name: value.numpy() for name, value in weights.items()}
+    with pytest.raises(FitError, match="the scene's fitted weights: not the weights"):
+        network_with(arrays)
+
+
+def test_a_scenes_weights_go_into_the_generic_network(generic_weights: MattingNetwork) -> None:
+    assert same(network_with(None), half(generic_weights))
+    fitted = MattingNetwork()
+    weights = weights_of(fitted)
+    assert {value.dtype for value in weights.values()} == {np.dtype(np.float16)}
+    for value in weights.values():
+        value.flags.writeable = False  # as they may be when read from a file
+    loaded = network_with(weights)
+    assert not loaded.training
+    assert same(loaded, half(fitted))
+    assert same(network_with(None), half(generic_weights))
+
+
+def test_the_weights_that_ship_are_of_the_network_that_ships() -> None:
+    path = Path(__file__).parents[2] / "dart_ros" / "data" / "weights.safetensors"
+    network = load_network(path)
+    assert network.config == NetworkConfig()
+    assert all(bool(value.isfinite().all()) for value in state(network).values())
