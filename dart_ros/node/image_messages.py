@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from dart_ros.errors import MessageError
-from dart_ros.session.encodings import color_from_bytes, depth_from_bytes
+from dart_ros.session.encodings import COLOR_ENCODINGS, color_from_bytes, depth_from_bytes
 from dart_ros.values import Camera, Frame
 
 ALIGN_HINT = (
@@ -55,8 +55,8 @@ def frame_from_pair(pair: ImagePair, max_depth: float) -> Frame:
     """Turn a pair of messages into a frame.
 
     Args:
-        pair: color in any of ``session.encodings.COLOR_ENCODINGS``, depth in any of
-            ``DEPTH_ENCODINGS``, of one size and one frame_id.
+        pair: color in any of ``session.encodings.COLOR_ENCODINGS`` or what cv_bridge converts,
+            depth in any of ``DEPTH_ENCODINGS``, of one size and one frame_id.
         max_depth: range of the sensor in metres; depth beyond it becomes unknown.
 
     Returns:
@@ -79,9 +79,7 @@ def frame_from_pair(pair: ImagePair, max_depth: float) -> Frame:
             f"color is in frame '{frames[0]}' but depth in frame '{frames[1]}', so depth isn't "
             f"aligned to color: {ALIGN_HINT}"
         )
-    rgb = color_from_bytes(
-        color.data, color.height, color.width, color.step, color.encoding, bool(color.is_bigendian)
-    )
+    rgb = _rgb(color)
     metres = depth_from_bytes(
         depth.data,
         depth.height,
@@ -93,6 +91,31 @@ def frame_from_pair(pair: ImagePair, max_depth: float) -> Frame:
     )
     stamp = color.header.stamp.sec * 1_000_000_000 + color.header.stamp.nanosec
     return Frame(rgb, metres, stamp, camera_from_info(pair.info, color.width, color.height))
+
+
+def _rgb(message: Image) -> NDArray[np.uint8]:
+    """Convert a color message; encodings that aren't ours are left to cv_bridge where it works."""
+    # cv_bridge's compiled part was built for NumPy 1 and takes the process down under NumPy 2.
+    if message.encoding not in COLOR_ENCODINGS and np.lib.NumpyVersion(np.__version__) < "2.0.0":
+        try:
+            from cv_bridge import CvBridge, CvBridgeError
+        except ImportError:
+            pass  # the conversion below says which encodings are known
+        else:
+            try:
+                return np.asarray(CvBridge().imgmsg_to_cv2(message, "rgb8"), np.uint8)
+            except (CvBridgeError, ValueError, TypeError) as error:
+                raise MessageError(
+                    f"color with encoding '{message.encoding}' can't be converted: {error}"
+                ) from error
+    return color_from_bytes(
+        message.data,
+        message.height,
+        message.width,
+        message.step,
+        message.encoding,
+        bool(message.is_bigendian),
+    )
 
 
 def _message_data(pixels: NDArray[Any]) -> array[int]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+import types
 from dataclasses import replace
 from typing import Any
 
@@ -81,6 +83,48 @@ def test_broken_data_is_refused() -> None:
     broken.depth.data = broken.depth.data[:-3]
     with pytest.raises(MessageError, match=r"depth.*cut short"):
         frame_from_pair(broken, 5.0)
+
+
+def bayer_pair() -> ImagePair:
+    color = image_message(np.zeros((6, 8), np.uint8), "mono8", Header(frame_id="optical"))
+    color.encoding = "bayer_rggb8"
+    return pair(color=color)
+
+
+class _Bridge:
+    """Stands in for cv_bridge, which is not on PyPI: greys for one encoding, refuses the others."""
+
+    def imgmsg_to_cv2(self, message: Any, desired_encoding: str) -> np.ndarray[Any, Any]:
+        assert desired_encoding == "rgb8"
+        if message.width != 8:
+            raise ValueError("8 columns, please")
+        return np.full((message.height, message.width, 3), 77, np.uint8)
+
+
+def _install_bridge(monkeypatch: pytest.MonkeyPatch, numpy_version: str) -> None:
+    module = types.ModuleType("cv_bridge")
+    module.CvBridge = _Bridge  # type: ignore[attr-defined]
+    module.CvBridgeError = ValueError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cv_bridge", module)
+    monkeypatch.setattr(np, "__version__", numpy_version)
+
+
+def test_cv_bridge_converts_what_we_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    _install_bridge(monkeypatch, "1.26.4")
+    np.testing.assert_array_equal(frame_from_pair(bayer_pair(), 5.0).color, 77)
+
+
+def test_cv_bridge_is_not_touched_under_numpy_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    _install_bridge(monkeypatch, "2.1.0")
+    with pytest.raises(MessageError, match="bayer_rggb8"):
+        frame_from_pair(bayer_pair(), 5.0)
+
+
+def test_unknown_encodings_are_refused_without_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    _install_bridge(monkeypatch, "1.26.4")
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)
+    with pytest.raises(MessageError, match="bayer_rggb8"):
+        frame_from_pair(bayer_pair(), 5.0)
 
 
 @given(
