@@ -16,7 +16,7 @@ UNKNOWN_DEPTH = -1.0
 
 @dataclass(frozen=True)
 class Camera:
-    """Pinhole camera of an aligned colour and depth pair.
+    """Pinhole camera of an aligned color and depth pair.
 
     Attributes:
         width: image width in pixels.
@@ -39,7 +39,7 @@ class Camera:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One aligned colour and depth pair.
+    """One aligned color and depth pair.
 
     Attributes:
         color: ``H×W×3`` uint8 RGB.
@@ -60,7 +60,7 @@ class Matte:
 
     Attributes:
         alpha: ``H×W`` uint8, 0 is background and 255 foreground.
-        foreground: ``H×W×3`` uint8 RGB, estimated colour of the foreground, not premultiplied.
+        foreground: ``H×W×3`` uint8 RGB, estimated color of the foreground, not premultiplied.
         trimap: ``H×W`` uint8 of 0, 128 (unknown) and 255, or None if it was not asked for.
     """
 

@@ -63,7 +63,7 @@ class DepthThreshold:
 
 
 class ColorSubtractor:
-    """OpenCV's MOG2 or KNN on colour; shadows count as background, and it stops learning.
+    """OpenCV's MOG2 or KNN on color; shadows count as background, and it stops learning.
 
     Args:
         kind: ``mog2`` or ``knn``.

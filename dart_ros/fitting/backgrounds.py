@@ -92,7 +92,7 @@ def invent_room(seed: int, height: int = 480, width: int = 640) -> RgbdBackgroun
 
 
 def _pattern(random: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
-    """height×width×3 picture in 0..255: a colour with light falling on it, blots or stripes."""
+    """height×width×3 picture in 0..255: a color with light falling on it, blots or stripes."""
     base = random.uniform(10, 245, 3)
     if random.random() < 0.6:  # most things indoors are nearly grey
         base = base.mean() + 0.25 * (base - base.mean())

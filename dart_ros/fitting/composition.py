@@ -1,7 +1,7 @@
 """Composes training frames: sprites before RGB-D backgrounds, with shadows, light and a sensor.
 
 What a real camera does is simulated in this order: the light changes between the capture and the
-frame, the people cast shadows, they cover the background, the colour sensor adds noise, and the
+frame, the people cast shadows, they cover the background, the color sensor adds noise, and the
 depth sensor quantises, loses and displaces what it sees.
 """
 
@@ -45,7 +45,7 @@ class RgbdBackground:
 
 
 class Batch(NamedTuple):
-    """Training frames with their truth, B×C×H×W float32, colours in [0, 1], depth in metres."""
+    """Training frames with their truth, B×C×H×W float32, colors in [0, 1], depth in metres."""
 
     color: Tensor
     depth: Tensor
@@ -148,7 +148,7 @@ class Composer:
         return frame, live_depth, plate, mean, deviation, known, alpha, truth.clamp(0, 1)
 
     def _background(self) -> tuple[Tensor, Tensor, Tensor | None, float, bool]:
-        """Colour 3×H×W in [0, 1], depth 1×H×W, deviation, focal length, captured or not."""
+        """Color 3×H×W in [0, 1], depth 1×H×W, deviation, focal length, captured or not."""
         scene = self._backgrounds[self._integer(len(self._backgrounds))]
         color = scene.color.float() / 255
         depth, focal, std = scene.depth[None], scene.focal, scene.std
@@ -204,7 +204,7 @@ class Composer:
         return color.clamp(0, 1)
 
     def _recolor(self, layer: _Layer, plate: Tensor) -> Tensor:
-        """The sprite's premultiplied colours in another light; sometimes those of the wall."""
+        """The sprite's premultiplied colors in another light; sometimes those of the wall."""
         gain = math.exp(0.25 * float(self._normal()))
         tint = 1 + 0.06 * self._normal(3, 1, 1)
         rgb = layer.rgb * gain * tint
@@ -323,7 +323,7 @@ class Composer:
     # -- sensors --------------------------------------------------------------------------
 
     def _expose(self, frame: Tensor, plate: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise of the colour sensor; the plate is a mean of frames and has less of it."""
+        """Noise of the color sensor; the plate is a mean of frames and has less of it."""
         height, width = frame.shape[-2:]
         if self._chance(0.3):
             gamma = math.exp(self._uniform(-0.25, 0.25))
@@ -388,7 +388,7 @@ class Composer:
         if self._chance(0.7):
             seen = seen & ~self._occlusion_shadow(person)
         if self._chance(0.1):
-            seen = torch.zeros_like(seen)  # depth lost altogether: colour must do
+            seen = torch.zeros_like(seen)  # depth lost altogether: color must do
 
         axial = self._normal(1, height, width)
         if self._chance(0.5):

@@ -77,7 +77,7 @@ def load_imagenet_encoder(encoder: MobileNetV2Encoder, path: Path) -> None:
             raise FitError(f"{path} has no fitting {source}: not MobileNetV2 weights")
         theirs[name] = state[source]
     first = theirs[FIRST_WEIGHT]
-    # ImageNet filters expect colours over their deviation; their mean is gone in the difference.
+    # ImageNet filters expect colors over their deviation; their mean is gone in the difference.
     first = first / torch.tensor([0.229, 0.224, 0.225])[None, :, None, None]
     widened = torch.zeros_like(ours[FIRST_WEIGHT])
     widened[:, :3] = first
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--imagenet", type=Path, help="MobileNetV2 weights to start from")
     parser.add_argument("--resume", type=Path, help="weights to go on from")
-    parser.add_argument("--color-base", action="store_true", help="the paper's colour-only base")
+    parser.add_argument("--color-base", action="store_true", help="the paper's color-only base")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     size = (arguments.size[0], arguments.size[1])

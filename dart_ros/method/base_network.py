@@ -29,7 +29,7 @@ class NetworkConfig:
     """What decides the shape of the network.
 
     ``depth_in_base`` gives the base network the depth posterior and the depth channels beside
-    the colours; without it the base network sees colour alone, as in the paper.
+    the colors; without it the base network sees color alone, as in the paper.
     """
 
     encoder: EncoderName = "mobilenetv2"
@@ -44,7 +44,7 @@ class NetworkConfig:
 class BaseOutput(NamedTuple):
     """Maps at a quarter of the image size, each B×C×h×w.
 
-    ``alpha`` in [0, 1] (A_raw), ``residual`` (3 channels: foreground colour less frame colour),
+    ``alpha`` in [0, 1] (A_raw), ``residual`` (3 channels: foreground color less frame color),
     ``error`` in [0, 1] (E_RGB), ``hidden`` (32 channels, not negative).
     """
 
@@ -82,7 +82,7 @@ class BaseNetwork(nn.Module):
         """Coarse matte of a batch.
 
         Args:
-            x: B×C×h×w quarter-size input, colours in [0, 1]: frame, background plate and, with
+            x: B×C×h×w quarter-size input, colors in [0, 1]: frame, background plate and, with
                 ``depth_in_base``, posterior and depth channels.
         """
         half, quarter, eighth, deep = self.encoder(x)
@@ -188,9 +188,7 @@ class InvertedResidual(nn.Module):
         if expansion != 1:
             layers.append(ConvNorm(channels, wide, kernel=1, activation=nn.ReLU6))
         layers.append(
-            ConvNorm(
-                wide, wide, stride=stride, dilation=dilation, groups=wide, activation=nn.ReLU6
-            )
+            ConvNorm(wide, wide, stride=stride, dilation=dilation, groups=wide, activation=nn.ReLU6)
         )
         layers.append(ConvNorm(wide, out_channels, kernel=1, activation=None))
         self.conv = nn.Sequential(*layers)

@@ -72,9 +72,7 @@ class MattingNetwork(nn.Module):
             tiles: how many 16×16 tiles of each image are refined, None for all.
         """
         height, width = color.shape[-2:]
-        color_p, depth_p, plate, mean, std, known = (
-            _pad(x) for x in (color, depth, *background)
-        )
+        color_p, depth_p, plate, mean, std, known = (_pad(x) for x in (color, depth, *background))
         colors = torch.cat([color_p, plate], dim=1)
         inputs = [quarter_color(colors)]
         depth_q, mean_q, std_q, known_q = (quarter_depth(x) for x in (depth_p, mean, std, known))

@@ -105,6 +105,4 @@ def depth_channels(depth: Tensor, mean: Tensor, plate_known: Tensor) -> Tensor:
     """
     known = (depth > 0).to(mean.dtype)
     before = (mean - depth) * known * plate_known
-    return torch.cat(
-        [(before * 10.0).clamp(-1, 1), before.clamp(-1, 1), known, plate_known], dim=1
-    )
+    return torch.cat([(before * 10.0).clamp(-1, 1), before.clamp(-1, 1), known, plate_known], dim=1)

@@ -34,8 +34,8 @@ COARSE_CHANNELS = 4
 class Refiner(nn.Module):
     """Alpha and foreground residual of the chosen tiles at full size.
 
-    Stage one sees the hidden channels, coarse alpha, coarse residual, colours and depth at half
-    size; stage two sees its result beside colours and depth at full size.
+    Stage one sees the hidden channels, coarse alpha, coarse residual, colors and depth at half
+    size; stage two sees its result beside colors and depth at full size.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Refiner(nn.Module):
 
         Args:
             base: the base network's output, B×C×h×w.
-            picture: B×10×4h×4w: frame and plate colours in [0, 1] and the depth channels.
+            picture: B×10×4h×4w: frame and plate colors in [0, 1] and the depth channels.
             tiles: int64 B×K tile indices counted row by row, or None for every tile.
 
         Returns:

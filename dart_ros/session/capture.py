@@ -22,7 +22,7 @@ _GRID_WIDTH = 80
 _DEPTH_SAMPLES = 4
 # Smallest connected patch of changed cells that counts, as a share of the grid.
 _MOVING_SHARE = 0.0025
-# Cells differ in colour from this many of 255 levels, or this many times the picture's median.
+# Cells differ in color from this many of 255 levels, or this many times the picture's median.
 _COLOR_LEVELS, _COLOR_TIMES_NOISE = 10.0, 6.0
 # Samples differ in depth from this many metres, or this share of the distance.
 _DEPTH_METRES, _DEPTH_SHARE = 0.10, 0.06
@@ -112,7 +112,7 @@ class BackgroundCapture:
         if self._camera is None or self.frames < needed:
             raise CaptureError(
                 f"Only {self.frames} of at least {needed} frames came; check that the camera "
-                "streams colour and depth, and capture again."
+                "streams color and depth, and capture again."
             )
         depth = self._depth.result()
         now = datetime.now(timezone.utc)
@@ -148,12 +148,12 @@ class BackgroundCapture:
         if here != (self._size, self._size):
             color, depth = (f"{size[1]}x{size[0]}" for size in here)
             raise CaptureError(
-                f"The capture began with images of {self._size[1]}x{self._size[0]}, now colour is "
+                f"The capture began with images of {self._size[1]}x{self._size[0]}, now color is "
                 f"{color} and depth {depth}; keep the camera's resolution and capture again."
             )
 
     def _reduce(self, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Colour means of the grid's cells (0 to 255), and depth samples (metres)."""
+        """Color means of the grid's cells (0 to 255), and depth samples (metres)."""
         columns, rows = self._grid
         cells = cv2.resize(frame.color, (columns, rows), interpolation=cv2.INTER_AREA)
         size = (columns * _DEPTH_SAMPLES, rows * _DEPTH_SAMPLES)
@@ -179,7 +179,7 @@ class BackgroundCapture:
         if not moving.any():
             return None
         seen = " and ".join(
-            word for word, patch in (("colour", in_color), ("depth", in_depth)) if patch.any()
+            word for word, patch in (("color", in_color), ("depth", in_depth)) if patch.any()
         )
         return (
             f"Something moves in the view ({moving.mean():.1%} of the picture, {_where(moving)}, "
@@ -198,7 +198,7 @@ class BackgroundCapture:
 
 
 def _gain(cells: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gain of each colour channel against the mean, from what is neither black nor saturated."""
+    """Gain of each color channel against the mean, from what is neither black nor saturated."""
     usable = ((mean > 12) & (mean < 240) & (cells < 245)).all(axis=2)
     # In a picture that is nearly all black or white no gain can be told.
     if np.count_nonzero(usable) < 0.02 * usable.size:

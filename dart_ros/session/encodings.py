@@ -1,4 +1,4 @@
-"""Raw image bytes, as cameras and bags carry them, into the package's colour and depth arrays.
+"""Raw image bytes, as cameras and bags carry them, into the package's color and depth arrays.
 
 These are the ROS ``sensor_msgs/Image`` conventions without ROS: ``step`` is the number of bytes
 from one row to the next and may exceed what the pixels need; ``yuv422`` is UYVY.
@@ -49,7 +49,7 @@ DEPTH_ENCODINGS = tuple(_DEPTH)
 def color_from_bytes(
     data: Buffer, height: int, width: int, step: int, encoding: str, big_endian: bool = False
 ) -> NDArray[np.uint8]:
-    """Colour image as RGB.
+    """Color image as RGB.
 
     Args:
         data: at least ``height * step`` bytes.
@@ -68,7 +68,7 @@ def color_from_bytes(
     """
     if encoding not in _COLOR:
         raise MessageError(
-            f"Colour images of encoding '{encoding}' can't be read; have the camera publish one of "
+            f"Color images of encoding '{encoding}' can't be read; have the camera publish one of "
             f"{', '.join(_COLOR)}."
         )
     channels, to_rgb = _COLOR[encoding]
@@ -77,7 +77,7 @@ def color_from_bytes(
             f"An image of encoding '{encoding}' has an odd width of {width}; its pixels come in "
             "pairs: check the camera driver."
         )
-    rows = _rows(data, height, width, step, channels, f"colour ({encoding})")
+    rows = _rows(data, height, width, step, channels, f"color ({encoding})")
     return to_rgb(rows.reshape(height, width, channels))
 
 
@@ -118,7 +118,7 @@ def depth_from_bytes(
 
 
 def color_from_compressed(data: Buffer) -> NDArray[np.uint8]:
-    """Colour image from a JPEG or PNG file in memory.
+    """Color image from a JPEG or PNG file in memory.
 
     Returns:
         New ``H×W×3`` uint8 RGB array.
@@ -130,7 +130,7 @@ def color_from_compressed(data: Buffer) -> NDArray[np.uint8]:
     image = decode_file(raw, cv2.IMREAD_COLOR)
     if image is None:
         raise MessageError(
-            f"A compressed colour image of {raw.size} bytes can't be decoded or is cut short; "
+            f"A compressed color image of {raw.size} bytes can't be decoded or is cut short; "
             "check the camera driver and the transport."
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
@@ -141,7 +141,7 @@ def decode_file(data: Buffer, flags: int) -> NDArray[Any] | None:
 
     Args:
         data: the file's bytes.
-        flags: of ``cv2.imdecode``; colour comes as BGR.
+        flags: of ``cv2.imdecode``; color comes as BGR.
     """
     raw = np.frombuffer(data, np.uint8)
     start, end = raw[:2].tobytes(), raw[-4096:].tobytes().rstrip(b"\0")[-64:]

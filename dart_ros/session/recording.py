@@ -118,8 +118,8 @@ def open_recording(
     Args:
         path: the folder or file.
         max_depth: range of the sensor in metres; depth beyond it is unknown.
-        color_topic: bags only; raw or compressed colour images.
-        depth_topic: bags only; raw depth images, aligned to colour.
+        color_topic: bags only; raw or compressed color images.
+        depth_topic: bags only; raw depth images, aligned to color.
         camera_info_topic: bags only.
         empty_seconds: bags only; so many seconds from the start show the empty scene.
 
@@ -211,7 +211,7 @@ class FolderRecording(Recording):
         return self._image(file, cv2.IMREAD_UNCHANGED, np.uint8, 2)
 
     def _find(self, numbers: list[int]) -> list[Path]:
-        """Colour files of the numbers; RecordingError if one or its depth is missing."""
+        """Color files of the numbers; RecordingError if one or its depth is missing."""
         names = set(os.listdir(self.path))
         found = []
         for number in numbers:
@@ -264,11 +264,11 @@ def _numbers(ranges: Any) -> list[int]:
 
 
 class BagRecording(Recording):
-    """Colour and depth topics of a ROS 2 bag, paired by nearest stamp.
+    """Color and depth topics of a ROS 2 bag, paired by nearest stamp.
 
     Args:
         path: rosbag2 folder, ``.mcap`` or ``.db3`` file.
-        topics: of colour, depth and camera info.
+        topics: of color, depth and camera info.
         max_depth: range of the sensor in metres.
         empty_seconds: so many seconds from the start show the empty scene.
 
@@ -299,7 +299,7 @@ class BagRecording(Recording):
         self.occupied = [int(i) for i in np.flatnonzero(~is_empty)]
 
     def __len__(self) -> int:
-        """Number of pairs of colour and depth."""
+        """Number of pairs of color and depth."""
         return len(self._pairs)
 
     def frame(self, position: int, repeat: int = 0) -> Frame:
@@ -333,9 +333,9 @@ class BagRecording(Recording):
             size = (self.camera.height, self.camera.width)
             if color.shape[:2] != size or depth.shape != size:
                 raise RecordingError(
-                    f"{self.path}: in pair {position} colour is {color.shape[1]}x{color.shape[0]}, "
+                    f"{self.path}: in pair {position} color is {color.shape[1]}x{color.shape[0]}, "
                     f"depth {depth.shape[1]}x{depth.shape[0]} and the camera info "
-                    f"{size[1]}x{size[0]}; record depth aligned to colour."
+                    f"{size[1]}x{size[0]}; record depth aligned to color."
                 )
         return Frame(color, depth, color_at[0], replace(self.camera, frame_id=frame_id))
 
@@ -367,7 +367,7 @@ class BagRecording(Recording):
         self._pairs = _pair(colors, depths)
         if not self._pairs:
             raise RecordingError(
-                f"{self.path} holds {len(colors)} colour and {len(depths)} depth images, none "
+                f"{self.path} holds {len(colors)} color and {len(depths)} depth images, none "
                 "within 20 ms of each other; record both at once."
             )
         self.camera = self._read_camera()
@@ -412,7 +412,7 @@ class BagRecording(Recording):
 def _pair(
     colors: list[tuple[int, int]], depths: list[tuple[int, int]]
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Each colour image with the depth image of the nearest stamp, used once, within the slop."""
+    """Each color image with the depth image of the nearest stamp, used once, within the slop."""
     stamps = [stamp for stamp, _ in depths]
     pairs = []
     first = 0

@@ -7,8 +7,8 @@ What is modelled, and after what:
 * the shadow beside near objects that the projector (or the second camera) can't see,
 * edges that are a few pixels too fat, wander from frame to frame or mix near and far,
 * missing depth on dark, far and grazing surfaces,
-* colour and depth registered a pixel or two apart,
-* read noise and a slight wobble of the exposure in colour.
+* color and depth registered a pixel or two apart,
+* read noise and a slight wobble of the exposure in color.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SensorProfile:
         mixing: whether pixels at edges get depths between near and far (flying pixels).
         dark: probability of losing a black pixel.
         grazing: probability of losing a pixel of a surface seen edge-on.
-        offset: pixels (at 640 width) between colour and depth.
+        offset: pixels (at 640 width) between color and depth.
         reach: distance from which on nothing is known.
     """
 
@@ -98,7 +98,7 @@ PROFILES = {
 }
 _COLOR_NOISE = 2.5
 _EXPOSURE_WOBBLE = 0.01
-# Colour noise is cut from one larger field at random places, which costs a tenth of drawing it.
+# Color noise is cut from one larger field at random places, which costs a tenth of drawing it.
 _MARGIN = 64
 
 
@@ -125,7 +125,7 @@ class SensorNoise:
         self._field = np.zeros((0, 0, 3), np.uint8)
 
     def color(self, color: NDArray[np.uint8], index: tuple[int, ...]) -> NDArray[np.uint8]:
-        """Colour with noise.
+        """Color with noise.
 
         Args:
             color: ``H×W×3`` uint8.
@@ -222,7 +222,7 @@ def _register(
     offset: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Move depth against colour by a constant offset and half a pixel that wanders."""
+    """Move depth against color by a constant offset and half a pixel that wanders."""
     height, width = far.shape
     wander = rng.uniform(-0.5, 0.5, (2, -(-height // 16), -(-width // 16))).astype(np.float32)
     x, y = (cv2.resize(part, (width, height)) for part in wander)

@@ -18,7 +18,7 @@ CAMERA = Camera(16, 12, 10.0, 10.0, 8.0, 6.0)
 
 
 class Frames:
-    """Ten frames whose colour tells position and repeat."""
+    """Ten frames whose color tells position and repeat."""
 
     name = "made up"
 

@@ -91,7 +91,7 @@ def test_someone_entering_is_refused(person: int, where: str) -> None:
     for index in range(10):
         capture.add(room.frame(index))
     capture.add(room.frame(10, person))  # one frame might be a glitch
-    with pytest.raises(CaptureError, match=f"moves.*{where}.*colour and depth"):
+    with pytest.raises(CaptureError, match=f"moves.*{where}.*color and depth"):
         capture.add(room.frame(11, person + 2))
 
 
@@ -113,14 +113,14 @@ def test_someone_swaying_slowly_is_refused() -> None:
 
 def test_motion_seen_in_depth_alone_and_in_color_alone() -> None:
     room = Room()
-    for part in ("depth", "colour"):
+    for part in ("depth", "color"):
         capture = BackgroundCapture(30, 8.0)
         with pytest.raises(CaptureError, match=rf"seen in {part}\)"):
             for index in range(30):
                 frame = room.frame(index)
                 if index > 10:
                     moved = room.frame(index, 140)
-                    color = moved.color if part == "colour" else frame.color
+                    color = moved.color if part == "color" else frame.color
                     depth = moved.depth if part == "depth" else frame.depth
                     frame = Frame(color, depth, frame.stamp, CAMERA)
                 capture.add(frame)
@@ -177,7 +177,7 @@ def test_size_change() -> None:
     capture = BackgroundCapture(10, 8.0)
     capture.add(room.frame(0))
     small = Frame(np.zeros((60, 80, 3), np.uint8), np.ones((60, 80), np.float32), 0, CAMERA)
-    with pytest.raises(CaptureError, match="320x240, now colour is 80x60"):
+    with pytest.raises(CaptureError, match="320x240, now color is 80x60"):
         capture.add(small)
     uneven = Frame(small.color, small.depth[:, :-2], 0, CAMERA)
     with pytest.raises(CaptureError, match="80x60 and depth 78x60"):
@@ -246,7 +246,7 @@ class TestOffice:
     def test_people_entering_are_refused(self) -> None:
         recording = open_recording(OFFICE, max_depth=8.0)
         capture = BackgroundCapture(24, 8.0)
-        with pytest.raises(CaptureError, match=r"moves in the view.*left.*colour and depth"):
+        with pytest.raises(CaptureError, match=r"moves in the view.*left.*color and depth"):
             for position in range(11, 35):
                 capture.add(recording[position])
         assert capture.frames == 5  # files 22 to 26

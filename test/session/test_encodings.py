@@ -1,4 +1,4 @@
-"""Raw bytes to colour and depth: every encoding, padding, byte order, and broken input."""
+"""Raw bytes to color and depth: every encoding, padding, byte order, and broken input."""
 
 from __future__ import annotations
 

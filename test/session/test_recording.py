@@ -324,7 +324,7 @@ def test_bag_of_compressed_color_and_other_topics(tmp_path: Path) -> None:
 
 def test_bag_without_pairs(tmp_path: Path) -> None:
     path = write_bag(tmp_path / "bag", StoragePlugin.MCAP, depth_delay=40_000_000)
-    with pytest.raises(RecordingError, match="12 colour and 12 depth images, none within"):
+    with pytest.raises(RecordingError, match="12 color and 12 depth images, none within"):
         open_recording(path)
 
 

@@ -200,7 +200,7 @@ def make_demo(
         output: Recording folder, made if missing.
         count: Frames with people.
         seed: Of the room.
-        quality: Of the WebP colour images.
+        quality: Of the WebP color images.
         progress: Show a progress bar.
 
     Raises:

@@ -296,7 +296,7 @@ def _material(archive: zipfile.ZipFile, folder: str, entry: dict[str, list[str]]
             pixels = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED)
             if pixels is not None:
                 texture = _shrink(to_rgba(np.asarray(pixels, np.uint8)))
-                # Sweet Home 3D shows a texture as it is, whatever the diffuse colour.
+                # Sweet Home 3D shows a texture as it is, whatever the diffuse color.
                 red = green = blue = 1.0
     shine = float(np.mean([float(v) for v in entry.get("Ks", ["0"])[:3]]))
     return Material(

@@ -42,7 +42,7 @@ class SkinnedMesh:
         triangles: M×3 int32.
         joints: N×4 indices into ``Rig.names``.
         weights: N×4 float32, each row sums to 1.
-        material: Colour and textures.
+        material: Color and textures.
     """
 
     name: str

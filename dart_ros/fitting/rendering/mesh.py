@@ -18,7 +18,7 @@ class Material:
         texture: H×W×4 RGBA uint8 multiplied onto ``color``; alpha below one half is cut out.
         normal_map: H×W×4 uint8 tangent-space normals.
         gloss: Strength of the highlight in [0, 1].
-        glow: Light that the surface gives off by itself, as a factor of its colour.
+        glow: Light that the surface gives off by itself, as a factor of its color.
         strength: How strongly the normal map bends the light, 1 = as stored.
     """
 

@@ -1,7 +1,7 @@
 """Draw meshes with OpenGL on the CPU or GPU, without a window.
 
 One pass per shadow-casting light, one pass for the picture at a multiple of its size, then a box
-filter. The filter works on display-space (gamma coded) colours, so that the matting equation
+filter. The filter works on display-space (gamma coded) colors, so that the matting equation
 ``I = alpha F + (1 - alpha) B`` holds for the images as they are stored.
 """
 
@@ -88,7 +88,7 @@ float lit(int i, vec3 place, vec3 normal) {
 
 vec3 display(vec3 linear_color) {
     vec3 c = exposure * linear_color;
-    c = c / (1.0 + 0.18 * c) * 1.08;  // soft shoulder, so that highlights keep some colour
+    c = c / (1.0 + 0.18 * c) * 1.08;  // soft shoulder, so that highlights keep some color
     return pow(clamp(c, 0.0, 1.0), vec3(1.0 / 2.2));
 }
 """
@@ -684,7 +684,7 @@ def _resolve(
     depth: NDArray[np.float32],
     samples: int,
 ) -> Picture:
-    """Box filter from samples to pixels; straight colour, depth of the middle or nearest sample."""
+    """Box filter from samples to pixels; straight color, depth of the middle or nearest sample."""
     height, width = mask.shape[0] // samples, mask.shape[1] // samples
     size = (width, height)
     # Area averaging over whole blocks is exact; float keeps the sums unrounded.

@@ -1,6 +1,6 @@
 """A library of cut-out people and things with soft alpha and relief, for making training data.
 
-Each sprite is ``NAME.webp`` (RGBA, straight alpha, colour bled out under alpha 0) and
+Each sprite is ``NAME.webp`` (RGBA, straight alpha, color bled out under alpha 0) and
 ``NAME.depth.png`` (8 bit, half the size: ``v`` means ``(v - 128) * 0.008`` metres behind the
 sprite's reference distance, bled out as well). ``sprites.json`` lists them.
 """
@@ -92,7 +92,7 @@ class Sprite:
 
 
 def bleed(values: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Fill unknown pixels with smoothly spread colours of the known ones.
+    """Fill unknown pixels with smoothly spread colors of the known ones.
 
     Args:
         values: H×W or H×W×C uint8.
@@ -148,7 +148,7 @@ def encode_depth(
 
 
 def random_lighting(rng: np.random.Generator, height: float, distance: float) -> Lighting:
-    """One to two lamps of random colour and place around someone at the origin facing +z."""
+    """One to two lamps of random color and place around someone at the origin facing +z."""
 
     def tint(kelvin: float) -> NDArray[np.float64]:
         warm = np.clip((6500 - kelvin) / 4000, -0.4, 1)
@@ -358,7 +358,7 @@ def save_sprite(folder: Path, sprite: Sprite, picture: Picture, quality: int) ->
 
 
 def _write_webp(path: Path, bgra: NDArray[np.uint8], quality: int) -> None:
-    """WebP with ``exact``: the colours under alpha 0 are kept, which OpenCV's writer drops."""
+    """WebP with ``exact``: the colors under alpha 0 are kept, which OpenCV's writer drops."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -424,7 +424,7 @@ def make_sprites(
         people: Number of people sprites, spread evenly over the identities.
         objects: Number of object sprites.
         limit: Largest height of a sprite, pixels.
-        quality: WebP quality of the colours, 0 to 100.
+        quality: WebP quality of the colors, 0 to 100.
         seed: Same seed, same sprites.
         progress: Show a progress bar.
 

@@ -41,7 +41,7 @@ def _soft(values: NDArray[np.float64], width: float) -> NDArray[np.float64]:
 def muted(
     rng: np.random.Generator, low: float, high: float, saturation: float
 ) -> NDArray[np.float64]:
-    """A random colour of a brightness in [low, high], with at most ``saturation``."""
+    """A random color of a brightness in [low, high], with at most ``saturation``."""
     hsv = np.array(
         [[[rng.uniform(0, 360), saturation * rng.random(), rng.uniform(low, high)]]], np.float32
     )
@@ -55,7 +55,7 @@ def paint(rng: np.random.Generator, color: NDArray[np.float64]) -> NDArray[np.ui
 
 
 def wallpaper(rng: np.random.Generator, color: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Stripes, dots or an ornament in a second colour."""
+    """Stripes, dots or an ornament in a second color."""
     second = np.clip(color * rng.uniform(0.65, 1.25) + rng.normal(0, 0.04, 3), 0, 1)
     y, x = np.mgrid[:SIZE, :SIZE] / SIZE * 2 * np.pi
     count = int(rng.integers(2, 10))

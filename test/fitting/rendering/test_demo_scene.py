@@ -52,7 +52,7 @@ def test_people_stand_before_the_empty_room_where_alpha_says_so() -> None:
         now = depth(frame)
         assert (alpha == 255).mean() > 0.03
         assert (now[alpha == 255] < empty[alpha == 255]).mean() > 0.995
-        # Shadows change the colour, never the depth.
+        # Shadows change the color, never the depth.
         assert np.array_equal(now[alpha == 0], empty[alpha == 0])
         color = cv2.imread(str(DEMO / f"color_{frame:04d}.webp"))
         plate = cv2.imread(str(DEMO / "color_0000.webp"))
