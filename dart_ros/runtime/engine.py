@@ -34,9 +34,7 @@ class Engine(Protocol):
         """
         ...
 
-    def trimap(
-        self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]
-    ) -> NDArray[np.uint8]:
+    def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Alpha and depth to the trimap, H×W, 0 / 128 / 255.
 
         Raises:

@@ -22,9 +22,7 @@ class MattingGraph(nn.Module):
         tiles: number of 16×16 tiles that are refined, None for all.
     """
 
-    def __init__(
-        self, network: MattingNetwork, background: Background, tiles: int | None
-    ) -> None:
+    def __init__(self, network: MattingNetwork, background: Background, tiles: int | None) -> None:
         super().__init__()
         self._network = network
         self._tiles = tiles
