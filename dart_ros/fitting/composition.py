@@ -374,6 +374,10 @@ class Composer:
             moved = self._smooth_noise(height, width, 40) > 0.3
             empty = torch.where(moved, torch.roll(empty, shift, dims=(-2, -1)), empty)
         live = torch.where(person, person_depth, empty)
+        if self._chance(0.6):
+            # Structured light and time of flight drift by some per cent when the view changes.
+            drift = self._uniform(0.0, 0.025) * self._smooth_noise(height, width, 4).clamp(-2, 2)
+            live = live * (1 + drift)
         lucky = (empty > 0) & (self._smooth_noise(height, width, 30) > self._uniform(1.0, 3.0))
         seen = known | person | lucky
         flicker = self._smooth_noise(height, width, 60) > self._uniform(1.8, 4.0)

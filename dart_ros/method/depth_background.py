@@ -12,8 +12,9 @@ from torch import Tensor
 PSI = 0.01
 """Relative standard deviation assumed where fewer than two frames know the depth (paper: psi)."""
 
-STD_FLOOR = 0.005
-"""Smallest relative standard deviation: quantised sensors repeat a value and would give 0."""
+STD_FLOOR = 0.01
+"""Smallest relative standard deviation: quantised sensors repeat a value and would give 0, and
+their depth drifts by more than it flickers."""
 
 
 class DepthBackground(NamedTuple):

@@ -60,7 +60,7 @@ def test_two_frames_have_a_sample_deviation() -> None:
 
 
 def test_a_quantised_sensor_gets_the_floor() -> None:
-    assert one_pixel(2.0, 2.0, 2.0)[1] == pytest.approx(0.005 * 2.0)
+    assert one_pixel(2.0, 2.0, 2.0)[1] == pytest.approx(0.01 * 2.0)
     assert one_pixel(2.0, 2.0, 2.0, std_floor=0.02)[1] == pytest.approx(0.04)
     assert one_pixel(4.0, std_floor=0.02)[1] == pytest.approx(0.08)
     assert one_pixel(-1, std_floor=0.02)[1] == pytest.approx(0.02 * D_MAX)
@@ -85,7 +85,7 @@ def test_equals_numpy_on_the_whole_stack(seed: int, frames: int, share: float) -
         std = np.std(known, ddof=1) if len(known) > 1 else 0.01 * mean
         assert int(result.count[row, column]) == len(known)
         assert float(result.mean[row, column]) == pytest.approx(mean, rel=1e-6)
-        assert float(result.std[row, column]) == pytest.approx(max(std, 0.005 * mean), rel=1e-5)
+        assert float(result.std[row, column]) == pytest.approx(max(std, 0.01 * mean), rel=1e-5)
 
 
 def test_small_noise_on_a_far_wall_is_not_lost_to_rounding() -> None:
