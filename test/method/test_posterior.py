@@ -108,6 +108,7 @@ def test_a_prior_other_than_a_half_by_hand() -> None:
     assert found == pytest.approx(0.1002 / 0.101, rel=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.sampled_from([-1.0, 0.0]), MEANS, STDS)
 def test_unknown_depth_gives_exactly_the_prior(
     prior: float, unknown: float, mean: float, std: float
@@ -118,6 +119,7 @@ def test_unknown_depth_gives_exactly_the_prior(
         assert torch.equal(found, torch.tensor(prior, dtype=dtype))
 
 
+@settings(deadline=None)
 @given(DEPTHS, MEANS, STDS, st.floats(0, 1))
 def test_finite_and_in_range_for_any_scene(
     depth: float, mean: float, std: float, prior: float
@@ -128,6 +130,7 @@ def test_finite_and_in_range_for_any_scene(
     assert 0 <= found <= 1
 
 
+@settings(deadline=None)
 @given(DEPTHS, MEANS, STDS, st.floats(0, 1))
 def test_equals_the_formula_with_scipys_density(
     depth: float, mean: float, std: float, prior: float
@@ -139,6 +142,7 @@ def test_equals_the_formula_with_scipys_density(
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(MEANS, st.floats(0.005, 2))
 def test_nearer_is_more_foreground(mean: float, ratio: float) -> None:
     depth = torch.linspace(1e-3, 1, 200, dtype=torch.float64) * mean
@@ -146,6 +150,7 @@ def test_nearer_is_more_foreground(mean: float, ratio: float) -> None:
     assert bool((found.diff() <= 1e-12).all())
 
 
+@settings(deadline=None)
 @given(MEANS, st.floats(0.005, 2))
 def test_behind_the_background_is_never_foreground(mean: float, ratio: float) -> None:
     depth = mean + torch.linspace(1e-3, 5, 100, dtype=torch.float64)
@@ -153,6 +158,7 @@ def test_behind_the_background_is_never_foreground(mean: float, ratio: float) ->
     assert bool((found <= 0.5).all())
 
 
+@settings(deadline=None)
 @given(DEPTHS, MEANS, STDS)
 def test_a_larger_prior_gives_a_larger_posterior(depth: float, mean: float, std: float) -> None:
     priors = [0.0, 0.1, 0.35, 0.5, 0.75, 1.0]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
@@ -31,6 +31,7 @@ def test_corrected_alpha_by_hand() -> None:
     assert corrected(0.9, 2.0, 2.0, 0.02) == pytest.approx(0.4509 / 2.4457114, rel=1e-7)
 
 
+@settings(deadline=None)
 @given(ALPHAS, st.sampled_from([-1.0, 0.0]), MEANS, STDS)
 def test_unknown_depth_leaves_alpha_exactly(
     alpha: float, unknown: float, mean: float, std: float
@@ -38,12 +39,14 @@ def test_unknown_depth_leaves_alpha_exactly(
     assert corrected(alpha, unknown, mean, std, torch.float32) == alpha
 
 
+@settings(deadline=None)
 @given(DEPTHS, MEANS, STDS)
 def test_certain_alpha_stays_certain(depth: float, mean: float, std: float) -> None:
     assert corrected(0.0, depth, mean, std, torch.float32) == 0
     assert corrected(1.0, depth, mean, std, torch.float32) == 1
 
 
+@settings(deadline=None)
 @given(ALPHAS, DEPTHS, MEANS, STDS)
 def test_equals_the_formula_with_scipys_density(
     alpha: float, depth: float, mean: float, std: float
@@ -57,6 +60,7 @@ def test_equals_the_formula_with_scipys_density(
     assert 0 <= corrected(alpha, depth, mean, std, torch.float32) <= 1
 
 
+@settings(deadline=None)
 @given(DEPTHS, MEANS, STDS)
 def test_more_alpha_stays_more(depth: float, mean: float, std: float) -> None:
     found = [corrected(alpha / 20, depth, mean, std) for alpha in range(21)]
