@@ -279,42 +279,40 @@ class Composer:
     ) -> Tensor:
         """1×H×W factor in (0, 1]: a shadow on the floor, one on the wall, one at the feet."""
         height, width = size
-        # Shadows are soft: a quarter of the resolution is enough.
-        small = (math.ceil(height / 4), math.ceil(width / 4))
-        quarter_center = (center[0] / 4, center[1] / 4)
-        quarter_scale = scale / 4
+        # Shadows are never as sharp as outlines: half of the resolution is enough.
+        small = (math.ceil(height / 2), math.ceil(width / 2))
+        middle_x, middle_y = center[0] / 2, center[1] / 2
+        half_scale = scale / 2
         shade = torch.ones(1, *small)
-        extent = sprite.size[0] * quarter_scale
+        extent = sprite.size[0] * half_scale
         if self._chance(0.6):
             flat = self._uniform(0.15, 0.6)
             shear = self._uniform(-1.2, 1.2)
             middle = (
-                quarter_center[0] + shear * extent * flat / 2,
-                quarter_center[1] + extent / 2 - extent * flat / 2,
+                middle_x + shear * extent * flat / 2,
+                middle_y + extent / 2 - extent * flat / 2,
             )
-            cast = _warp(
-                sprite, quarter_scale, middle, small, flat=flat, shear=shear, mirror=mirror
-            )
-            shade = shade * self._soften(cast[3:4] / 255, self._uniform(0.5, 3.0))
+            cast = _warp(sprite, half_scale, middle, small, flat=flat, shear=shear, mirror=mirror)
+            shade = shade * self._soften(cast[3:4] / 255, self._uniform(0.3, 6.0))
         if self._chance(0.5):
             away = self._uniform(0.02, 0.25) * extent
             middle = (
-                quarter_center[0] + away * (1 if self._chance(0.5) else -1),
-                quarter_center[1] + self._uniform(-0.05, 0.1) * extent,
+                middle_x + away * (1 if self._chance(0.5) else -1),
+                middle_y + self._uniform(-0.05, 0.1) * extent,
             )
-            grown = quarter_scale * self._uniform(0.95, 1.25)
+            grown = half_scale * self._uniform(0.95, 1.25)
             cast = _warp(sprite, grown, middle, small, mirror=mirror)
-            shade = shade * self._soften(cast[3:4] / 255, self._uniform(0.5, 4.0))
+            shade = shade * self._soften(cast[3:4] / 255, self._uniform(0.3, 8.0))
         if self._chance(0.6):
-            feet = (quarter_center[0], quarter_center[1] + extent / 2)
-            cast = _warp(sprite, quarter_scale, feet, small, flat=0.12, mirror=mirror)
-            shade = shade * self._soften(cast[3:4] / 255, 2.0)
+            feet = (middle_x, middle_y + extent / 2)
+            cast = _warp(sprite, half_scale, feet, small, flat=0.12, mirror=mirror)
+            shade = shade * self._soften(cast[3:4] / 255, 4.0)
         return F.interpolate(shade[None], size, mode="bilinear", align_corners=False)[0]
 
     def _soften(self, cast: Tensor, sigma: float) -> Tensor:
         """A silhouette to a soft factor."""
-        strength = self._uniform(0.08, 0.6)
-        radius = max(1, round(2 * sigma))
+        strength = self._uniform(0.08, 0.7)
+        radius = round(2 * sigma)
         size = 2 * radius + 1
         blurred = F.avg_pool2d(cast[None], size, 1, radius)
         blurred = F.avg_pool2d(blurred, size, 1, radius)[0]
@@ -372,7 +370,7 @@ class Composer:
             # Edges of the background are never measured twice at the same place.
             shift = (self._integer(5) - 2, self._integer(5) - 2)
             moved = self._smooth_noise(height, width, 40) > 0.3
-            empty = torch.where(moved, torch.roll(empty, shift, dims=(-2, -1)), empty)
+            empty = torch.where(moved, _shift(empty, *shift), empty)
         live = torch.where(person, person_depth, empty)
         if self._chance(0.6):
             # Structured light and time of flight drift by some per cent when the view changes.
@@ -406,8 +404,7 @@ class Composer:
     def _misregister(self, person: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Shifts the sensor's view of the people by up to 3 pixels and widens its outline."""
         shift = (self._integer(5) - 2, self._integer(7) - 3)
-        person = torch.roll(person, shift, dims=(-2, -1))
-        depth = torch.roll(depth, shift, dims=(-2, -1))
+        person, depth = _shift(person, *shift), _shift(depth, *shift)
         if self._chance(0.6):
             size = 3 + 2 * self._integer(2)
             depth = F.max_pool2d(depth[None], size, 1, size // 2)[0]
@@ -428,9 +425,19 @@ class Composer:
         reached = 1
         while reached < length:
             jump = min(reached, length - reached)
-            band = band | torch.roll(band, side * jump, dims=-1)
+            band = band | _shift(band, 0, side * jump)
             reached += jump
         return band & ~person
+
+
+def _shift(image: Tensor, rows: int, columns: int) -> Tensor:
+    """Moves an image down and right; what comes in from outside is 0."""
+    moved = torch.roll(image, (rows, columns), dims=(-2, -1))
+    if rows:
+        moved[..., slice(rows) if rows > 0 else slice(rows, None), :] = 0
+    if columns:
+        moved[..., slice(columns) if columns > 0 else slice(columns, None)] = 0
+    return moved
 
 
 def _warp(
