@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 from dart_ros.errors import FitError
 from dart_ros.fitting.composition import Batch, Composer, RgbdBackground
 from dart_ros.fitting.sprites import Sprite, load_sprites
-from dart_ros.fitting.training import CompositionStream, refined_tiles, training_step
+from dart_ros.fitting.training import CompositionStream, training_step
 from dart_ros.fitting.weights import network_with, weights_of
-from dart_ros.method.network import MattingNetwork
+from dart_ros.method.network import STRIDE, MattingNetwork, tile_count
 
 CROP = (352, 448)
 """Largest (height, width) of the frames that the fit trains on."""
@@ -90,8 +90,8 @@ def fit_scene(
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     library = load_sprites(sprites or sprites_path())
     training, held_out = _split(library)
-    size = (min(CROP[0], background.depth.shape[0]), min(CROP[1], background.depth.shape[1]))
-    tiles = refined_tiles(*size)
+    size = _crop(*background.depth.shape)
+    tiles = tile_count(*size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     validation = [
         Composer(held_out, [background], size, max_depth, seed=seed + 1 + i).batch(BATCH)
@@ -131,6 +131,12 @@ def fit_scene(
     return FitResult(best_weights, best < before, before, best, step, spent)
 
 
+def _crop(height: int, width: int) -> tuple[int, int]:
+    """Size of the crops: sides are multiples of the tile, which the loss of coarse maps needs."""
+    rows, columns = (min(most, side) for most, side in zip(CROP, (height, width), strict=True))
+    return max(STRIDE, rows // STRIDE * STRIDE), max(STRIDE, columns // STRIDE * STRIDE)
+
+
 def _split(library: Sequence[Sprite]) -> tuple[list[Sprite], list[Sprite]]:
     """Sprites to train on and sprites of other people to validate on."""
     identities = sorted({sprite.identity for sprite in library if sprite.kind == "person"})
@@ -155,7 +161,7 @@ def _train_mode(network: MattingNetwork) -> None:
 
 @torch.inference_mode()
 def _error(
-    network: MattingNetwork, batches: Sequence[Batch], tiles: int, device: torch.device
+    network: MattingNetwork, batches: Sequence[Batch], tiles: int | None, device: torch.device
 ) -> float:
     """Mean absolute error of alpha in per mille."""
     network.eval()

@@ -21,12 +21,9 @@ from dart_ros.fitting.losses import matting_loss
 from dart_ros.fitting.sprites import Sprite, load_sprites
 from dart_ros.fitting.weights import load_network, save_network
 from dart_ros.method.base_network import MobileNetV2Encoder, NetworkConfig
-from dart_ros.method.network import STRIDE, MattingNetwork
+from dart_ros.method.network import MattingNetwork, tile_count
 
 FIRST_WEIGHT = "features.0.0.weight"
-
-REFINED_SHARE = 0.25
-"""Share of the tiles that are refined, in training as in use."""
 
 
 class CompositionStream(IterableDataset[Batch]):
@@ -95,12 +92,6 @@ def _flat_name(name: str) -> str:
     return f"features.{block}.conv.{3 * int(layer) + int(part)}.{leaf}"
 
 
-def refined_tiles(height: int, width: int, share: float = REFINED_SHARE) -> int:
-    """How many tiles of an image are refined."""
-    total = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
-    return min(1024, max(1, round(share * total)))
-
-
 def training_step(
     network: MattingNetwork, optimizer: torch.optim.Optimizer, batch: Batch, tiles: int | None
 ) -> tuple[float, float]:
@@ -122,7 +113,6 @@ def train(
     size: tuple[int, int],
     output: Path,
     rate: float,
-    previous: float = 0.0,
 ) -> None:
     """Trains for a given time; the weights on disk are an exponential mean, saved as it goes.
 
@@ -133,7 +123,6 @@ def train(
         size: (height, width) of the frames.
         output: the weights file.
         rate: highest learning rate; the encoder's is a fifth of it.
-        previous: seconds of training already in the weights, for the file's header.
     """
     slow = list(network.base.encoder.parameters())
     known = {id(p) for p in slow}
@@ -145,7 +134,7 @@ def train(
     mean = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
-    tiles = refined_tiles(*size)
+    tiles = tile_count(*size)
     network.train()
     start = saved = time.monotonic()
     running = 0.0
@@ -165,7 +154,7 @@ def train(
         bar.refresh() if step % 10 == 0 else None
         if share >= 1 or time.monotonic() - saved > 120:
             saved = time.monotonic()
-            meta = {"steps": str(step + 1), "seconds": f"{previous + spent:.0f}"}
+            meta = {"steps": str(step + 1), "seconds": f"{spent:.0f}"}
             averaged = mean.module
             assert isinstance(averaged, MattingNetwork)
             save_network(averaged, output, meta)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,12 @@ from dart_ros.method.refiner import TILE, Refiner
 
 STRIDE = 4 * TILE
 """Image sides are padded to a multiple of this."""
+
+REFINED_SHARE = 0.25
+"""Share of an image that is refined, in training as in use."""
+
+MOST_TILES = 1024
+"""TopK over more than this doesn't build everywhere."""
 
 
 class Background(NamedTuple):
@@ -97,6 +104,23 @@ class MattingNetwork(nn.Module):
             error=error,
             posterior=posterior,
         )
+
+
+def tile_count(height: int, width: int, share: float = REFINED_SHARE) -> int | None:
+    """How many 16×16 tiles of an image are refined; None for all of them.
+
+    Args:
+        height: rows of the image.
+        width: columns of the image.
+        share: share of the image to refine, above 0 and up to 1.
+
+    Raises:
+        ValueError: if the share is out of range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"the share of refined tiles must be in (0, 1], not {share}")
+    total = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
+    return None if share == 1 else min(MOST_TILES, max(1, round(share * total)))
 
 
 def quarter_color(image: Tensor) -> Tensor:

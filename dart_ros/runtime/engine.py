@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,13 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import EngineError
-from dart_ros.method.network import STRIDE, Background, MattingNetwork
+from dart_ros.method.network import Background, MattingNetwork
 
 BACKENDS = ("openvino", "torch")
 """Names of the engines, in the order in which ``auto`` tries them."""
-
-MOST_TILES = 1024
-"""TopK over more than this doesn't build everywhere."""
 
 
 class Engine(Protocol):
@@ -41,23 +37,6 @@ class Engine(Protocol):
             EngineError: if the engine fails on this frame.
         """
         ...
-
-
-def tiles_for(height: int, width: int, share: float) -> int | None:
-    """How many 16×16 tiles of an image are refined; None for all of them.
-
-    Args:
-        height: rows of the image.
-        width: columns of the image.
-        share: share of the image to refine, above 0 and up to 1.
-
-    Raises:
-        ValueError: if the share is out of range.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"the share of refined tiles must be in (0, 1], not {share}")
-    total = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
-    return None if share == 1 else min(MOST_TILES, max(1, round(share * total)))
 
 
 def create_engine(

@@ -6,13 +6,10 @@ import torch
 
 from dart_ros.errors import EngineError, SceneError
 from dart_ros.fitting.weights import network_with
-from dart_ros.method.network import Background
-from dart_ros.runtime.engine import create_engine, tiles_for
+from dart_ros.method.network import REFINED_SHARE, Background, tile_count
+from dart_ros.runtime.engine import create_engine
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame, Matte
-
-REFINE_FRACTION = 0.25
-"""Share of the image that is refined where nothing else is asked for."""
 
 
 class Matter:
@@ -38,13 +35,13 @@ class Matter:
         self,
         scene: Scene,
         backend: str = "auto",
-        refine_fraction: float = REFINE_FRACTION,
+        refine_fraction: float = REFINED_SHARE,
         threads: int = 0,
     ) -> None:
         self.scene = scene
         camera = scene.camera
         try:
-            tiles = tiles_for(camera.height, camera.width, refine_fraction)
+            tiles = tile_count(camera.height, camera.width, refine_fraction)
         except ValueError as error:
             raise EngineError(str(error)) from error
         self._engine, self.notes = create_engine(

@@ -15,7 +15,6 @@ from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.training import (
     CompositionStream,
     load_imagenet_encoder,
-    refined_tiles,
     train,
     training_step,
 )
@@ -199,10 +198,3 @@ def test_training_writes_weights_that_load(library: Path, tmp_path: Path) -> Non
     for name, value in loaded.named_parameters():
         distance = (value - network.get_parameter(name)).abs().max().item()
         assert distance < 0.05, name
-
-
-def test_refined_tiles() -> None:
-    assert refined_tiles(384, 448) == 168  # 24 x 28 / 4
-    assert refined_tiles(61, 97) == 7  # 4 x 7 / 4
-    assert refined_tiles(16, 16) == 1
-    assert refined_tiles(1080, 1920) == 1024

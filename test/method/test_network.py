@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from dart_ros.method.base_network import NetworkConfig
-from dart_ros.method.network import Background, MattingNetwork, quarter_color, quarter_depth
+from dart_ros.method.network import (
+    MOST_TILES,
+    Background,
+    MattingNetwork,
+    quarter_color,
+    quarter_depth,
+    tile_count,
+)
 
 
 def frame(
@@ -197,3 +204,24 @@ def test_quarter_color_is_opencvs_bilinear() -> None:
     expected = cv2.resize(image, (9, 6), interpolation=cv2.INTER_LINEAR)
     found = quarter_color(torch.from_numpy(image)[None, None])[0, 0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "share", "tiles"),
+    [
+        (480, 640, 0.25, 300),  # 30 x 40 tiles
+        (720, 1280, 0.25, 900),  # 45 x 80
+        (61, 97, 0.25, 7),  # 4 x 7
+        (61, 97, 1.0, None),
+        (16, 16, 0.01, 1),
+        (1080, 1920, 0.25, MOST_TILES),  # 68 x 120 / 4 would be 2040
+    ],
+)
+def test_number_of_tiles(height: int, width: int, share: float, tiles: int | None) -> None:
+    assert tile_count(height, width, share) == tiles
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
+def test_share_out_of_range(share: float) -> None:
+    with pytest.raises(ValueError, match=r"in \(0, 1\]"):
+        tile_count(480, 640, share)

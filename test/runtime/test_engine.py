@@ -16,7 +16,7 @@ from torch import nn
 from dart_ros.errors import EngineError
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
-from dart_ros.runtime.engine import BACKENDS, MOST_TILES, Engine, create_engine, tiles_for
+from dart_ros.runtime.engine import BACKENDS, Engine, create_engine
 from dart_ros.runtime.torch_engine import TorchEngine
 
 POSTERIOR = 48 + 6
@@ -367,24 +367,3 @@ def test_openvino_is_tried_first() -> None:
 
 
 # -- how many tiles ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "share", "tiles"),
-    [
-        (480, 640, 0.25, 300),  # 30 x 40 tiles
-        (720, 1280, 0.25, 900),  # 45 x 80
-        (61, 97, 0.25, 7),  # 4 x 7
-        (61, 97, 1.0, None),
-        (16, 16, 0.01, 1),
-        (1080, 1920, 0.25, MOST_TILES),  # 68 x 120 / 4 would be 2040
-    ],
-)
-def test_number_of_tiles(height: int, width: int, share: float, tiles: int | None) -> None:
-    assert tiles_for(height, width, share) == tiles
-
-
-@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])
-def test_share_out_of_range(share: float) -> None:
-    with pytest.raises(ValueError, match=r"in \(0, 1\]"):
-        tiles_for(480, 640, share)
