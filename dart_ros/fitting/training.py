@@ -113,6 +113,7 @@ def train(
     size: tuple[int, int],
     output: Path,
     rate: float,
+    refiner_only: bool = False,
 ) -> None:
     """Trains for a given time; the weights on disk are an exponential mean, saved as it goes.
 
@@ -123,7 +124,10 @@ def train(
         size: (height, width) of the frames.
         output: the weights file.
         rate: highest learning rate; the encoder's is a fifth of it.
+        refiner_only: leave the base network as it is (the paper's last stage).
     """
+    if refiner_only:
+        network.base.requires_grad_(False)
     slow = list(network.base.encoder.parameters())
     known = {id(p) for p in slow}
     fast = [p for p in network.parameters() if id(p) not in known]
@@ -136,6 +140,8 @@ def train(
     )
     tiles = tile_count(*size)
     network.train()
+    if refiner_only:
+        network.base.eval()
     start = saved = time.monotonic()
     running = 0.0
     bar = tqdm(total=round(seconds), unit="s", bar_format="{l_bar}{bar}| {elapsed} {postfix}")
@@ -177,6 +183,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--imagenet", type=Path, help="MobileNetV2 weights to start from")
     parser.add_argument("--resume", type=Path, help="weights to go on from")
+    parser.add_argument("--refiner-only", action="store_true", help="leave the base as it is")
     parser.add_argument("--color-base", action="store_true", help="the paper's color-only base")
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
@@ -200,7 +207,15 @@ def main() -> None:
         arguments.batch,
         arguments.seed,
     )
-    train(network, stream, arguments.minutes * 60, size, arguments.output, arguments.rate)
+    train(
+        network,
+        stream,
+        arguments.minutes * 60,
+        size,
+        arguments.output,
+        arguments.rate,
+        arguments.refiner_only,
+    )
 
 
 if __name__ == "__main__":
