@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from dart_ros.errors import FitError
@@ -27,7 +28,13 @@ CROP = (352, 448)
 """Largest (height, width) of the frames that the fit trains on."""
 
 BATCH = 4
-RATE = 2e-4
+RATE = 1e-4
+MARGIN = 0.97
+"""Of the error before: less of a gain than that is chance, and the generic weights stay."""
+
+MEAN_DECAY = 0.95
+"""Of the running mean of the weights, for each step."""
+
 HELD_OUT = 5
 """Every so many identities are kept for validation."""
 
@@ -69,7 +76,7 @@ def fit_scene(
     """Fine-tunes the generic weights on composites over one background.
 
     The better of before and after, judged on people held out from the fit, is returned, so a fit
-    never makes a scene worse on them.
+    never makes a scene worse on them; a gain that may be chance doesn't count.
 
     Args:
         background: the captured scene with its depth's deviation.
@@ -106,6 +113,10 @@ def fit_scene(
     best, best_weights = before, weights_of(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
     _train_mode(network)
+    # Few steps on few pictures are noisy; their running mean is not.
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEAN_DECAY), use_buffers=True)
+    averaged = mean.module
+    assert isinstance(averaged, MattingNetwork)
     stream = CompositionStream(training, [background], size, BATCH, seed, max_depth)
     loader = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=2))
     start = time.monotonic()
@@ -115,14 +126,14 @@ def fit_scene(
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / 10) * 0.5 * (1 + math.cos(math.pi * share))
         training_step(network, optimizer, _to(next(loader), device), tiles)
+        mean.update_parameters(network)
         step += 1
         spent = time.monotonic() - start
         if spent >= seconds * (done_rounds + 1) / ROUNDS:
             done_rounds += 1
-            error = _error(network, validation, tiles, device)
-            _train_mode(network)
-            if error < best:
-                best, best_weights = error, weights_of(network)
+            error = _error(averaged, validation, tiles, device)
+            if error < min(best, MARGIN * before):
+                best, best_weights = error, weights_of(averaged)
             start += time.monotonic() - start - spent
         on_progress(
             min(1.0, spent / seconds),
