@@ -574,7 +574,7 @@ def make_pictures(
         def shots() -> Iterator[Shot]:
             for stamp in stamps:
                 yield shot(tracks, stamp)
-                bar.update(100.0 / len(stamps))
+                bar.update(min(100.0 / len(stamps), bar.total - bar.n))
 
         video = write_video(output, shots, rate)
     share = float(np.mean([row.alpha.mean() / 255.0 for row in rows]))
