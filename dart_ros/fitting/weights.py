@@ -19,6 +19,9 @@ from dart_ros.method.network import MattingNetwork
 
 Weights = Mapping[str, NDArray[np.float16]]
 
+DEPTH_SWITCHES = ("depth_in_base", "depth_in_refiner", "depth_in_error")
+"""Switches of the network that a weights file names; those that it doesn't name are on."""
+
 
 def generic_weights_path() -> Path:
     """Where the weights that ship with the package lie."""
@@ -43,7 +46,7 @@ def load_network(path: Path | None = None) -> MattingNetwork:
         raise FitError(f"{path} can't be read as weights ({error}): reinstall dart_ros") from error
     config = NetworkConfig(
         encoder="resnet50" if meta.get("encoder") == "resnet50" else "mobilenetv2",
-        depth_in_base=meta.get("depth_in_base", "true") == "true",
+        **{name: meta.get(name, "true") == "true" for name in DEPTH_SWITCHES},
     )
     network = MattingNetwork(config)
     _load_state(network, state, str(path))
@@ -54,7 +57,7 @@ def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -
     """Writes the weights in half precision, with the network's shape and ``meta`` beside them."""
     header = {
         "encoder": network.config.encoder,
-        "depth_in_base": str(network.config.depth_in_base).lower(),
+        **{name: str(getattr(network.config, name)).lower() for name in DEPTH_SWITCHES},
         **meta,
     }
     state = {

@@ -30,15 +30,24 @@ class NetworkConfig:
 
     ``depth_in_base`` gives the base network the depth posterior and the depth channels beside
     the colors; without it the base network sees color alone, as in the paper.
+    ``depth_in_refiner`` (Eq. 11) and ``depth_in_error`` (Eq. 10) are the paper's own uses of
+    depth. With none of the three this is the network of Background Matting V2.
     """
 
     encoder: EncoderName = "mobilenetv2"
     depth_in_base: bool = True
+    depth_in_refiner: bool = True
+    depth_in_error: bool = True
 
     @property
     def base_channels(self) -> int:
         """Input channels of the base network."""
         return COLOR_CHANNELS + (1 + DEPTH_CHANNELS if self.depth_in_base else 0)
+
+    @property
+    def refiner_channels(self) -> int:
+        """Channels of the picture that the refiner sees."""
+        return COLOR_CHANNELS + (DEPTH_CHANNELS if self.depth_in_refiner else 0)
 
 
 class BaseOutput(NamedTuple):

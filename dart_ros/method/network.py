@@ -41,8 +41,8 @@ class MattingOutput(NamedTuple):
     """A batch of mattes.
 
     Full size: ``alpha`` in [0, 1] and ``foreground`` in [0, 1] (3 channels). A quarter of the
-    (padded) size: ``coarse_alpha``, ``coarse_residual``, ``color_error`` (E_RGB), ``error`` (E)
-    and ``posterior`` (A_D).
+    (padded) size: ``coarse_alpha``, ``coarse_residual``, ``color_error`` (E_RGB), ``error`` (E,
+    or E_RGB where depth is kept out of it) and ``posterior`` (A_D).
     """
 
     alpha: Tensor
@@ -65,7 +65,7 @@ class MattingNetwork(nn.Module):
         super().__init__()
         self.config = config or NetworkConfig()
         self.base = BaseNetwork(self.config)
-        self.refiner = Refiner()
+        self.refiner = Refiner(self.config)
 
     def forward(
         self, color: Tensor, depth: Tensor, background: Background, tiles: int | None = None
@@ -88,12 +88,16 @@ class MattingNetwork(nn.Module):
             inputs += [posterior, depth_channels(depth_q, mean_q, known_q)]
         base = self.base(torch.cat(inputs, dim=1))
 
-        error = combine_errors(depth_error(posterior, base.alpha), base.error)
+        error = base.error
+        if self.config.depth_in_error:
+            error = combine_errors(depth_error(posterior, base.alpha), base.error)
         total = (color_p.shape[-2] // STRIDE) * (color_p.shape[-1] // STRIDE)
         chosen = None
         if tiles is not None and tiles < total:
             chosen = choose_tiles(error.detach(), tiles, TILE)
-        picture = torch.cat([colors, depth_channels(depth_p, mean, known)], dim=1)
+        picture = colors
+        if self.config.depth_in_refiner:
+            picture = torch.cat([colors, depth_channels(depth_p, mean, known)], dim=1)
         fine = self.refiner(base, picture, chosen)[..., :height, :width]
         return MattingOutput(
             alpha=fine[:, :1].clamp(0, 1),

@@ -13,13 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dart_ros.method.base_network import (
-    COLOR_CHANNELS,
     HIDDEN_CHANNELS,
     BaseOutput,
     ConvNorm,
+    NetworkConfig,
     start_undecided,
 )
-from dart_ros.method.posterior import DEPTH_CHANNELS
 
 TILE = 4
 """Side of a tile in quarter-size pixels: 16 pixels of the image."""
@@ -36,11 +35,14 @@ class Refiner(nn.Module):
 
     Stage one sees the hidden channels, coarse alpha, coarse residual, colors and depth at half
     size; stage two sees its result beside colors and depth at full size.
+
+    Args:
+        config: whether depth enters here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        picture = COLOR_CHANNELS + DEPTH_CHANNELS
+        picture = config.refiner_channels
         self.stage1 = nn.Sequential(
             _valid(ConvNorm(HIDDEN_CHANNELS + COARSE_CHANNELS + picture, 24)),
             _valid(ConvNorm(24, 16)),
@@ -54,7 +56,8 @@ class Refiner(nn.Module):
 
         Args:
             base: the base network's output, B×C×h×w.
-            picture: B×10×4h×4w: frame and plate colors in [0, 1] and the depth channels.
+            picture: B×C×4h×4w: frame and plate colors in [0, 1] and, unless the network was
+                configured without them, the depth channels.
             tiles: int64 B×K tile indices counted row by row, or None for every tile.
 
         Returns:

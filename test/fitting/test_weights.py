@@ -34,8 +34,13 @@ def same(found: MattingNetwork, expected: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize(
     "config",
-    [NetworkConfig(), NetworkConfig(depth_in_base=False), NetworkConfig("resnet50")],
-    ids=["student", "colors", "teacher"],
+    [
+        NetworkConfig(),
+        NetworkConfig(depth_in_base=False),
+        NetworkConfig(depth_in_refiner=False, depth_in_error=False),
+        NetworkConfig("resnet50"),
+    ],
+    ids=["student", "colors", "plain", "teacher"],
 )
 def test_what_is_saved_is_loaded(config: NetworkConfig, tmp_path: Path) -> None:
     network = MattingNetwork(config)

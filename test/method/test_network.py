@@ -185,6 +185,17 @@ def test_a_base_of_colors_alone_does_not_see_depth() -> None:
 
 
 @torch.inference_mode()
+def test_without_its_three_uses_depth_changes_nothing() -> None:
+    color, depth, background = frame(48, 64)
+    other = torch.where(depth > 0, 0.5 * depth, 2.0)
+    plain = seeded(NetworkConfig(depth_in_base=False, depth_in_refiner=False, depth_in_error=False))
+    near, far = (plain(color, d, background, tiles=3) for d in (depth, other))
+    assert torch.equal(near.error, near.color_error)
+    assert torch.equal(near.alpha, far.alpha)
+    assert torch.equal(near.foreground, far.foreground)
+
+
+@torch.inference_mode()
 def test_unknown_depth_everywhere_gives_the_prior_and_a_matte(network: MattingNetwork) -> None:
     color, depth, background = frame(32, 32)
     output = network(color, torch.full_like(depth, -1), background)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import HIDDEN_CHANNELS, BaseOutput
+from dart_ros.method.base_network import HIDDEN_CHANNELS, BaseOutput, NetworkConfig
 from dart_ros.method.refiner import TILE, Refiner, gather_tiles, scatter_tiles
 
 PICTURE = 10
@@ -33,7 +33,7 @@ def scene(seed: int, batch: int, rows: int, columns: int) -> tuple[BaseOutput, T
 @pytest.fixture(scope="module")
 def refiner() -> Refiner:
     torch.manual_seed(1)
-    refiner = Refiner()
+    refiner = Refiner(NetworkConfig())
     for module in refiner.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.2, 0.2)
@@ -43,7 +43,7 @@ def refiner() -> Refiner:
 
 def wired(*taps: tuple[int, int, int, int, int]) -> Refiner:
     """A refiner of zeros but for ``(convolution 0..3, out, in, row, column)`` taps of 1."""
-    refiner = Refiner().eval()
+    refiner = Refiner(NetworkConfig()).eval()
     blocks = [refiner.stage1[0][0], refiner.stage1[1][0], refiner.stage2[0][0], refiner.stage2[1]]
     with torch.no_grad():
         for parameter in (b.weight for b in blocks):
