@@ -1,0 +1,71 @@
+"""``dart-ros fit``: the network to a scene."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+
+from dart_ros.commands.options import positive, say, scenes_options
+from dart_ros.errors import FitError
+
+_CANCELLED = 128 + signal.SIGTERM
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    command = commands.add_parser(
+        "fit", parents=[scenes_options()], help="fit the network to a scene"
+    )
+    command.add_argument("scene")
+    command.add_argument("--seconds", type=positive, default=120.0, help="how long to train (120)")
+    command.add_argument(
+        "--json-progress", action="store_true", help="one JSON object a line on stdout"
+    )
+    command.set_defaults(run=_fit)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from dart_ros.session.scene import SceneStore
+
+    store = SceneStore(options.scenes_dir)
+    scene = store.load(options.scene)
+    # At once: torch's loader would wait for its workers, which may die by the same signal.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(_CANCELLED))
+
+    from tqdm import tqdm
+
+    from dart_ros.session.fit import fit
+
+    with tqdm(total=100, disable=options.json_progress or None, unit="%", leave=False) as bar:
+
+        def on_progress(share: float, message: str) -> None:
+            if options.json_progress:
+                say(progress=round(share, 4), message=message)
+            bar.set_description(message)
+            bar.update(round(100 * share) - bar.n)
+
+        fitted, result = fit(scene, options.seconds, on_progress, lambda: False)
+    # From here on it is decided: a signal that comes later finds the fit done.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if result.improved:
+        if store.load(scene.name).id != scene.id:
+            raise FitError(
+                f"The scene '{scene.name}' was captured anew during the fit, which is void; fit "
+                "the new one."
+            )
+        store.save(fitted)
+    message = (
+        f"{result.steps} steps in {result.seconds:.0f} s: alpha error {result.before:.2f} -> "
+        f"{result.after:.2f} per mille"
+    ) + ("" if result.improved else "; no better, the scene is unchanged")
+    if options.json_progress:
+        say(
+            done=True,
+            improved=result.improved,
+            before=result.before,
+            after=result.after,
+            message=message,
+        )
+    else:
+        print(f"Fitted scene '{scene.name}': {message}")

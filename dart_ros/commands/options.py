@@ -1,0 +1,80 @@
+"""Arguments that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dart_ros.session.recording import Recording
+    from dart_ros.session.scene import Scene
+    from dart_ros.values import Frame
+
+SCENES_DIR = "~/.ros/dart_ros/scenes"
+MAX_DEPTH = 10.0
+
+
+def scenes_options() -> argparse.ArgumentParser:
+    """Where the scenes lie."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--scenes-dir", default=SCENES_DIR, help="default: %(default)s")
+    return parser
+
+
+def recording_options() -> argparse.ArgumentParser:
+    """How a recording is read."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--max-depth", type=positive, default=MAX_DEPTH, help="sensor's range in metres (10)"
+    )
+    bags = parser.add_argument_group("bags")
+    for topic in ("color", "depth", "camera-info"):
+        bags.add_argument(f"--{topic}-topic", help="default: RealSense's")
+    bags.add_argument(
+        "--empty-seconds", type=positive, help="so long the scene is empty at the start (3)"
+    )
+    return parser
+
+
+def engine_options() -> argparse.ArgumentParser:
+    """Which engine runs the network."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--backend", default="auto", help="inference engine (auto)")
+    return parser
+
+
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} isn't a positive number")
+    return value
+
+
+def open_given(options: argparse.Namespace) -> Recording:
+    """The recording that the arguments name."""
+    from dart_ros.session.recording import open_recording
+
+    given = {
+        key: value
+        for key in ("color_topic", "depth_topic", "camera_info_topic", "empty_seconds")
+        if (value := getattr(options, key)) is not None
+    }
+    return open_recording(options.recording, max_depth=options.max_depth, **given)
+
+
+def capture_scene(frames: Iterable[Frame], wanted: int, name: str, max_depth: float) -> Scene:
+    """A scene of empty frames, held in memory."""
+    from dart_ros.session.capture import BackgroundCapture
+
+    capture = BackgroundCapture(wanted, max_depth)
+    for frame in frames:
+        capture.add(frame)
+    return capture.finish(name)
+
+
+def say(**entry: Any) -> None:
+    """One JSON object as a line of its own, at once."""
+    print(json.dumps(entry), flush=True)
