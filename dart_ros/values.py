@@ -60,12 +60,13 @@ class Matte:
 
     Attributes:
         alpha: ``H×W`` uint8, 0 is background and 255 foreground.
-        foreground: ``H×W×3`` uint8 RGB, estimated color of the foreground, not premultiplied.
+        foreground: ``H×W×3`` uint8 RGB, estimated color of the foreground, not premultiplied, or
+            None if it was not asked for.
         trimap: ``H×W`` uint8 of 0, 128 (unknown) and 255, or None if it was not asked for.
     """
 
     alpha: NDArray[np.uint8]
-    foreground: NDArray[np.uint8]
+    foreground: NDArray[np.uint8] | None
     trimap: NDArray[np.uint8] | None
 
 

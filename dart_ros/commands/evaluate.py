@@ -88,4 +88,4 @@ class _Dart:
 
     def alpha(self, frame: Frame) -> NDArray[np.uint8]:
         """Alpha of one frame."""
-        return self._matter.matte(frame, trimap=False).alpha
+        return self._matter.matte(frame, trimap=False, foreground=False).alpha

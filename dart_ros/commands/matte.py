@@ -41,6 +41,7 @@ def _matte(options: argparse.Namespace) -> None:
         output.mkdir(parents=True, exist_ok=True)
         for position in tqdm(range(len(recording)), unit="frame", leave=False, disable=None):
             matte = matter.matte(recording[position], trimap=False)
+            assert matte.foreground is not None  # it is made unless one declines
             bgra = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2BGRA)
             bgra[..., 3] = matte.alpha
             for kind, picture in (("alpha", matte.alpha), ("foreground", bgra)):

@@ -49,7 +49,8 @@ def background_density(depth: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """
     standardised = (depth - mean) / std
     normal = torch.exp(-0.5 * standardised**2) / (std * math.sqrt(2 * math.pi))
-    kept = 0.5 * torch.erfc(-mean / (std * math.sqrt(2.0)))
+    # Not by erfc, which ONNX lacks; a mean is never negative, so no digits are lost.
+    kept = 0.5 * (1 + torch.erf(mean / (std * math.sqrt(2.0))))
     return torch.where(depth > 0, normal / kept, torch.zeros_like(normal))
 
 

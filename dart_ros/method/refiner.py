@@ -26,6 +26,8 @@ TILE = 4
 QUARTER_MARGIN = 2
 HALF_MARGIN = 3
 FULL_MARGIN = 2
+PICTURE_MARGIN = 2 * HALF_MARGIN
+"""Pixels of the image beyond a tile that its refinement sees."""
 
 COARSE_CHANNELS = 4
 
@@ -65,23 +67,22 @@ class Refiner(nn.Module):
         """
         coarse = torch.cat([base.alpha, base.residual], dim=1)
         quarter = torch.cat([base.hidden, coarse], dim=1)
-        half = F.avg_pool2d(picture, 2)
         if tiles is None:
             return self._refine(
-                _replicate(quarter, QUARTER_MARGIN),
-                _replicate(half, HALF_MARGIN),
-                _replicate(picture, FULL_MARGIN),
+                _replicate(quarter, QUARTER_MARGIN), _replicate(picture, PICTURE_MARGIN)
             )
         refined = self._refine(
             gather_tiles(quarter, tiles, TILE, QUARTER_MARGIN),
-            gather_tiles(half, tiles, 2 * TILE, HALF_MARGIN),
-            gather_tiles(picture, tiles, 4 * TILE, FULL_MARGIN),
+            gather_tiles(picture, tiles, 4 * TILE, PICTURE_MARGIN),
         )
         upsampled = F.interpolate(coarse, scale_factor=4.0, mode="bilinear", align_corners=False)
         return scatter_tiles(upsampled, tiles, refined)
 
-    def _refine(self, quarter: Tensor, half: Tensor, full: Tensor) -> Tensor:
+    def _refine(self, quarter: Tensor, picture: Tensor) -> Tensor:
         """Surroundings of each tile, with their margins, to the tile itself."""
+        half = F.avg_pool2d(picture, 2)
+        cut = PICTURE_MARGIN - FULL_MARGIN
+        full = picture[:, :, cut:-cut, cut:-cut]
         upsampled = F.interpolate(quarter, scale_factor=2.0, mode="bilinear", align_corners=False)
         # The margin of the quarter map is wider than needed by one half-size pixel.
         x = self.stage1(torch.cat([upsampled[:, :, 1:-1, 1:-1], half], dim=1))

@@ -38,7 +38,7 @@ from dart_ros.node.capture_session import CaptureSession
 from dart_ros.node.deferred_service import DeferredService, Mailbox, Reply
 from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command
 from dart_ros.node.image_messages import ImagePair, frame_from_pair
-from dart_ros.node.outputs import Outputs
+from dart_ros.node.outputs import COLORED, Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
 from dart_ros.node.status import FrameLog, FrameSummary, diagnostics, story, without_figures
 from dart_ros.node.stream_health import COLOR, DEPTH, INFO, StreamHealth
@@ -64,7 +64,7 @@ class _Matter(Protocol):
     def backend(self) -> str: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
-    def matte(self, frame: Frame, trimap: bool = True) -> Matte: ...
+    def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,7 +305,7 @@ class MattingNode(LifecycleNode):
         if wanted == {"camera_info"}:
             outputs.publish_camera_info(pair)
             return
-        matte = matter.matte(frame, trimap="trimap" in wanted)
+        matte = matter.matte(frame, trimap="trimap" in wanted, foreground=bool(COLORED & wanted))
         outputs.publish(wanted, pair, frame, matte, self._params.settings)
         latency = (self.get_clock().now().nanoseconds - frame.stamp) * 1e-9
         self._frames.matted(time.monotonic(), latency)

@@ -26,6 +26,9 @@ _TOPICS: dict[str, Any] = {
     "points": PointCloud2,
     "camera_info": CameraInfo,
 }
+COLORED = frozenset({"foreground", "composite", "points"})
+"""Outputs that are made of the estimated foreground."""
+
 _KEPT = 5  # messages a publisher keeps for a reliable subscriber that is slow
 
 
@@ -72,29 +75,29 @@ class Outputs:
             wanted: names from :meth:`wanted`; ``matte.trimap`` must be there if trimap is.
             pair: the messages that the frame was made from.
             frame: the frame.
-            matte: its matte.
+            matte: its matte, with its foreground if :data:`COLORED` has any of ``wanted``.
             settings: background of the composite.
         """
         header = pair.color.header
-        alpha = matte.alpha
+        alpha, foreground = matte.alpha, matte.foreground
         if "alpha" in wanted:
             self._send("alpha", image_message(alpha, "mono8", header))
         if "trimap" in wanted and matte.trimap is not None:
             self._send("trimap", image_message(matte.trimap, "mono8", header))
-        if "foreground" in wanted:
-            rgba = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2RGBA)
+        if "foreground" in wanted and foreground is not None:
+            rgba = cv2.cvtColor(foreground, cv2.COLOR_RGB2RGBA)
             rgba[..., 3] = alpha
             self._send("foreground", image_message(rgba, "rgba8", header))
-        if "composite" in wanted:
+        if "composite" in wanted and foreground is not None:
             backdrop = self._backdrop.of_size(alpha.shape[1], alpha.shape[0], settings)
-            pixels = blend(matte.foreground, alpha, backdrop)
+            pixels = blend(foreground, alpha, backdrop)
             self._send("composite", image_message(pixels, "rgb8", header))
         if "foreground_depth" in wanted:
             encoding = "32FC1" if pair.depth.encoding == "32FC1" else "16UC1"
             depth = depth_image(frame.depth, alpha, encoding)
             self._send("foreground_depth", image_message(depth, encoding, header))
-        if "points" in wanted:
-            self._send("points", self._points.message(frame, alpha, matte.foreground, header))
+        if "points" in wanted and foreground is not None:
+            self._send("points", self._points.message(frame, alpha, foreground, header))
         if "camera_info" in wanted:
             self.publish_camera_info(pair)
 

@@ -65,7 +65,11 @@ PARAMETERS: dict[str, _Parameter] = {
     ),
     "threads": _Parameter(0, "CPU threads of the engine; 0: its own choice.", 0, 256),
     "refine_fraction": _Parameter(
-        0.25, "Share of the image that is refined at full resolution.", 0.01, 1.0
+        0.25,
+        "Share of a 640x480 image that is refined at full resolution; larger images are refined "
+        "in a smaller share, as outlines grow with an image's side; 1 refines everything.",
+        0.01,
+        1.0,
     ),
     "max_depth": _Parameter(
         5.46, "Range of the depth sensor in metres; depth beyond it counts as unknown.", 0.1, 100.0

@@ -21,9 +21,15 @@ class Engine(Protocol):
     name: str
 
     def matte(
-        self, color: NDArray[np.uint8], depth: NDArray[np.float32]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        self, color: NDArray[np.uint8], depth: NDArray[np.float32], foreground: bool = True
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Frame (H×W×3 RGB, H×W metres with -1 unknown) to alpha (H×W) and foreground (H×W×3).
+
+        Args:
+            color: the frame's color.
+            depth: the frame's depth.
+            foreground: False if the foreground isn't needed; an engine that saves time by it
+                returns None for it.
 
         Raises:
             EngineError: if the engine fails on this frame.

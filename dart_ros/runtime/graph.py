@@ -1,49 +1,343 @@
-"""The whole way of a frame as one module: bytes in, bytes out, the captured scene inside.
+"""The whole way of a frame as it is deployed: bytes in, bytes out.
 
-This is what an engine compiles. Everything that depends on the background alone is constant, so
-engines fold it away when they compile.
+The mathematics and the weights are those of :mod:`dart_ros.method`, which stays the reference;
+this is its form for engines. Full-size pictures are never made: tiles are copied out of the
+frame's bytes in runs of pixels, and only they become floats. What depends on the scene alone is
+resident (:mod:`dart_ros.runtime.resident`). Upsampling before a convolution is folded into it.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.method.base_network import HIDDEN_CHANNELS
+from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
+from dart_ros.method.network import STRIDE, Background, MattingNetwork
+from dart_ros.method.posterior import depth_channels, posterior_map
+from dart_ros.method.refiner import (
+    COARSE_CHANNELS,
+    FULL_MARGIN,
+    HALF_MARGIN,
+    PICTURE_MARGIN,
+    QUARTER_MARGIN,
+    TILE,
+)
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
+from dart_ros.runtime.folding import bilinear_taps, fold_bilinear, fold_nearest, fold_norm
+from dart_ros.runtime.resident import (
+    BORDER,
+    LIVE,
+    RUN,
+    STAGE1_RUN,
+    STAGE2_RUN,
+    Resident,
+    padded_shape,
+)
+from dart_ros.runtime.windows import pixel_windows, run_windows
+
+_HEAD = 1 + 3 + 1 + HIDDEN_CHANNELS
+"""Channels of the decoder: alpha, residual, error, hidden."""
+
+_WINDOW = STRIDE + 2 * BORDER
+_INNER = STRIDE + 2 * PICTURE_MARGIN
+_SURROUNDED = STRIDE + 2 * FULL_MARGIN
+_QUARTER = TILE + 2 * QUARTER_MARGIN
+_STAGE1 = STRIDE // 2 + 2 * (HALF_MARGIN - 1)
+_STAGE2 = STRIDE + 2 * (FULL_MARGIN - 1)
+
+
+class Parts(NamedTuple):
+    """What the foreground is made of, beside the frame.
+
+    ``residual``: coarse, 1×3×h×w at a quarter of the padded size. ``tiles``: int64 K, those that
+    were refined. ``refined``: K×4×16×16, alpha and residual.
+    """
+
+    residual: Tensor
+    tiles: Tensor
+    refined: Tensor
 
 
 class MattingGraph(nn.Module):
-    """Frame to alpha and foreground.
+    """Frame to alpha, and to the parts of the foreground.
 
     Args:
         network: the network, in evaluation mode.
-        background: the captured scene, 1×C×H×W.
+        height: rows of the frames.
+        width: columns of the frames.
         tiles: number of 16×16 tiles that are refined, None for all.
+        wire: type in which results are put together before they leave; bytes are faster, but
+            TensorRT doesn't move them.
     """
 
-    def __init__(self, network: MattingNetwork, background: Background, tiles: int | None) -> None:
-        super().__init__()
-        self._network = network
-        self._tiles = tiles
-        for name, value in background._asdict().items():
-            self.register_buffer(name, value)
+    # Buffers; a module's attributes have no types of their own.
+    _stage1_maps: Tensor
+    _stage1_picture: Tensor
+    _stage1_weight: Tensor
+    _stage1_bias: Tensor
+    _stage2_maps: Tensor
+    _stage2_picture: Tensor
+    _stage2_weight: Tensor
+    _stage2_bias: Tensor
+    _map_windows: Tensor
+    _windows: Tensor
+    _stage1_windows: Tensor
+    _stage2_windows: Tensor
+    _places: Tensor
+    _vertical: Tensor
+    _horizontal: Tensor
+    _horizontal_colors: Tensor
+    _low: Tensor
+    _high: Tensor
+    _alpha: Tensor
+    _residual: Tensor
+    _error: Tensor
+    _quarter: Tensor
 
-    def forward(self, color: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """Mattes one frame.
+    def __init__(
+        self,
+        network: MattingNetwork,
+        height: int,
+        width: int,
+        tiles: int | None,
+        wire: torch.dtype = torch.uint8,
+    ) -> None:
+        super().__init__()
+        self.config = network.config
+        self._base = network.base
+        self._size = height, width
+        self._wire = wire
+        rows, columns = (side // STRIDE for side in padded_shape(height, width))
+        # The border makes up one more.
+        self._rows, self._columns = rows - 1, columns - 1
+        total = self._rows * self._columns
+        self._count = None if tiles is None or tiles >= total else tiles
+        self._register_refiner(network)
+        self._register_windows()
+        self._register_upsampling()
+        low, high = torch.full((2, 1, _HEAD, 1, 1), torch.inf).unbind()
+        low = -low
+        for channel in (0, 4):
+            low[:, channel], high[:, channel] = 0, 1
+        low[:, 5:] = 0
+        self.register_buffer("_low", low)
+        self.register_buffer("_high", high)
+        pick = torch.eye(_HEAD)[:5].view(5, _HEAD, 1, 1)
+        for name, part in (("_alpha", pick[:1]), ("_residual", pick[1:4]), ("_error", pick[4:])):
+            self.register_buffer(name, part.clone())
+        # The center 2×2 of each 4×4, of rows that are summed already.
+        quarter = torch.zeros(3, 12, 1, 1)
+        for channel in range(3):
+            quarter[channel, [3 + channel, 6 + channel]] = 0.25 / 255
+        self.register_buffer("_quarter", quarter)
+
+    def _register_refiner(self, network: MattingNetwork) -> None:
+        refiner, picture = network.refiner, network.config.refiner_channels
+        blocks = refiner.stage1[0], refiner.stage1[1], refiner.stage2[0]
+        (weight1, _), (weight2, bias2), (weight3, _) = map(fold_norm, blocks)
+        maps = weight1.shape[1] - picture
+        # The maps come in the order of the decoder's channels, the error among them.
+        ordered = torch.zeros(weight1.shape[0], _HEAD, 3, 3)
+        ordered[:, :COARSE_CHANNELS] = weight1[:, HIDDEN_CHANNELS:maps]
+        ordered[:, -HIDDEN_CHANNELS:] = weight1[:, :HIDDEN_CHANNELS]
+        live = list(LIVE if network.config.depth_in_refiner else LIVE[:3])
+        scale = torch.ones(1, len(live), 1, 1)
+        scale[:, :3] = 1 / 255
+        below = weight3.shape[1] - picture
+        head = refiner.stage2[1]
+        assert isinstance(head, nn.Conv2d) and head.bias is not None
+        for name, value in (
+            ("_stage1_maps", fold_bilinear(ordered)),
+            ("_stage1_picture", weight1[:, maps:][:, live] * scale),
+            ("_stage1_weight", weight2),
+            ("_stage1_bias", bias2),
+            ("_stage2_maps", fold_nearest(weight3[:, :below])),
+            ("_stage2_picture", weight3[:, below:][:, live] * scale),
+            ("_stage2_weight", head.weight.detach().clone()),
+            ("_stage2_bias", head.bias.detach().clone()),
+        ):
+            self.register_buffer(name, value.contiguous())
+
+    def _register_windows(self) -> None:
+        grid = self._rows, self._columns
+        half, full = STRIDE * self._columns // 2, STRIDE * self._columns
+        for name, table in (
+            ("_map_windows", pixel_windows(*grid, TILE, QUARTER_MARGIN)),
+            ("_windows", run_windows(*grid, STRIDE, _WINDOW, RUN, full + 2 * BORDER)),
+            ("_stage1_windows", run_windows(*grid, STRIDE // 2, _STAGE1, STAGE1_RUN, half + 4)),
+            ("_stage2_windows", run_windows(*grid, STRIDE, _STAGE2, STAGE2_RUN, full + 2)),
+            ("_places", run_windows(*grid, STRIDE, STRIDE, STRIDE, full)),
+        ):
+            self.register_buffer(name, table)
+
+    def _register_upsampling(self) -> None:
+        taps = bilinear_taps(4, 4, 4, 3)
+        self.register_buffer("_vertical", taps.t().reshape(3, 1, 4, 1).contiguous())
+        across = torch.zeros(STRIDE, 1, 1, TILE + 2)
+        for pixel in range(TILE):
+            across[4 * pixel : 4 * pixel + 4, 0, 0, pixel : pixel + 3] = taps
+        self.register_buffer("_horizontal", across)
+        # Three channels side by side, as bytes of a picture lie.
+        colors = torch.zeros(STRIDE, 3, 3, 1, TILE + 2)
+        for channel in range(3):
+            colors[:, channel, channel] = across[:, 0]
+        self.register_buffer("_horizontal_colors", colors.reshape(3 * STRIDE, 3, 1, TILE + 2))
+
+    def forward(self, color: Tensor, depth: Tensor, *resident: Tensor) -> tuple[Tensor, Parts]:
+        """Alpha of one frame.
 
         Args:
-            color: H×W×3 uint8 RGB.
-            depth: H×W float32 metres, -1 where unknown.
+            color: (H+border)×(W+border)×3, 0 to 255, see
+                :class:`dart_ros.runtime.resident.FrameBuffer`.
+            depth: (H+border)×(W+border) float32 metres, -1 where unknown.
+            *resident: the fields of :class:`dart_ros.runtime.resident.Resident`.
 
         Returns:
-            alpha H×W uint8 and foreground H×W×3 uint8 RGB.
+            alpha H×W, 0 to 255, and the parts of the foreground.
         """
-        background = Background(*(self.get_buffer(name) for name in Background._fields))
-        image = color.permute(2, 0, 1)[None].float() * (1 / 255)
-        output = self._network(image, depth[None, None], background, self._tiles)
-        foreground = _to_bytes(output.foreground[0]).permute(1, 2, 0)
-        return _to_bytes(output.alpha[0, 0]), foreground
+        scene = Resident(*resident)
+        maps, posterior = self._coarse(color, depth, scene)
+        alpha = F.conv2d(maps, self._alpha)
+        error = F.conv2d(maps, self._error)
+        if self.config.depth_in_error:
+            error = combine_errors(depth_error(posterior, alpha), error)
+        if self._count is None:
+            tiles = torch.arange(self._rows * self._columns, device=color.device)
+        else:
+            tiles = choose_tiles(error, self._count, TILE)[0]
+        refined = self._refine(maps, color, depth, scene, tiles)
+        picture = self._upsampled(alpha, self._horizontal).clamp(0, 1)
+        picture = self._to_wire(picture.reshape(-1, STRIDE))
+        fine = self._to_wire(refined[:, 0].clamp(0, 1)).reshape(-1, STRIDE)
+        full = self._put(picture, tiles, fine, channels=1)
+        return full[..., 0], Parts(F.conv2d(maps, self._residual), tiles, refined)
+
+    def foreground(self, color: Tensor, residual: Tensor, tiles: Tensor, refined: Tensor) -> Tensor:
+        """Foreground of the frame whose parts these are, H×W×3, 0 to 255."""
+        runs = color[BORDER:-BORDER, BORDER:-BORDER].reshape(-1, 3 * STRIDE).to(refined.dtype)
+        coarse = self._upsampled(residual, self._horizontal_colors).reshape(-1, 3 * STRIDE)
+        fine = refined[:, 1:].permute(0, 2, 3, 1).reshape(-1, 3 * STRIDE)
+        own = runs[self._places[tiles].flatten()]
+        full = self._put(self._shifted(runs, coarse), tiles, self._shifted(own, fine), channels=3)
+        return full
+
+    def _coarse(self, color: Tensor, depth: Tensor, scene: Resident) -> tuple[Tensor, Tensor]:
+        """The decoder's maps, cut to their ranges, and the posterior."""
+        rows, columns = TILE * self._rows, TILE * self._columns
+        edge, dtype = BORDER // 4, self._low.dtype
+        middle = color.reshape(rows + 2 * edge, 4, -1)[edge:-edge, 1:3].to(dtype)
+        middle = (middle[:, 0] + middle[:, 1]).view(1, rows, columns + 2 * edge, 12)
+        inputs = [F.conv2d(middle.permute(0, 3, 1, 2), self._quarter)[..., edge:-edge]]
+        inputs.append(scene.plate.to(dtype))
+        live = depth[BORDER + 2 : -BORDER : 4, BORDER + 2 : -BORDER : 4][None, None]
+        posterior = posterior_map(live, scene.mean, scene.std).to(dtype)
+        if self.config.depth_in_base:
+            inputs += [posterior, depth_channels(live, scene.mean, scene.known).to(dtype)]
+        x = torch.cat(inputs, dim=1)
+        half, quarter, eighth, deep = self._base.encoder(x)
+        maps = self._base.decoder(self._base.aspp(deep), (eighth, quarter, half, x))
+        return torch.minimum(torch.maximum(maps, self._low), self._high), posterior
+
+    def _refine(
+        self, maps: Tensor, color: Tensor, depth: Tensor, scene: Resident, tiles: Tensor
+    ) -> Tensor:
+        """Alpha and residual of the tiles, K×4×16×16."""
+        dtype = maps.dtype
+        windows = self._windows[tiles].flatten()
+        half, full = self._color_windows(color, windows, dtype)
+        if self.config.depth_in_refiner:
+            before = _depth_windows(depth, scene.near_mean, windows).to(dtype)
+            half = torch.cat([half, F.avg_pool2d(before, 2)], dim=1)
+            full = torch.cat([full, _cut(before, PICTURE_MARGIN - FULL_MARGIN)], dim=1)
+        rows = maps.permute(0, 2, 3, 1).reshape(-1, _HEAD)
+        around = self._take(rows, self._map_windows, tiles, _QUARTER)
+        x = F.pixel_shuffle(F.conv2d(around, self._stage1_maps), 2)
+        plate = self._take(scene.stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
+        x = F.relu(x + plate + F.conv2d(half, self._stage1_picture))
+        x = F.relu(F.conv2d(x, self._stage1_weight, self._stage1_bias))
+        x = F.pixel_shuffle(F.conv2d(x, self._stage2_maps), 2)
+        plate = self._take(scene.stage2, self._stage2_windows, tiles, _STAGE2).to(dtype)
+        x = F.relu(x + plate + F.conv2d(full, self._stage2_picture))
+        return F.conv2d(x, self._stage2_weight, self._stage2_bias)
+
+    @staticmethod
+    def _color_windows(color: Tensor, windows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Color around the tiles at half and at full size."""
+        picked = color.reshape(-1, 3 * RUN)[windows].view(-1, _WINDOW, 3 * _WINDOW)
+        cut, side = BORDER - PICTURE_MARGIN, _INNER
+        half = picked[:, cut:-cut, 3 * cut : -3 * cut].to(dtype).view(-1, side, side, 3)
+        cut, side = BORDER - FULL_MARGIN, _SURROUNDED
+        full = picked[:, cut:-cut, 3 * cut : -3 * cut].to(dtype).view(-1, side, side, 3)
+        return F.avg_pool2d(half.permute(0, 3, 1, 2), 2), full.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def _take(rows: Tensor, table: Tensor, tiles: Tensor, side: int) -> Tensor:
+        """Windows of the tiles out of rows of runs of pixels, K×C×side×side."""
+        picked = rows[table[tiles].flatten()].view(tiles.shape[0], side, side, -1)
+        return picked.permute(0, 3, 1, 2)
+
+    def _upsampled(self, image: Tensor, horizontal: Tensor) -> Tensor:
+        """Bilinear ×4, edge repeated: 1×C×h×w to 4h×(w/4)×16C, bytes in a picture's order."""
+        channels, rows, columns = image.shape[1], TILE * self._rows, TILE * self._columns
+        x = F.pad(image, (1, 1, 1, 1), mode="replicate").permute(0, 2, 3, 1)
+        x = x.reshape(rows + 2, 1, (columns + 2) * channels)
+        down = self._vertical
+        x = x[:-2] * down[0] + x[1:-1] * down[1] + x[2:] * down[2]
+        x = x.view(1, 4 * rows, columns + 2, channels).permute(0, 3, 1, 2)
+        return F.conv2d(x, horizontal, stride=(1, TILE)).permute(0, 2, 3, 1)[0]
+
+    def _put(self, runs: Tensor, tiles: Tensor, fine: Tensor, channels: int) -> Tensor:
+        """The picture, H×W×C, of runs of 16 pixels, with those of the refined tiles put in."""
+        runs = runs.clone()
+        # In place, because not every exporter knows the functional form.
+        runs[self._places[tiles].flatten()] = fine
+        height, width = self._size
+        shape = STRIDE * self._rows, STRIDE * self._columns, channels
+        return runs.reshape(shape)[:height, :width]
+
+    def _shifted(self, color: Tensor, residual: Tensor) -> Tensor:
+        return ((color + 255 * residual).clamp(0, 255) + 0.5).to(self._wire)
+
+    def _to_wire(self, image: Tensor) -> Tensor:
+        """[0, 1] to 0..255, rounded when it becomes bytes."""
+        return (image * 255 + 0.5).to(self._wire)
+
+
+class BakedGraph(nn.Module):
+    """The graph with its scene inside, so that engines fold what can be folded.
+
+    Args:
+        graph: the graph.
+        resident: the scene.
+    """
+
+    def __init__(self, graph: MattingGraph, resident: Resident) -> None:
+        super().__init__()
+        self._graph = graph
+        for name, value in resident._asdict().items():
+            self.register_buffer(name, value)
+
+    def forward(self, color: Tensor, depth: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Alpha and the three parts, see :meth:`MattingGraph.forward`."""
+        resident = (self.get_buffer(name) for name in Resident._fields)
+        alpha, parts = self._graph(color, depth, *resident)
+        return alpha, *parts
+
+
+class ForegroundGraph(nn.Module):
+    """:meth:`MattingGraph.foreground` as a module of its own, for frames that need it."""
+
+    def __init__(self, graph: MattingGraph) -> None:
+        super().__init__()
+        self._graph = graph
+
+    def forward(self, color: Tensor, residual: Tensor, tiles: Tensor, refined: Tensor) -> Tensor:
+        """Foreground H×W×3."""
+        return self._graph.foreground(color, residual, tiles, refined)
 
 
 class TrimapGraph(nn.Module):
@@ -74,9 +368,21 @@ class TrimapGraph(nn.Module):
             self.get_buffer("mean"),
             self.get_buffer("std"),
         )
-        return _to_bytes(trimap(corrected)[0, 0])
+        return (trimap(corrected)[0, 0] * 255 + 0.5).to(torch.uint8)
 
 
-def _to_bytes(image: Tensor) -> Tensor:
-    """[0, 1] to 0..255, rounded."""
-    return (image * 255 + 0.5).to(torch.uint8)
+def _depth_windows(depth: Tensor, mean: Tensor, windows: Tensor) -> Tensor:
+    """How far what is around the tiles lies before the background: three channels as in
+    :func:`dart_ros.method.posterior.depth_channels`, less that of the scene."""
+    cut = BORDER - PICTURE_MARGIN
+    shape = -1, 1, _WINDOW, _WINDOW
+    live = _cut(depth.reshape(-1, RUN)[windows].view(shape), cut)
+    behind = _cut(mean[windows].view(shape), cut)
+    known = (live > 0).to(live.dtype)
+    before = (behind - live) * known * (behind > 0).to(live.dtype)
+    return torch.cat([(before * 10.0).clamp(-1, 1), before.clamp(-1, 1), known], dim=1)
+
+
+def _cut(image: Tensor, margin: int) -> Tensor:
+    """The image less a margin."""
+    return image[..., margin:-margin, margin:-margin]

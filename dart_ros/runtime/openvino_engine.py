@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import EngineError
 from dart_ros.method.network import Background, MattingNetwork
-from dart_ros.runtime.graph import MattingGraph, TrimapGraph
+from dart_ros.runtime.graph import BakedGraph, ForegroundGraph, MattingGraph, TrimapGraph
+from dart_ros.runtime.resident import FrameBuffer, prepare
 
 if TYPE_CHECKING:
     import openvino
@@ -52,36 +53,41 @@ class OpenVinoEngine:
             "NUM_STREAMS": 1,
         }
         height, width = background.plate.shape[-2:]
-        color = torch.zeros(height, width, 3, dtype=torch.uint8)
-        depth = torch.zeros(height, width)
+        self._frame = FrameBuffer(height, width)
+        graph = MattingGraph(network, height, width, tiles)
+        matting = BakedGraph(graph, prepare(network, background))
+        frame = torch.from_numpy(self._frame.color), torch.from_numpy(self._frame.depth)
         alpha = torch.zeros(height, width, dtype=torch.uint8)
+        with torch.inference_mode():
+            _, *parts = matting(*frame)
         try:
             self._matting = _compile(
-                core,
-                MattingGraph(network, background, tiles),
-                (color, depth),
-                {**options, "INFERENCE_PRECISION_HINT": precision},
+                core, matting, frame, {**options, "INFERENCE_PRECISION_HINT": precision}
             )
+            full = {**options, "INFERENCE_PRECISION_HINT": "f32"}
+            self._foreground = _compile(core, ForegroundGraph(graph), (frame[0], *parts), full)
             # The densities of the trimap are too narrow for half precision.
             self._trimap = _compile(
-                core,
-                TrimapGraph(background),
-                (alpha, depth),
-                {**options, "INFERENCE_PRECISION_HINT": "f32"},
+                core, TrimapGraph(background), (alpha, torch.zeros(height, width)), full
             )
         except RuntimeError as error:
             raise EngineError(f"OpenVINO can't compile the network: {error}") from error
 
     def matte(
-        self, color: NDArray[np.uint8], depth: NDArray[np.float32]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        self, color: NDArray[np.uint8], depth: NDArray[np.float32], foreground: bool = True
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """See :class:`dart_ros.runtime.engine.Engine`."""
         try:
-            self._matting.infer([color, depth], share_inputs=True)
-        except RuntimeError as error:
+            self._frame.fill(color, depth)
+            self._matting.infer([self._frame.color, self._frame.depth], share_inputs=True)
+            if foreground:
+                parts = [self._matting.get_output_tensor(index).data for index in (1, 2, 3)]
+                self._foreground.infer([self._frame.color, *parts], share_inputs=True)
+        except (RuntimeError, ValueError) as error:
             raise EngineError(f"OpenVINO failed on a frame: {error}") from error
         # Copied, since the request's own buffers are written again by the next frame.
-        return self._output(self._matting, 0), self._output(self._matting, 1)
+        alpha = _output(self._matting)
+        return alpha, _output(self._foreground) if foreground else None
 
     def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """See :class:`dart_ros.runtime.engine.Engine`."""
@@ -89,12 +95,12 @@ class OpenVinoEngine:
             self._trimap.infer([alpha, depth], share_inputs=True)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on a frame: {error}") from error
-        return self._output(self._trimap, 0)
+        return _output(self._trimap)
 
-    @staticmethod
-    def _output(request: openvino.InferRequest, index: int) -> NDArray[np.uint8]:
-        result: NDArray[np.uint8] = request.get_output_tensor(index).data.copy()
-        return result
+
+def _output(request: openvino.InferRequest) -> NDArray[np.uint8]:
+    result: NDArray[np.uint8] = request.get_output_tensor(0).data.copy()
+    return result
 
 
 def _compile(

@@ -18,7 +18,8 @@ class Matter:
     Args:
         scene: the captured background, with fitted weights or without.
         backend: an engine's name (:data:`dart_ros.runtime.engine.BACKENDS`) or ``auto``.
-        refine_fraction: share of the image that is refined at full size, above 0 and up to 1.
+        refine_fraction: share of a 640×480 image that is refined at full size, above 0 and up to
+            1, see :func:`dart_ros.method.network.tile_count`.
         threads: CPU threads, 0 for as many as there are cores.
 
     Attributes:
@@ -49,12 +50,13 @@ class Matter:
         )
         self.backend = self._engine.name
 
-    def matte(self, frame: Frame, trimap: bool = True) -> Matte:
+    def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         """Mattes one frame.
 
         Args:
             frame: a frame of the scene's camera.
             trimap: whether the trimap is wanted too.
+            foreground: whether the foreground's color is wanted too.
 
         Raises:
             SceneError: if the frame's size is not the scene's.
@@ -68,9 +70,9 @@ class Matter:
                     f"{self.scene.name!r} was captured at {camera.width}x{camera.height}: capture "
                     "the background again at this size"
                 )
-        alpha, foreground = self._engine.matte(frame.color, frame.depth)
+        alpha, color = self._engine.matte(frame.color, frame.depth, foreground)
         wanted = self._engine.trimap(alpha, frame.depth) if trimap else None
-        return Matte(alpha=alpha, foreground=foreground, trimap=wanted)
+        return Matte(alpha=alpha, foreground=color, trimap=wanted)
 
 
 def background_of(scene: Scene) -> Background:

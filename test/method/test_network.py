@@ -221,11 +221,14 @@ def test_quarter_color_is_opencvs_bilinear() -> None:
     ("height", "width", "share", "tiles"),
     [
         (480, 640, 0.25, 300),  # 30 x 40 tiles
-        (720, 1280, 0.25, 900),  # 45 x 80
+        (720, 1280, 0.25, 520),  # 45 x 80 / 4, over the root of 3
+        (240, 320, 0.25, 75),  # 15 x 20
         (61, 97, 0.25, 7),  # 4 x 7
         (61, 97, 1.0, None),
         (16, 16, 0.01, 1),
-        (1080, 1920, 0.25, MOST_TILES),  # 68 x 120 / 4 would be 2040
+        (1080, 1920, 0.25, 785),  # 68 x 120 / 4, over the root of 6.75
+        (1080, 1920, 0.5, MOST_TILES),  # would be 1570
+        (1080, 1920, 1.0, None),
     ],
 )
 def test_number_of_tiles(height: int, width: int, share: float, tiles: int | None) -> None:

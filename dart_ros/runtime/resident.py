@@ -1,0 +1,155 @@
+"""What of a scene stays in the engine: made once a scene and set of weights, read every frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dart_ros.method.network import (
+    STRIDE,
+    Background,
+    MattingNetwork,
+    pad_to_stride,
+    quarter_color,
+    quarter_depth,
+)
+from dart_ros.method.refiner import FULL_MARGIN, PICTURE_MARGIN
+from dart_ros.runtime.folding import fold_norm
+
+BORDER = 8
+"""Pixels around the padded picture, so that windows of tiles are whole runs of pixels."""
+
+RUN = 16
+"""Pixels of a run in color and depth."""
+
+STAGE1_RUN = 4
+STAGE2_RUN = 2
+
+LIVE = (0, 1, 2, 6, 7, 8)
+"""Channels of the refiner's picture that a frame brings: color, both differences, known."""
+
+FIXED = (3, 4, 5, 9)
+"""Channels of the refiner's picture that the scene knows: the plate, and where depth is known."""
+
+
+class Resident(NamedTuple):
+    """The scene as the graph reads it, float32; h×w is a quarter of the padded size.
+
+    ``plate``, ``mean``, ``std``, ``known``: the background at a quarter of the size, 1×C×h×w.
+    ``near_mean``: rows of 16 pixels of the background's depth with a border, metres, -1 where
+    unknown. ``stage1``, ``stage2``: what the plate adds to the first convolution of each stage
+    of the refiner, in rows of 4 pixels of 24 channels at half size and of 2 pixels of 12 channels
+    at full size.
+    """
+
+    plate: Tensor
+    mean: Tensor
+    std: Tensor
+    known: Tensor
+    near_mean: Tensor
+    stage1: Tensor
+    stage2: Tensor
+
+
+@torch.no_grad()
+def prepare(network: MattingNetwork, background: Background) -> Resident:
+    """The resident tensors of a scene.
+
+    Args:
+        network: the network whose weights are in use.
+        background: the captured scene, 1×C×H×W.
+    """
+    plate, mean, std, known = (pad_to_stride(x) for x in background)
+    refiner, depth = network.refiner, network.config.depth_in_refiner
+    fixed = torch.cat([plate, known], dim=1) if depth else plate
+    channels = list(FIXED if depth else FIXED[:3])
+    weight1, bias1 = fold_norm(refiner.stage1[0])
+    weight2, bias2 = fold_norm(refiner.stage2[0])
+    weight1 = weight1[:, weight1.shape[1] - network.config.refiner_channels :]
+    weight2 = weight2[:, weight2.shape[1] - network.config.refiner_channels :]
+    half = F.avg_pool2d(_replicate(fixed, PICTURE_MARGIN), 2)
+    stage1 = F.conv2d(half, weight1[:, channels], bias1)
+    stage2 = F.conv2d(_replicate(fixed, FULL_MARGIN), weight2[:, channels], bias2)
+    near = torch.where(known > 0, mean, torch.full_like(mean, -1.0))
+    return Resident(
+        plate=quarter_color(plate),
+        mean=quarter_depth(mean),
+        std=quarter_depth(std),
+        known=quarter_depth(known),
+        near_mean=_replicate(near, BORDER).reshape(-1, RUN),
+        stage1=_runs(stage1, STAGE1_RUN),
+        stage2=_runs(stage2, STAGE2_RUN),
+    )
+
+
+def padded_shape(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of a frame as the graph reads it: whole tiles and the border."""
+    return (
+        height + -height % STRIDE + 2 * BORDER,
+        width + -width % STRIDE + 2 * BORDER,
+    )
+
+
+class FrameBuffer:
+    """Frames with the border that the graph wants, copied into memory that stays the same.
+
+    Args:
+        height: rows of a frame.
+        width: columns of a frame.
+        color: memory to use for color, (H+border)×(W+border)×3 uint8, or None for new memory.
+        depth: the same for depth, float32.
+
+    Attributes:
+        color: the frame's color with its border.
+        depth: the frame's depth with its border.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        color: NDArray[np.uint8] | None = None,
+        depth: NDArray[np.float32] | None = None,
+    ) -> None:
+        shape = padded_shape(height, width)
+        self.color = np.zeros((*shape, 3), np.uint8) if color is None else color
+        self.depth = np.zeros(shape, np.float32) if depth is None else depth
+        self._size = height, width
+
+    def fill(self, color: NDArray[np.uint8], depth: NDArray[np.float32]) -> None:
+        """Copies a frame in.
+
+        Raises:
+            ValueError: if the frame is of another size.
+        """
+        if color.shape != (*self._size, 3) or depth.shape != self._size:
+            raise ValueError(
+                f"color is {color.shape} and depth {depth.shape}, the engine is made for "
+                f"{self._size}"
+            )
+        _fill(self.color, color)
+        _fill(self.depth, depth)
+
+
+def _fill(target: NDArray[np.generic], image: NDArray[np.generic]) -> None:
+    """Copies an image behind the border and repeats its edge all around."""
+    bottom, right = BORDER + image.shape[0], BORDER + image.shape[1]
+    target[BORDER:bottom, BORDER:right] = image
+    target[BORDER:bottom, :BORDER] = image[:, :1]
+    target[BORDER:bottom, right:] = image[:, -1:]
+    target[:BORDER] = target[BORDER]
+    target[bottom:] = target[bottom - 1]
+
+
+def _replicate(image: Tensor, margin: int) -> Tensor:
+    return F.pad(image, (margin, margin, margin, margin), mode="replicate")
+
+
+def _runs(image: Tensor, run: int) -> Tensor:
+    """1×C×H×W to rows of ``run`` pixels, channels last."""
+    return image[0].permute(1, 2, 0).reshape(-1, run * image.shape[1]).contiguous()
