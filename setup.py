@@ -31,8 +31,9 @@ setup(
         "tqdm>=4.57",
     ],
     extras_require={
+        "onnxruntime": ["onnx>=1.14", "onnxruntime>=1.16"],
         "openvino": ["openvino>=2024.0"],
-        "tensorrt": ["tensorrt>=8.5"],
+        "tensorrt": ["onnx>=1.14", "tensorrt>=8.5"],
         "bags": ["rosbags>=0.10"],
         "render": ["meshopt>=0.1", "moderngl>=5.8", "pillow>=9.0", "scipy>=1.8"],
         "test": [

@@ -294,7 +294,7 @@ class MattingGraph(nn.Module):
         """The picture, H×W×C, of runs of 16 pixels, with those of the refined tiles put in."""
         runs = runs.clone()
         # In place, because not every exporter knows the functional form.
-        runs[self._places[tiles].flatten()] = fine
+        runs[self._places[tiles].flatten().long()] = fine
         height, width = self._size
         shape = STRIDE * self._rows, STRIDE * self._columns, channels
         return runs.reshape(shape)[:height, :width]

@@ -16,7 +16,7 @@ from torch import nn
 from dart_ros.errors import EngineError
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
-from dart_ros.runtime.engine import BACKENDS, Engine, create_engine
+from dart_ros.runtime.engine import BACKENDS, Engine, automatic, create_engine
 from dart_ros.runtime.torch_engine import TorchEngine
 
 POSTERIOR = 48 + 6
@@ -129,7 +129,13 @@ def openvino_engine(network: MattingNetwork, odd_room: Room) -> Engine:
     return create_engine(network, odd_room.background, 7, "openvino", threads=1)[0]
 
 
-@pytest.fixture(params=["torch", "openvino"])
+@pytest.fixture(scope="module")
+def onnxruntime_engine(network: MattingNetwork, odd_room: Room) -> Engine:
+    pytest.importorskip("onnxruntime")
+    return create_engine(network, odd_room.background, 7, "onnxruntime", threads=1)[0]
+
+
+@pytest.fixture(params=["torch", "openvino", "onnxruntime"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     found: Engine = request.getfixturevalue(f"{request.param}_engine")
     return found
@@ -182,6 +188,19 @@ def test_frames_are_structured(torch_engine: Engine, odd_room: Room) -> None:
         assert (alpha == 255).mean() > 0.1
         assert ((alpha > 20) & (alpha < 235)).mean() > 0.02
         assert foreground.min() < 8 and foreground.max() == 255
+
+
+def test_onnxruntime_equals_torch(
+    torch_engine: Engine, onnxruntime_engine: Engine, odd_room: Room
+) -> None:
+    """Tolerance: mean difference of alpha 0.02 of 255, 0.1 % of pixels over 2 of 255."""
+    assert onnxruntime_engine.name == "onnxruntime (cpu)"
+    for frame in odd_room.frames:
+        found, expected = onnxruntime_engine.matte(*frame), torch_engine.matte(*frame)
+        for image, wanted in zip(found, expected, strict=True):
+            difference = differences(image, wanted)
+            assert difference.mean() < 0.02
+            assert (difference > 2).mean() < 0.001
 
 
 # -- OpenVINO against torch -------------------------------------------------------------------
@@ -312,7 +331,9 @@ def test_depth_that_is_lost_altogether_gives_a_matte(engine: Engine, odd_room: R
 
 
 def test_backend_that_does_not_exist(network: MattingNetwork, odd_room: Room) -> None:
-    with pytest.raises(EngineError, match="no backend 'tpu': use auto, openvino or torch"):
+    with pytest.raises(
+        EngineError, match=r"no backend 'tpu': use auto, tensorrt, .* or onnxruntime"
+    ):
         create_engine(network, odd_room.background, 7, "tpu")
 
 
@@ -352,18 +373,32 @@ def test_auto_goes_on_without_openvino_and_says_so(
     break_openvino: Callable[[pytest.MonkeyPatch], str],
 ) -> None:
     reason = break_openvino(monkeypatch)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     engine, notes = create_engine(network, odd_room.background, 7, threads=1)
     assert engine.name.startswith("torch (")
-    assert len(notes) == 1
-    assert re.search(reason, notes[0])
+    assert len(notes) == 3
+    assert "no NVIDIA GPU" in notes[0]
+    assert re.search(reason, notes[1])
+    assert "ONNX Runtime can't be imported" in notes[2]
     with pytest.raises(EngineError, match=reason):
         create_engine(network, odd_room.background, 7, "openvino")
     frame = odd_room.frames[0]
     assert np.array_equal(engine.matte(*frame)[0], torch_engine.matte(*frame)[0])
 
 
-def test_openvino_is_tried_first() -> None:
-    assert BACKENDS == ("openvino", "torch")
+def test_the_fastest_engine_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert automatic() == ("tensorrt", "openvino", "onnxruntime", "torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert automatic() == ("tensorrt", "torch", "openvino", "onnxruntime")
+    assert set(automatic()) == set(BACKENDS)
+
+
+def test_a_foreground_that_nobody_wants_is_not_made(engine: Engine, odd_room: Room) -> None:
+    frame = odd_room.frames[0]
+    alpha, foreground = engine.matte(*frame, foreground=False)
+    assert foreground is None
+    assert np.array_equal(alpha, engine.matte(*frame)[0])
 
 
 # -- how many tiles ---------------------------------------------------------------------------

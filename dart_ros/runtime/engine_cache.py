@@ -1,0 +1,117 @@
+"""Built engines on disk: named by what decides them, checked when read, built by one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+class EngineCache:
+    """A folder of built engines, each beside a JSON file with its size and checksum.
+
+    A folder that can't be written is no error: engines are then built each time.
+
+    Args:
+        directory: the folder; None for ``$XDG_CACHE_HOME/dart_ros`` or ``~/.cache/dart_ros``.
+
+    Attributes:
+        directory: the folder.
+        notes: what went wrong with the files, for the user.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        self.directory = directory or home / "dart_ros"
+        self.notes: list[str] = []
+
+    def get(self, name: str, build: Callable[[], bytes]) -> bytes:
+        """The content named, built and stored if it is missing or broken.
+
+        Args:
+            name: file name, which must hold everything that decides the content.
+            build: makes the content; while it runs, others that want the same wait.
+        """
+        found = self.read(name)
+        if found is not None:
+            return found
+        with self._locked(name):
+            found = self.read(name)  # another process may have built it meanwhile
+            if found is None:
+                found = build()
+                self.write(name, found)
+        return found
+
+    def read(self, name: str) -> bytes | None:
+        """The content named, None if it is missing, truncated or altered."""
+        path = self.directory / name
+        try:
+            content = path.read_bytes()
+            told = json.loads(_sidecar(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self.notes.append(f"{path} can't be read ({error}) and is made again")
+            return None
+        if not isinstance(told, dict) or told.get("sha256") != _checksum(content):
+            self.notes.append(f"{path} is damaged and is made again")
+            return None
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Stores content under a name, whole or not at all."""
+        path = self.directory / name
+        told = json.dumps({"sha256": _checksum(content), "bytes": len(content)})
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            # The checksum first: a content without it counts as missing.
+            _replace(_sidecar(path), told.encode())
+            _replace(path, content)
+        except OSError as error:
+            self.notes.append(
+                f"{path} can't be written ({error.strerror}): the engine is built at each start; "
+                "make the folder writable or set XDG_CACHE_HOME"
+            )
+
+    def drop(self, name: str) -> None:
+        """Forgets a content that turned out to be useless."""
+        with contextlib.suppress(OSError):
+            (self.directory / name).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """Holds the lock of a name; without one where the folder can't be written."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            file = (self.directory / f".{name}.lock").open("w")
+        except OSError:
+            yield
+            return
+        # Closing gives the lock back, also when the process dies.
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

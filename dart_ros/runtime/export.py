@@ -1,0 +1,167 @@
+"""The graph as ONNX, for TensorRT and ONNX Runtime: one file for a size, scenes are its inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dart_ros.errors import EngineError
+from dart_ros.method.network import STRIDE, Background, MattingNetwork
+from dart_ros.method.trimap import depth_corrected_alpha, trimap
+from dart_ros.runtime.graph import MattingGraph
+from dart_ros.runtime.resident import BORDER, Resident, prepare
+
+OPSET = 17
+
+FRAME = ("color", "depth")
+SCENE = (*Resident._fields, "full_mean", "full_std")
+OUTPUTS = ("alpha", "foreground", "trimap")
+
+_HALF = ("plate", "stage1", "stage2")
+"""Resident inputs that are in half precision with the network; depth stays in float32."""
+
+
+class WholeGraph(nn.Module):
+    """A frame as it comes from the camera to all three results, as bytes.
+
+    Args:
+        network: the network, in evaluation mode.
+        height: rows of the frames.
+        width: columns of the frames.
+        tiles: number of 16×16 tiles that are refined, None for all.
+        half: whether the network runs in float16; the posterior and the trimap stay in float32.
+    """
+
+    def __init__(
+        self,
+        network: MattingNetwork,
+        height: int,
+        width: int,
+        tiles: int | None,
+        half: bool = False,
+    ) -> None:
+        super().__init__()
+        self._dtype = torch.float16 if half else torch.float32
+        graph = MattingGraph(network, height, width, tiles, wire=self._dtype)
+        self._graph = graph.to(self._dtype)
+        right, bottom = BORDER + -width % STRIDE, BORDER + -height % STRIDE
+        self._border = (BORDER, right, BORDER, bottom)
+
+    def forward(self, color: Tensor, depth: Tensor, *scene: Tensor) -> tuple[Tensor, ...]:
+        """Mattes one frame.
+
+        Args:
+            color: H×W×3 uint8 RGB.
+            depth: H×W float32 metres, -1 where unknown.
+            *scene: the inputs named :data:`SCENE`, see :func:`scene_inputs`.
+
+        Returns:
+            alpha H×W, foreground H×W×3 RGB and trimap H×W (0, 128, 255), all uint8.
+        """
+        *resident, mean, std = scene
+        # Bytes can't be moved in TensorRT, so they become numbers first and bytes again last.
+        picture = color.to(self._dtype).permute(2, 0, 1)[None]
+        picture = F.pad(picture, self._border, mode="replicate")[0].permute(1, 2, 0)
+        live = F.pad(depth[None, None], self._border, mode="replicate")[0, 0]
+        alpha, parts = self._graph(picture, live, *resident)
+        foreground = self._graph.foreground(picture, *parts)
+        sure = alpha.float().floor()[None, None] * (1 / 255)
+        levels = trimap(depth_corrected_alpha(sure, depth[None, None], mean, std))[0, 0]
+        return (
+            alpha.to(torch.uint8),
+            foreground.to(torch.uint8),
+            (levels * 255 + 0.5).to(torch.uint8),
+        )
+
+
+def scene_inputs(
+    network: MattingNetwork, background: Background, half: bool = False
+) -> dict[str, Tensor]:
+    """The inputs that stay the same from frame to frame, by name, in the order of :data:`SCENE`.
+
+    Args:
+        network: the network whose weights the graph holds.
+        background: the captured scene, 1×C×H×W.
+        half: as the graph was exported.
+    """
+    resident = prepare(network, background)._asdict()
+    values = {k: v.half() if half and k in _HALF else v for k, v in resident.items()}
+    return {**values, "full_mean": background.mean, "full_std": background.std}
+
+
+def onnx_bytes(
+    network: MattingNetwork, height: int, width: int, tiles: int | None, half: bool = False
+) -> bytes:
+    """The graph as ONNX.
+
+    Raises:
+        EngineError: if torch can't export it.
+    """
+    graph = WholeGraph(network, height, width, tiles, half).eval()
+    blank = Background(
+        torch.zeros(1, 3, height, width), *torch.ones(3, 1, 1, height, width).unbind()
+    )
+    example = (
+        torch.zeros(height, width, 3, dtype=torch.uint8),
+        torch.ones(height, width),
+        *scene_inputs(network, blank, half).values(),
+    )
+    file = io.BytesIO()
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            # Sizes are meant to be constant; the exporter without dynamo needs no more packages.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                graph,
+                example,
+                file,  # type: ignore[arg-type]  # without dynamo it may be one in memory
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[*FRAME, *SCENE],
+                output_names=list(OUTPUTS),
+            )
+    except (ImportError, RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        raise EngineError(f"the network can't be exported as ONNX: {error}") from error
+    return file.getvalue()
+
+
+def write_onnx(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        EngineError: if it can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise EngineError(
+            f"{path} can't be written ({error.strerror}): choose another place"
+        ) from error
+
+
+def graph_digest(network: MattingNetwork, *settings: object) -> str:
+    """What tells exported graphs apart without exporting them: weights, settings and source.
+
+    Args:
+        network: the network with its weights.
+        *settings: what else decides the graph, such as size, tiles and precision.
+    """
+    digest = hashlib.sha256(repr((network.config, OPSET, torch.__version__, settings)).encode())
+    state: Mapping[str, Tensor] = network.state_dict()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+    package = Path(__file__).resolve().parents[1]
+    for folder in ("method", "runtime"):
+        for source in sorted((package / folder).glob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()

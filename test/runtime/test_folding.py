@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dart_ros.method.base_network import ConvNorm
+from dart_ros.runtime.folding import bilinear_taps, fold_bilinear, fold_nearest, fold_norm
+
+
+def test_batch_norm_is_folded_into_its_convolution() -> None:
+    torch.manual_seed(0)
+    block = ConvNorm(5, 7, activation=None).eval()
+    block[1].running_mean.uniform_(-1, 1)
+    block[1].running_var.uniform_(0.5, 2)
+    with torch.no_grad():
+        block[1].weight.uniform_(0.5, 2)
+        block[1].bias.uniform_(-1, 1)
+    weight, bias = fold_norm(block)
+    image = torch.rand(2, 5, 6, 6)
+    torch.testing.assert_close(F.conv2d(image, weight, bias, padding=1), block(image))
+
+
+def test_bilinear_upsampling_is_folded() -> None:
+    torch.manual_seed(1)
+    image, weight = torch.rand(3, 4, 8, 7), torch.randn(5, 4, 3, 3)
+    upsampled = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+    expected = F.conv2d(upsampled[:, :, 1:-1, 1:-1], weight)
+    found = F.pixel_shuffle(F.conv2d(image, fold_bilinear(weight)), 2)
+    torch.testing.assert_close(found, expected)
+
+
+def test_nearest_upsampling_is_folded() -> None:
+    torch.manual_seed(2)
+    image, weight = torch.rand(3, 4, 8, 7), torch.randn(5, 4, 3, 3)
+    expected = F.conv2d(F.interpolate(image, scale_factor=2, mode="nearest"), weight)
+    found = F.pixel_shuffle(F.conv2d(image, fold_nearest(weight)), 2)
+    torch.testing.assert_close(found, expected)
+
+
+def test_bilinear_taps_by_hand() -> None:
+    # Four pixels for one: centers at -3/8, -1/8, 1/8 and 3/8 of the source pixel.
+    expected = [[0.375, 0.625, 0], [0.125, 0.875, 0], [0, 0.875, 0.125], [0, 0.625, 0.375]]
+    np.testing.assert_allclose(bilinear_taps(4, 4, 4, 3).numpy(), expected)
+
+
+def test_too_few_sources() -> None:
+    with pytest.raises(ValueError, match="2 pixels are too few"):
+        bilinear_taps(4, 4, 4, 2)
+    with pytest.raises(ValueError, match="too few"):
+        bilinear_taps(4, 0, 4, 3)

@@ -1,0 +1,98 @@
+"""The deployed graph against the method, on frames of cameras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dart_ros.evaluation.table import empty_frames
+from dart_ros.fitting.weights import load_network
+from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.network import Background, MattingNetwork, tile_count
+from dart_ros.runtime.torch_engine import TorchEngine
+from dart_ros.session.capture import BackgroundCapture
+from dart_ros.session.matter import background_of
+from dart_ros.session.recording import open_recording
+from dart_ros.values import Frame
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO = ROOT / "dart_ros" / "data" / "demo"
+OFFICE = ROOT.parent / "shared" / "real" / "office"
+
+
+def frames_of(path: Path) -> tuple[Background, list[Frame]]:
+    """A recording's background, and two frames with somebody in them."""
+    recording = open_recording(str(path), max_depth=10.0)
+    capture = BackgroundCapture(6, 10.0)
+    for frame in empty_frames(recording, 6):
+        capture.add(frame)
+    busy = len(recording) // 2, len(recording) * 3 // 4
+    return background_of(capture.finish("test")), [recording[index] for index in busy]
+
+
+def by_the_method(
+    network: MattingNetwork, background: Background, frame: Frame, tiles: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    color = torch.from_numpy(frame.color / np.float32(255)).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        output = network(color, torch.from_numpy(frame.depth)[None, None], background, tiles)
+    alpha, foreground = output.alpha[0, 0].numpy(), output.foreground[0].permute(1, 2, 0).numpy()
+    return np.floor(255 * alpha + 0.5), np.floor(255 * foreground + 0.5)
+
+
+@pytest.mark.parametrize("path", [DEMO, OFFICE], ids=["demo", "office"])
+def test_deployed_mattes_are_the_methods(path: Path) -> None:
+    """Tolerance: mean difference 0.01 of 255, one pixel in 10,000 over 2 of 255."""
+    if not path.exists():
+        pytest.skip("the recording ../shared/real/office is not here")
+    network = load_network()
+    background, frames = frames_of(path)
+    tiles = tile_count(*background.plate.shape[-2:])
+    engine = TorchEngine(network, background, tiles, threads=1)
+    for frame in frames:
+        expected = by_the_method(network, background, frame, tiles)
+        assert 0.01 < (expected[0] > 128).mean() < 0.9, "there is somebody in the frame"
+        for found, wanted in zip(engine.matte(frame.color, frame.depth), expected, strict=True):
+            assert found is not None
+            difference = np.abs(found - wanted)
+            assert difference.mean() < 0.01
+            assert (difference > 2).mean() < 1e-4
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        NetworkConfig(depth_in_refiner=False),
+        NetworkConfig(depth_in_base=False),
+        NetworkConfig(depth_in_error=False),
+        NetworkConfig("resnet50"),
+    ],
+    ids=["no depth in refiner", "no depth in base", "no depth in error", "resnet50"],
+)
+@pytest.mark.parametrize("tiles", [5, None])
+def test_every_network_can_be_deployed(config: NetworkConfig, tiles: int | None) -> None:
+    torch.manual_seed(0)
+    network = MattingNetwork(config).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # Else the signal dies out in the depth of a network that has learnt nothing.
+            module.running_var.fill_(0.3)
+    random = np.random.default_rng(0)
+    height, width = 50, 70
+    background = Background(
+        torch.rand(1, 3, height, width),
+        3 + torch.rand(1, 1, height, width),
+        torch.full((1, 1, height, width), 0.03),
+        (torch.rand(1, 1, height, width) > 0.2).float(),
+    )
+    depth = random.uniform(1, 4, (height, width)).astype(np.float32)
+    depth[random.random(depth.shape) < 0.2] = -1
+    frame = Frame(random.integers(0, 256, (height, width, 3), np.uint8), depth, 0, None)
+    found = TorchEngine(network, background, tiles, threads=1).matte(frame.color, frame.depth)
+    for image, wanted in zip(found, by_the_method(network, background, frame, tiles), strict=True):
+        assert image is not None and wanted.std() > 1
+        assert np.abs(image - wanted).max() <= 1

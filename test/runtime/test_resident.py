@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dart_ros.runtime.resident import BORDER, FrameBuffer, padded_shape
+
+
+@settings(deadline=None)
+@given(st.integers(1, 50), st.integers(1, 50))
+def test_a_frame_is_padded_with_its_edge(height: int, width: int) -> None:
+    random = np.random.default_rng(height * 100 + width)
+    buffer = FrameBuffer(height, width)
+    color, depth = buffer.color, buffer.depth
+    for _ in range(2):  # what the last frame left must be gone
+        image = random.integers(0, 256, (height, width, 3), np.uint8)
+        metres = random.random((height, width), np.float32)
+        buffer.fill(image, metres)
+        around = [(BORDER, BORDER + -side % 16) for side in (height, width)]
+        np.testing.assert_array_equal(color, np.pad(image, [*around, (0, 0)], mode="edge"))
+        np.testing.assert_array_equal(depth, np.pad(metres, around, mode="edge"))
+    assert color.shape[:2] == padded_shape(height, width)
+
+
+def test_a_frame_of_another_size_is_refused() -> None:
+    buffer = FrameBuffer(48, 64)
+    with pytest.raises(ValueError, match="made for"):
+        buffer.fill(np.zeros((64, 48, 3), np.uint8), np.zeros((64, 48), np.float32))
+    with pytest.raises(ValueError, match="made for"):
+        buffer.fill(np.zeros((48, 64, 3), np.uint8), np.zeros((1, 64), np.float32))
