@@ -1,7 +1,10 @@
-"""The four metrics of the matting literature, in float64, over whole images.
+"""The metrics of the matting literature, in float64, over whole images.
 
-They follow Rhemann et al., "A Perceptually Motivated Online Benchmark for Image Matting" (CVPR
-2009), in the scaling that papers print: SAD and Conn in thousands, MSE in thousandths.
+SAD, MSE, Grad and Conn follow Rhemann et al., "A Perceptually Motivated Online Benchmark for Image
+Matting" (CVPR 2009), as the MATLAB evaluation of Background Matting V2 (Lin et al., CVPR 2021)
+computes them, in the scaling that papers print. dtSSD is that of Erofeev et al., "Perceptually
+Motivated Benchmark for Video Matting" (BMVC 2015), as Robust Video Matting (Lin et al., WACV 2022)
+computes it.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ class Scores:
         mse: mean squared difference x 1000.
         grad: gradient error / 1000.
         conn: connectivity error / 1000.
-        false_foreground: share of the true background's pixels that got alpha of one half or more.
+        false_foreground: share of the image, 0 to 1, that is background in truth (alpha 0) and got
+            an alpha of one half or more.
     """
 
     sad: float
@@ -50,22 +54,35 @@ def score(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Scores:
     Raises:
         EvaluationError: if the sizes differ or the arrays aren't ``H×W`` uint8.
     """
-    same_shape = alpha.shape == truth.shape and alpha.ndim == 2
-    if not same_shape or alpha.dtype != np.uint8 or truth.dtype != np.uint8:
-        raise EvaluationError(
-            f"An estimate of {alpha.dtype} {alpha.shape} can't be compared with a truth of "
-            f"{truth.dtype} {truth.shape}; both must be uint8 of the same height and width."
-        )
+    _check(alpha, truth)
     a, t = alpha / 255.0, truth / 255.0
-    background = truth == 0
-    false = np.count_nonzero(background & (alpha >= 128))
     return Scores(
         sad=sad(a, t),
         mse=mse(a, t),
         grad=gradient_error(a, t),
         conn=connectivity_error(a, t),
-        false_foreground=int(false) / max(1, int(np.count_nonzero(background))),
+        false_foreground=float(((truth == 0) & (alpha >= 128)).mean()),
     )
+
+
+def flicker(
+    alpha: NDArray[np.uint8],
+    alpha_before: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    truth_before: NDArray[np.uint8],
+) -> float:
+    """dtSSD of two consecutive frames x 100: how far alpha changes otherwise than the truth does.
+
+    The root of the mean over pixels of ``((a(t) - a(t-1)) - (g(t) - g(t-1)))²``, alpha in [0, 1].
+    All arguments are ``H×W`` uint8.
+
+    Raises:
+        EvaluationError: if the sizes differ or the arrays aren't ``H×W`` uint8.
+    """
+    for other in (alpha_before, truth, truth_before):
+        _check(alpha, other)
+    a, b, g, h = (x / 255.0 for x in (alpha, alpha_before, truth, truth_before))
+    return 100.0 * float(np.sqrt(np.square((a - b) - (g - h)).mean()))
 
 
 def mean_scores(scores: list[Scores]) -> Scores:
@@ -89,10 +106,12 @@ def mse(alpha: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
 def gradient_error(alpha: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     """Sum of squared differences of the gradients' lengths / 1000.
 
-    Gradients are taken with first derivatives of a Gaussian of 1.4 pixels, cut where it falls
+    Each matte is stretched to reach from 0 to 1 first (MATLAB's ``mat2gray``), as the reference
+    does; one of a single value stays as it is. Gradients are taken with first derivatives of a Gaussian of 1.4 pixels, cut where it falls
     below 0.01 and scaled to unit energy; borders are replicated. ``H×W`` arrays of 0 to 1.
     """
-    return float(np.square(_gradient(alpha) - _gradient(truth)).sum()) / 1000.0
+    difference = _gradient(_stretched(alpha)) - _gradient(_stretched(truth))
+    return float(np.square(difference).sum()) / 1000.0
 
 
 def connectivity_error(alpha: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
@@ -117,6 +136,20 @@ def connectivity_error(alpha: NDArray[np.float64], truth: NDArray[np.float64]) -
     level[level < 0] = 1.0
     difference = _connectedness(alpha, level) - _connectedness(truth, level)
     return float(np.abs(difference).sum()) / 1000.0
+
+
+def _check(alpha: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+    same_shape = alpha.shape == truth.shape and alpha.ndim == 2
+    if not same_shape or alpha.dtype != np.uint8 or truth.dtype != np.uint8:
+        raise EvaluationError(
+            f"An estimate of {alpha.dtype} {alpha.shape} can't be compared with a truth of "
+            f"{truth.dtype} {truth.shape}; both must be uint8 of the same height and width."
+        )
+
+
+def _stretched(matte: NDArray[np.float64]) -> NDArray[np.float64]:
+    low, high = float(matte.min()), float(matte.max())
+    return (matte - low) / (high - low) if high > low else matte
 
 
 def _connectedness(matte: NDArray[np.float64], level: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from dart_ros.errors import EvaluationError
 from dart_ros.evaluation.metrics import (
     Scores,
     connectivity_error,
+    flicker,
     gradient_error,
     mean_scores,
     mse,
@@ -40,7 +41,7 @@ def test_sad_and_mse_by_hand() -> None:
 def test_false_foreground_by_hand() -> None:
     truth = np.array([[0, 0, 0, 0, 1, 255]], np.uint8)
     alpha = np.array([[127, 128, 255, 0, 255, 255]], np.uint8)
-    assert score(alpha, truth).false_foreground == 2 / 4
+    assert score(alpha, truth).false_foreground == 2 / 6
     full = np.full((2, 2), 255, np.uint8)
     assert score(full, full).false_foreground == 0.0
 
@@ -76,7 +77,8 @@ def gradient_by_loops(matte: np.ndarray) -> np.ndarray:
 def test_gradient_against_loops() -> None:
     rng = np.random.default_rng(0)
     alpha, truth = rng.random((9, 13)), rng.random((9, 13))
-    difference = gradient_by_loops(alpha) - gradient_by_loops(truth)
+    spans = [(m - m.min()) / (m.max() - m.min()) for m in (alpha, truth)]
+    difference = gradient_by_loops(spans[0]) - gradient_by_loops(spans[1])
     assert gradient_error(alpha, truth) == pytest.approx((difference**2).sum() / 1000, rel=1e-9)
 
 
@@ -159,6 +161,45 @@ def test_connectivity_by_hand() -> None:
 @given(SMALL)
 def test_a_perfect_matte_scores_nothing(truth: np.ndarray) -> None:
     assert score(truth, truth.copy()) == Scores(0.0, 0.0, 0.0, 0.0, false_foreground=0.0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(SMALL, st.data())
+def test_metrics_agree_with_each_other(truth: np.ndarray, data: st.DataObject) -> None:
+    alpha = data.draw(hnp.arrays(np.uint8, truth.shape, elements=st.integers(0, 255)))
+    result, reverse = score(alpha, truth), score(truth, alpha)
+    for name in ("sad", "mse", "grad", "conn"):
+        assert getattr(result, name) == pytest.approx(getattr(reverse, name), abs=1e-9)
+    # A square of a difference of at most 1 is no more than the difference, and Jensen's inequality.
+    share = 1000 * result.sad / truth.size
+    assert share**2 - 1e-9 <= result.mse / 1000 <= share + 1e-9
+    # Each pixel that is false foreground adds at least a half to SAD.
+    assert 1000 * result.sad >= 0.5 * result.false_foreground * truth.size - 1e-9
+    # Two stills change nothing; a truth that stands still leaves the alpha's own change.
+    assert flicker(alpha, alpha, truth, truth) == 0.0
+    blank = np.zeros_like(truth)
+    assert flicker(alpha, blank, truth, truth) == pytest.approx(
+        100 * math.sqrt(score(alpha, blank).mse / 1000)
+    )
+
+
+def test_flicker_by_hand() -> None:
+    before, after = np.array([[0, 255]], np.uint8), np.array([[51, 255]], np.uint8)
+    truth_before, truth_after = np.array([[0, 255]], np.uint8), np.array([[0, 102]], np.uint8)
+    # Changes of 0.2 and 0 against 0 and -0.6: differences 0.2 and 0.6.
+    expected = 100 * math.sqrt((0.04 + 0.36) / 2)
+    assert flicker(after, before, truth_after, truth_before) == pytest.approx(expected)
+    # An error that stays doesn't flicker.
+    assert flicker(before, before, truth_before, truth_before) == 0.0
+    with pytest.raises(EvaluationError, match="can't be compared"):
+        flicker(before, before, truth_before, np.zeros((2, 2), np.uint8))
+
+
+def test_gradient_stretches_a_faint_matte() -> None:
+    truth = np.zeros((20, 20))
+    truth[5:15, 5:15] = 1.0
+    assert gradient_error(0.4 * truth, truth) == pytest.approx(0.0, abs=1e-12)
+    assert gradient_error(np.zeros_like(truth), truth) > 0
 
 
 def test_score_puts_the_parts_together() -> None:
