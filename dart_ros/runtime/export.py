@@ -48,6 +48,7 @@ class WholeGraph(nn.Module):
         half: bool = False,
     ) -> None:
         super().__init__()
+        self._size = height, width
         self._dtype = torch.float16 if half else torch.float32
         graph = MattingGraph(network, height, width, tiles, wire=self._dtype)
         self._graph = graph.to(self._dtype)
@@ -74,10 +75,11 @@ class WholeGraph(nn.Module):
         foreground = self._graph.foreground(picture, *parts)
         sure = alpha.float().floor()[None, None] * (1 / 255)
         levels = trimap(depth_corrected_alpha(sure, depth[None, None], mean, std))[0, 0]
+        # Reshaped to what they are, so that their sizes stand in the file.
         return (
-            alpha.to(torch.uint8),
-            foreground.to(torch.uint8),
-            (levels * 255 + 0.5).to(torch.uint8),
+            alpha.reshape(self._size).to(torch.uint8),
+            foreground.reshape(*self._size, 3).to(torch.uint8),
+            (levels * 255 + 0.5).reshape(self._size).to(torch.uint8),
         )
 
 

@@ -66,10 +66,17 @@ class TensorRtEngine:
             raise EngineError("TensorRT is not used: torch finds no NVIDIA GPU and driver here")
         trt = library()
         cache = cache or EngineCache()
-        self._logger = trt.Logger(trt.Logger.WARNING)
         self.name = f"tensorrt {trt.__version__} (fp16)"
         height, width = background.plate.shape[-2:]
-        self._context = self._load(trt, cache, network, (height, width), tiles)
+        size = height, width
+        name = plan_name(trt, network, size, tiles, torch.cuda.get_device_capability())
+
+        def build() -> bytes:
+            return build_plan(trt, onnx_bytes(network, *size, tiles, half=True), cache=cache)
+
+        # The context needs the other three, and doesn't keep them alive in every version.
+        self._kept = load_plan(trt, cache, name, build)
+        self._context = self._kept[-1]
         self._stream = torch.cuda.Stream()
         try:
             self._connect(trt, scene_inputs(network, background, half=True))
@@ -79,35 +86,9 @@ class TensorRtEngine:
             raise EngineError(f"TensorRT can't run the network here: {error}") from error
         self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
-    def _load(
-        self,
-        trt: Any,
-        cache: EngineCache,
-        network: MattingNetwork,
-        size: tuple[int, int],
-        tiles: int | None,
-    ) -> Any:
-        """An execution context; an engine from the cache that doesn't load is built once more."""
-        name = plan_name(trt, network, size, tiles, torch.cuda.get_device_capability())
-
-        def build() -> bytes:
-            return build_plan(trt, onnx_bytes(network, *size, tiles, half=True), cache=cache)
-
-        for _ in range(2):
-            plan = cache.get(name, build)
-            runtime = trt.Runtime(self._logger)
-            engine = runtime.deserialize_cuda_engine(plan)
-            context = engine.create_execution_context() if engine is not None else None
-            if context is not None:
-                # The context uses both, and doesn't keep them alive in every version.
-                self._kept = runtime, engine
-                return context
-            cache.drop(name)
-        raise EngineError(f"TensorRT can't load the engine that it has just built ({name})")
-
     def _connect(self, trt: Any, scene: dict[str, torch.Tensor]) -> None:
         """Buffers on the GPU for all inputs and outputs, and pinned ones here for a frame's."""
-        engine, types = self._kept[1], _types(trt)
+        engine, types = self._kept[2], _types(trt)
         self._device: dict[str, torch.Tensor] = {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
@@ -180,6 +161,51 @@ class TensorRtEngine:
         return result
 
 
+def load_plan(
+    trt: Any, cache: EngineCache, name: str, build: Callable[[], bytes]
+) -> tuple[Any, Any, Any, Any]:
+    """Loads an engine from the cache; one that TensorRT doesn't accept is built once more.
+
+    Args:
+        trt: the module of :func:`library`.
+        cache: where the engine lies, or will.
+        name: its file name.
+        build: builds it.
+
+    Returns:
+        TensorRT's logger, runtime, engine and execution context.
+
+    Raises:
+        EngineError: if the engine can't be built, or can't be loaded after it was.
+    """
+    logger = trt.Logger(trt.Logger.WARNING)
+    runtime = _made(lambda: trt.Runtime(logger), "runtime")
+    for _ in range(2):
+        engine = runtime.deserialize_cuda_engine(cache.get(name, build))
+        context = engine.create_execution_context() if engine is not None else None
+        if context is not None:
+            return logger, runtime, engine, context
+        cache.notes.append(f"{cache.directory / name} doesn't load and is made again")
+        cache.drop(name)
+    raise EngineError(
+        f"TensorRT can't load the engine that it has just built ({name}): free memory of the GPU, "
+        "or choose another backend"
+    )
+
+
+def _made(make: Callable[[], Any], what: str) -> Any:
+    """What TensorRT makes; without a driver it gives nothing, or raises, by its version."""
+    try:
+        made = make()
+    except (TypeError, RuntimeError) as error:
+        raise EngineError(
+            f"TensorRT can't make a {what} ({error}): is the driver there?"
+        ) from error
+    if made is None:
+        raise EngineError(f"TensorRT can't make a {what}: is the GPU's driver installed?")
+    return made
+
+
 def is_built(
     network: MattingNetwork, size: tuple[int, int], tiles: int | None, cache: EngineCache
 ) -> bool:
@@ -238,9 +264,7 @@ def build_plan(
         EngineError: if TensorRT can't read or build the graph.
     """
     logger = trt.Logger(trt.Logger.WARNING)
-    builder = trt.Builder(logger)
-    if builder is None:
-        raise EngineError("TensorRT can't make a builder: is the GPU's driver installed?")
+    builder = _made(lambda: trt.Builder(logger), "builder")
     flags, strong = _network_flags(trt)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)

@@ -1,0 +1,263 @@
+"""Builds for real with TensorRT-RTX, which needs no GPU; what needs one is faked at the library."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from dart_ros.errors import EngineError
+from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.runtime.engine_cache import EngineCache
+from dart_ros.runtime.export import onnx_bytes
+from dart_ros.runtime.tensorrt_engine import (
+    TensorRtEngine,
+    build_plan,
+    is_built,
+    library,
+    load_plan,
+    plan_name,
+)
+
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def network() -> MattingNetwork:
+    torch.manual_seed(0)
+    return MattingNetwork().eval()
+
+
+@pytest.fixture(scope="module")
+def graph(network: MattingNetwork) -> bytes:
+    pytest.importorskip("onnx")
+    return onnx_bytes(network, *SIZE, 6, half=True)
+
+
+# -- the real builder -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("capability", [(8, 6), (8, 9)])
+def test_the_graph_is_built_in_half_precision(graph: bytes, capability: tuple[int, int]) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    told: list[float] = []
+    plan = build_plan(trt, graph, capability, on_progress=lambda share, _: told.append(share))
+    assert len(plan) > 5_000_000  # weights in half precision
+    assert told and all(0 <= share <= 1 for share in told)
+
+
+def test_a_gpu_that_rtx_does_not_know(graph: bytes) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    with pytest.raises(EngineError, match="can't build for compute capability 87"):
+        build_plan(trt, graph, (8, 7))
+
+
+def test_a_graph_that_is_none() -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    with pytest.raises(EngineError, match="can't read the graph"):
+        build_plan(trt, b"not a graph", (8, 6))
+
+
+def test_the_graph_keeps_to_what_tensorrt_builds(graph: bytes) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(graph)
+    onnx.checker.check_model(model)
+    kinds = {node.op_type for node in model.graph.node}
+    assert "TopK" in kinds and "ScatterND" in kinds
+    assert not kinds & {"NonZero", "RoiAlign", "GatherElements", "Loop", "If"}
+    shapes = {
+        port.name: tuple(side.dim_value for side in port.type.tensor_type.shape.dim)
+        for port in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes["color"] == shapes["foreground"] == (*SIZE, 3)
+    assert shapes["depth"] == shapes["alpha"] == shapes["trimap"] == SIZE
+    types = {
+        p.name: p.type.tensor_type.elem_type for p in (*model.graph.input, *model.graph.output)
+    }
+    for name in ("color", "alpha", "foreground", "trimap"):
+        assert types[name] == onnx.TensorProto.UINT8
+    for name in ("depth", "mean", "std", "full_mean", "full_std"):
+        assert types[name] == onnx.TensorProto.FLOAT
+    assert types["stage1"] == onnx.TensorProto.FLOAT16
+
+
+# -- other versions, faked --------------------------------------------------------------------
+
+
+class FakeTensorRt:
+    """Records what the builder is asked for; ``accepts`` are the plans that its runtime loads."""
+
+    float32 = "float32"
+    Logger = type("Logger", (), {"WARNING": 1, "__init__": lambda self, level: None})
+    MemoryPoolType = SimpleNamespace(WORKSPACE=0)
+    LayerType = SimpleNamespace(CONSTANT=0, SHAPE=1, CAST=2, CONVOLUTION=3)
+    BuilderFlag = SimpleNamespace(FP16="FP16", OBEY_PRECISION_CONSTRAINTS="OBEY")
+
+    def __init__(self, version: str, accepts: tuple[bytes, ...] = ()) -> None:
+        self.__version__ = version
+        self.__name__ = "tensorrt"
+        kinds = {"EXPLICIT_BATCH": 0} if version < "9" else {}
+        if version.startswith("10") or version.startswith("11"):
+            kinds["STRONGLY_TYPED"] = 1
+        self.NetworkDefinitionCreationFlag = SimpleNamespace(**kinds)
+        self.accepts = accepts
+        self.layers = [
+            SimpleNamespace(num_outputs=1, type=3, precision=None, get_output=lambda _: half),
+            SimpleNamespace(num_outputs=1, type=3, precision=None, get_output=lambda _: full),
+            SimpleNamespace(num_outputs=1, type=0, precision=None, get_output=lambda _: full),
+        ]
+        half, full = SimpleNamespace(dtype="float16"), SimpleNamespace(dtype="float32")
+        self.flags: int = -1
+        self.config_flags: list[str] = []
+        self.timings: list[bytes] = []
+
+    def Builder(self, logger: object) -> Any:
+        def create_network(flags: int) -> Any:
+            self.flags = flags
+            return SimpleNamespace(num_layers=3, get_layer=self.layers.__getitem__)
+
+        def create_timing_cache(blob: bytes) -> Any:
+            self.timings.append(blob)
+            return SimpleNamespace(serialize=lambda: b"timings")
+
+        timing = SimpleNamespace(serialize=lambda: b"timings")
+        config = SimpleNamespace(
+            set_memory_pool_limit=lambda *_: None,
+            set_flag=self.config_flags.append,
+            create_timing_cache=create_timing_cache,
+            set_timing_cache=lambda cache, ignore_mismatch: True,
+            get_timing_cache=lambda: timing,
+        )
+        return SimpleNamespace(
+            create_network=create_network,
+            create_builder_config=lambda: config,
+            build_serialized_network=lambda network, config: b"plan",
+        )
+
+    def OnnxParser(self, network: object, logger: object) -> Any:
+        return SimpleNamespace(parse=lambda onnx: True)
+
+    def Runtime(self, logger: object) -> Any:
+        engine = SimpleNamespace(create_execution_context=lambda: "context")
+        return SimpleNamespace(
+            deserialize_cuda_engine=lambda plan: engine if plan in self.accepts else None
+        )
+
+
+@pytest.mark.parametrize(
+    ("version", "flags", "asked"),
+    [
+        ("8.6.2", 1, ["FP16", "OBEY"]),
+        ("10.3.0", 2, []),
+        ("11.0.1", 0, []),
+    ],
+)
+def test_each_version_is_asked_for_half_precision_in_its_way(
+    version: str, flags: int, asked: list[str]
+) -> None:
+    trt = FakeTensorRt(version)
+    assert build_plan(trt, b"graph") == b"plan"
+    assert (trt.flags, trt.config_flags) == (flags, asked)
+    # What is float32 in the graph is held to it where types aren't strong; constants are free.
+    assert [layer.precision for layer in trt.layers] == [None, "float32" if asked else None, None]
+
+
+def test_timings_are_kept_from_build_to_build(tmp_path: Path) -> None:
+    trt, cache = FakeTensorRt("10.3.0"), EngineCache(tmp_path)
+    build_plan(trt, b"graph", cache=cache)
+    build_plan(trt, b"graph", cache=cache)
+    assert trt.timings == [b"", b"timings"]
+    build_plan(FakeTensorRt("10.4.0"), b"graph", cache=cache)
+    assert len(list(tmp_path.glob("timing_*.cache"))) == 2
+
+
+def test_plain_tensorrt_builds_for_the_gpu_at_hand_alone() -> None:
+    with pytest.raises(EngineError, match="only for the GPU at hand"):
+        build_plan(FakeTensorRt("10.3.0"), b"graph", (8, 6))
+
+
+# -- engines on disk, faked -------------------------------------------------------------------
+
+
+def test_an_engine_of_another_version_is_built_again(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+    cache.write("a.engine", b"old")
+    built: list[bytes] = []
+
+    def build() -> bytes:
+        built.append(b"new")
+        return b"new"
+
+    loaded = load_plan(FakeTensorRt("10.3.0", (b"new",)), cache, "a.engine", build)
+    assert loaded[-1] == "context"
+    assert built == [b"new"]
+    assert cache.read("a.engine") == b"new"
+    assert "doesn't load and is made again" in cache.notes[0]
+    load_plan(FakeTensorRt("10.3.0", (b"new",)), cache, "a.engine", build)
+    assert built == [b"new"]
+
+
+def test_an_engine_that_never_loads_is_given_up(tmp_path: Path) -> None:
+    built: list[int] = []
+
+    def build() -> bytes:
+        built.append(1)
+        return b"new"
+
+    with pytest.raises(EngineError, match="can't load the engine that it has just built"):
+        load_plan(FakeTensorRt("10.3.0"), EngineCache(tmp_path), "a.engine", build)
+    assert len(built) == 2
+
+
+@pytest.mark.parametrize("answer", [None, TypeError("factory function returned nullptr")])
+def test_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
+    def nothing(*_: object) -> None:
+        if answer is not None:
+            raise answer
+
+    trt = FakeTensorRt("10.3.0")
+    monkeypatch.setattr(trt, "Runtime", nothing)
+    monkeypatch.setattr(trt, "Builder", nothing)
+    with pytest.raises(EngineError, match=r"can't make a runtime.*driver"):
+        load_plan(trt, EngineCache(tmp_path), "a.engine", lambda: b"plan")
+    with pytest.raises(EngineError, match=r"can't make a builder.*driver"):
+        build_plan(trt, b"graph")
+
+
+def test_what_decides_an_engine_is_in_its_name(network: MattingNetwork) -> None:
+    trt = FakeTensorRt("10.3.0")
+    names = {
+        plan_name(trt, network, SIZE, 6, (8, 6)),
+        plan_name(trt, network, SIZE, 7, (8, 6)),
+        plan_name(trt, network, SIZE, None, (8, 6)),
+        plan_name(trt, network, (96, 64), 6, (8, 6)),
+        plan_name(trt, network, SIZE, 6, (8, 9)),
+        plan_name(FakeTensorRt("10.4.0"), network, SIZE, 6, (8, 6)),
+        plan_name(trt, MattingNetwork().eval(), SIZE, 6, (8, 6)),
+    }
+    assert len(names) == 7
+    assert plan_name(trt, network, SIZE, 6, (8, 6)) in names
+    assert not any("/" in name or " " in name for name in names)
+
+
+# -- no GPU -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_engine_says_so(network: MattingNetwork, tmp_path: Path) -> None:
+    height, width = SIZE
+    background = Background(torch.zeros(1, 3, height, width), *torch.ones(3, 1, 1, height, width))
+    with pytest.raises(EngineError, match="no NVIDIA GPU and driver"):
+        TensorRtEngine(network, background, 6, cache=EngineCache(tmp_path))
+    assert is_built(network, SIZE, 6, EngineCache(tmp_path)), "there is nothing to wait for"
+
+
+def test_without_the_library_both_reasons_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(EngineError, match=r"tensorrt: .*tensorrt_rtx: .*JetPack"):
+        library()
