@@ -168,10 +168,33 @@ def test_matte(
         np.testing.assert_allclose(alpha, expected.alpha, atol=1)
         np.testing.assert_array_equal(bgra[..., 3], alpha)
         np.testing.assert_allclose(bgra[..., 2::-1], expected.foreground, atol=1)
+        trimap = cv2.imread(str(output / f"trimap_{position:04d}.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(trimap, expected.trimap)
     (tmp_path / "file").write_text("x")
     command[command.index("--output") + 1] = str(tmp_path / "file")
     assert cli.main(command) == 1
     assert "can't be written" in capsys.readouterr().err
+
+
+def test_matte_into_a_bag_and_a_video_at_once(
+    store: SceneStore, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, video = tmp_path / "mattes", tmp_path / "mattes.mp4"
+    command = ["matte", str(recording), "--scene", "box", "--scenes-dir", str(store.directory)]
+    command += ["--bag", str(bag), "--video", str(video), "--backend", "torch"]
+    assert cli.main(command) == 0
+    assert f"{bag}, {video}" in capsys.readouterr().out
+    assert (bag / "metadata.yaml").is_file() and video.stat().st_size > 0
+    assert cli.main(command) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_matte_wants_to_know_where_to(
+    store: SceneStore, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["matte", str(recording), "--scene", "box", "--scenes-dir", str(store.directory)])
+    assert "--output, --video or --bag" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

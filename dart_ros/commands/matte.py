@@ -1,9 +1,10 @@
-"""``dart-ros matte``: a recording into pictures."""
+"""``dart-ros matte``: a recording into pictures, a video or a bag."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import (
     engine_options,
@@ -11,7 +12,10 @@ from dart_ros.commands.options import (
     recording_options,
     scenes_options,
 )
-from dart_ros.errors import RecordingError
+
+if TYPE_CHECKING:
+    from dart_ros.session.matte_files import MatteWriter
+    from dart_ros.session.recording import Recording
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,36 +23,52 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "matte",
         parents=[recording_options(), scenes_options(), engine_options()],
-        help="matte a recording into pictures",
+        help="matte a recording into pictures, a video or a bag",
     )
-    command.add_argument("recording")
+    command.add_argument("recording", help="folder of pictures, rosbag2 folder, .mcap or .db3")
     command.add_argument("--scene", required=True, help="name of the scene")
-    command.add_argument("--output", type=Path, required=True, help="folder for the pictures")
-    command.set_defaults(run=_matte)
+    outputs = command.add_argument_group("outputs, at least one")
+    outputs.add_argument("--output", type=Path, help="folder for alpha, trimap and foreground")
+    outputs.add_argument("--video", type=Path, help="file.mp4: color, alpha and trimap in a row")
+    outputs.add_argument("--bag", type=Path, help="new rosbag2 folder with alpha and trimap")
+    command.set_defaults(run=_matte, parser=command)
 
 
 def _matte(options: argparse.Namespace) -> None:
-    import cv2
-    from tqdm import tqdm
+    if options.output is None and options.video is None and options.bag is None:
+        options.parser.error("say where to write to: --output, --video or --bag")
+    from contextlib import ExitStack
 
-    from dart_ros.session.matter import Matter
     from dart_ros.session.scene import SceneStore
 
     recording = open_given(options)
-    matter = Matter(SceneStore(options.scenes_dir).load(options.scene), options.backend)
-    output: Path = options.output
-    try:
-        output.mkdir(parents=True, exist_ok=True)
+    scene = SceneStore(options.scenes_dir).load(options.scene)
+    # Not before: torch takes seconds.
+    from tqdm import tqdm
+
+    from dart_ros.session.matter import Matter
+
+    with ExitStack() as stack:
+        writers = [stack.enter_context(writer) for writer in _writers(options, recording)]
+        matter = Matter(scene, options.backend)
+        # None: only on a terminal.
         for position in tqdm(range(len(recording)), unit="frame", leave=False, disable=None):
-            matte = matter.matte(recording[position], trimap=False)
-            assert matte.foreground is not None  # it is made unless one declines
-            bgra = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2BGRA)
-            bgra[..., 3] = matte.alpha
-            for kind, picture in (("alpha", matte.alpha), ("foreground", bgra)):
-                file = output / f"{kind}_{position:04d}.png"
-                file.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    except OSError as error:
-        raise RecordingError(
-            f"The pictures can't be written to {output} ({error.strerror}); choose another folder."
-        ) from error
-    print(f"Matted {len(recording)} frames on {matter.backend}; the pictures are in {output}")
+            frame = recording[position]
+            matte = matter.matte(frame, foreground=options.output is not None)
+            for writer in writers:
+                writer.add(position, frame, matte)
+    places = ", ".join(str(writer.path) for writer in writers)
+    print(f"Matted {len(recording)} frames on {matter.backend}; the mattes are in {places}")
+
+
+def _writers(options: argparse.Namespace, recording: Recording) -> list[MatteWriter]:
+    from dart_ros.session.matte_files import BagWriter, PictureWriter, VideoWriter
+
+    writers: list[MatteWriter] = []
+    if options.output is not None:
+        writers.append(PictureWriter(options.output))
+    if options.bag is not None:
+        writers.append(BagWriter(options.bag))
+    if options.video is not None:
+        writers.append(VideoWriter(options.video, recording.camera, recording.fps))
+    return writers

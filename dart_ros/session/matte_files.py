@@ -1,0 +1,219 @@
+"""Mattes into files: pictures, a video or a ROS 2 bag, written without ROS.
+
+All of them take the mattes in order and appear under their final name in :meth:`close`, except
+pictures, which appear one by one. Left by an error, a video or a bag leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dart_ros.errors import RecordingError
+from dart_ros.values import Camera, Frame, Matte
+
+ALPHA_TOPIC, TRIMAP_TOPIC = "/matting_node/alpha", "/matting_node/trimap"
+"""Topics of the bag: those of the node."""
+
+
+class MatteWriter(ABC):
+    """Takes mattes and stores them; a context manager that closes itself.
+
+    Raises:
+        RecordingError: from any of its methods, if the files can't be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def add(self, position: int, frame: Frame, matte: Matte) -> None:
+        """Store one matte.
+
+        Args:
+            position: number of the frame in its recording.
+            frame: what was matted.
+            matte: with its trimap, and for pictures with its foreground.
+        """
+
+    @abstractmethod
+    def close(self, complete: bool = True) -> None:
+        """Finish the files, or remove them where they are not complete."""
+
+    def __enter__(self) -> MatteWriter:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close; incomplete after an error."""
+        self.close(complete=kind is None)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RecordingError(
+                f"The mattes can't be written to {self.path} ({error.strerror or error}); choose "
+                "another place or make space."
+            ) from error
+
+
+class PictureWriter(MatteWriter):
+    """``{alpha,trimap}_%04d.png`` (gray) and ``foreground_%04d.png`` (RGBA) in a folder.
+
+    Args:
+        path: the folder, made if it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with self._errors():
+            path.mkdir(parents=True, exist_ok=True)
+
+    def add(self, position: int, frame: Frame, matte: Matte) -> None:
+        """See :meth:`MatteWriter.add`."""
+        if matte.foreground is None:
+            raise ValueError("a matte without foreground can't be a picture: ask the Matter for it")
+        bgra = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2BGRA)
+        bgra[..., 3] = matte.alpha
+        pictures = {"alpha": matte.alpha, "trimap": _trimap(matte), "foreground": bgra}
+        with self._errors():
+            for kind, picture in pictures.items():
+                file = self.path / f"{kind}_{position:04d}.png"
+                part = file.with_suffix(".part")
+                part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+                os.replace(part, file)
+
+    def close(self, complete: bool = True) -> None:
+        """Nothing to do: each picture is complete."""
+
+
+class VideoWriter(MatteWriter):
+    """A video of color, alpha and trimap side by side.
+
+    Args:
+        path: an ``.mp4`` file; one that is there is replaced.
+        camera: of the frames.
+        fps: frames a second.
+    """
+
+    def __init__(self, path: Path, camera: Camera, fps: float) -> None:
+        super().__init__(path)
+        self._part = path.with_name(f".{path.stem}.part.mp4")
+        with self._errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._part.touch()
+        # MPEG-4 wants even sides.
+        self._size = (3 * camera.width + camera.width % 2, camera.height + camera.height % 2)
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        self._video = cv2.VideoWriter(str(self._part), code, fps, self._size)
+        if not self._video.isOpened():
+            self._part.unlink(missing_ok=True)
+            raise RecordingError(
+                f"OpenCV can't write the video {path}; install opencv-python with MPEG-4, or write "
+                "pictures instead."
+            )
+
+    def add(self, position: int, frame: Frame, matte: Matte) -> None:
+        """See :meth:`MatteWriter.add`."""
+        grays = [cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR) for gray in (matte.alpha, _trimap(matte))]
+        row = np.hstack([frame.color[..., ::-1], *grays])
+        width, height = self._size
+        padded = np.zeros((height, width, 3), np.uint8)
+        padded[: row.shape[0], : row.shape[1]] = row
+        self._video.write(padded)
+
+    def close(self, complete: bool = True) -> None:
+        """See :meth:`MatteWriter.close`."""
+        self._video.release()
+        with self._errors():
+            if complete:
+                os.replace(self._part, self.path)
+            else:
+                self._part.unlink(missing_ok=True)
+
+
+class BagWriter(MatteWriter):
+    """Topics of ``sensor_msgs/Image`` (mono8) with the stamps and frames of the color images.
+
+    Args:
+        path: folder of the new bag, which must not be there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+        from rosbags.typesys import Stores, get_typestore
+
+        super().__init__(path)
+        if path.exists():
+            raise RecordingError(f"{path} is there already; name a new folder for the bag.")
+        self._part = path.with_name(f".{path.name}.part")
+        with self._errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if self._part.exists():
+                shutil.rmtree(self._part)
+            self._store = get_typestore(Stores.ROS2_HUMBLE)
+            self._bag = Writer(self._part, version=9, storage_plugin=StoragePlugin.MCAP)
+            try:
+                self._bag.open()
+            except WriterError as error:
+                raise RecordingError(f"The bag {path} can't be written ({error}).") from error
+            self._connections = {
+                topic: self._bag.add_connection(
+                    topic, "sensor_msgs/msg/Image", typestore=self._store
+                )
+                for topic in (ALPHA_TOPIC, TRIMAP_TOPIC)
+            }
+
+    def add(self, position: int, frame: Frame, matte: Matte) -> None:
+        """See :meth:`MatteWriter.add`."""
+        with self._errors():
+            for topic, gray in ((ALPHA_TOPIC, matte.alpha), (TRIMAP_TOPIC, _trimap(matte))):
+                message = self._message(gray, frame)
+                raw = self._store.serialize_cdr(message, "sensor_msgs/msg/Image")
+                self._bag.write(self._connections[topic], frame.stamp, bytes(raw))
+
+    def close(self, complete: bool = True) -> None:
+        """See :meth:`MatteWriter.close`."""
+        with self._errors():
+            self._bag.close()
+            if not complete:
+                shutil.rmtree(self._part)
+                return
+            # The files inside carry the folder's name, and so does metadata.yaml.
+            for file in self._part.glob(f"{self._part.name}*"):
+                file.rename(file.with_name(file.name.replace(self._part.name, self.path.name)))
+            metadata = self._part / "metadata.yaml"
+            text = metadata.read_text(encoding="utf-8")
+            metadata.write_text(text.replace(self._part.name, self.path.name), encoding="utf-8")
+            os.replace(self._part, self.path)
+
+    def _message(self, gray: NDArray[np.uint8], frame: Frame) -> Any:
+        types = self._store.types
+        stamp = types["builtin_interfaces/msg/Time"](*divmod(frame.stamp, 10**9))
+        header = types["std_msgs/msg/Header"](stamp, frame.camera.frame_id)
+        height, width = gray.shape
+        data = np.ascontiguousarray(gray).reshape(-1)
+        return types["sensor_msgs/msg/Image"](header, height, width, "mono8", 0, width, data)
+
+
+def _trimap(matte: Matte) -> NDArray[np.uint8]:
+    if matte.trimap is None:
+        raise ValueError("a matte without trimap can't be stored: ask the Matter for it")
+    return matte.trimap

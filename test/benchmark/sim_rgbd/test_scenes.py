@@ -1,0 +1,40 @@
+"""The plan of the test set: held-out people, known tags, places inside of the rooms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmark.sim_rgbd.scenes import PLANS, TAGS, Actor
+from dart_ros.fitting.rendering.rooms import KINDS
+from dart_ros.fitting.rendering.sprites import HELD_OUT
+from dart_ros.session.sensor_noise import PROFILES
+
+
+def test_plans() -> None:
+    assert len(PLANS) == 12
+    assert {tag for plan in PLANS for tag in plan.tags} == set(TAGS)
+    assert len({plan.seed for plan in PLANS}) == 12
+    for plan in PLANS:
+        assert plan.kind in KINDS and plan.sensor in PROFILES
+        assert len(plan.frames) == 5
+        wide, _, deep = plan.size
+        for frame in plan.frames:
+            assert frame
+            for item in frame:
+                assert 0.3 < item.x < wide - 0.3
+                assert item.z is None or 0.3 < item.z < deep - 1.2
+                if isinstance(item, Actor):
+                    assert item.name in HELD_OUT
+
+
+def test_a_tag_shows() -> None:
+    by_tag = {tag: [plan for plan in PLANS if tag in plan.tags] for tag in TAGS}
+    for plan in by_tag["several people"]:
+        assert any(len([i for i in f if isinstance(i, Actor)]) > 1 for f in plan.frames)
+    for plan in by_tag["motion blur"]:
+        for frame in plan.frames:
+            poses = [(i.pose(-0.5), i.pose(0.5)) for i in frame if isinstance(i, Actor)]
+            assert any(np.abs(a[bone] - b[bone]).max() > 0.1 for a, b in poses for bone in a)
+    assert all(plan.later is not None for plan in by_tag["light change"])
+    for plan in by_tag["depth camouflage"]:
+        assert any(isinstance(i, Actor) and i.z is None for f in plan.frames for i in f)
