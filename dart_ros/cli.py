@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from dart_ros import __version__
-from dart_ros.commands import capture, evaluate, fit, matte, scenes
+from dart_ros.commands import bench, build_engine, capture, evaluate, export, fit, matte, scenes, train
 from dart_ros.commands.options import say
 from dart_ros.errors import DartError
 
-COMMANDS = (evaluate, capture, matte, scenes, fit)
+COMMANDS = (evaluate, capture, matte, scenes, fit, export, build_engine, bench, train)
 _INTERRUPTED = 128 + signal.SIGINT
 
 

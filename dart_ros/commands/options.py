@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dart_ros.method.network import MattingNetwork
     from dart_ros.session.recording import Recording
     from dart_ros.session.scene import Scene
     from dart_ros.values import Frame
@@ -45,12 +46,44 @@ def engine_options() -> argparse.ArgumentParser:
     return parser
 
 
+def network_options() -> argparse.ArgumentParser:
+    """Whose weights are in the network."""
+    parser = argparse.ArgumentParser(add_help=False, parents=[scenes_options()])
+    parser.add_argument("--scene", help="with this scene's fitted weights (default: generic ones)")
+    return parser
+
+
+def network_of(options: argparse.Namespace) -> MattingNetwork:
+    """The network that the arguments name."""
+    from dart_ros.fitting.weights import network_with
+    from dart_ros.session.scene import SceneStore
+
+    if options.scene is None:
+        return network_with(None)
+    return network_with(SceneStore(options.scenes_dir).load(options.scene).weights)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Rows and columns of a size such as 1280x720, for argparse."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text} is no size: write width x height, as 1280x720")
+    return int(height), int(width)
+
+
 def positive(text: str) -> float:
     """A number above 0, for argparse."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} isn't a positive number")
     return value
+
+
+def positive_integer(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} isn't a positive whole number")
+    return int(text)
 
 
 def open_given(options: argparse.Namespace) -> Recording:

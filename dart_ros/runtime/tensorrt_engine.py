@@ -237,7 +237,9 @@ def plan_name(
         capability: compute capability of the GPU, such as (8, 6).
     """
     digest = graph_digest(network, size, tiles, "fp16")[:16]
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "any"
+    # TensorRT-RTX builds for all GPUs of a capability; plain TensorRT tunes to the one at hand.
+    tuned = trt.__name__ == "tensorrt" and torch.cuda.is_available()
+    gpu = torch.cuda.get_device_name() if tuned else "any"
     gpu = "".join(c if c.isalnum() else "-" for c in gpu)
     kind = f"{trt.__name__}{trt.__version__}_sm{capability[0]}{capability[1]}_{gpu}"
     return f"{digest}_{size[1]}x{size[0]}_fp16_{kind}.engine"

@@ -1,0 +1,268 @@
+"""``dart-ros bench``: the engines side by side, and the official network where it is installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dart_ros.commands.options import positive_integer, size
+from dart_ros.errors import EngineError, EvaluationError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dart_ros.method.network import Background, MattingNetwork
+
+SIZES = "640x480,1280x720,1920x1080"
+OFFICIAL = "BackgroundMattingV2"
+_KEPT: list[object] = []  # a library that is dropped takes its operators with it
+_PATCHES = 5000  # the official network's own number for HD
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    command = commands.add_parser("bench", help="time the engines side by side")
+    command.add_argument("--sizes", default=SIZES, help="default: %(default)s")
+    command.add_argument("--backends", default="", help="default: all that work here")
+    command.add_argument("--rounds", type=positive_integer, default=20, help="frames each (20)")
+    command.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
+    command.add_argument(
+        "--growth", action="store_true", help="also with the number of tiles and of threads"
+    )
+    command.add_argument("--output", type=Path, help="folder for speed.json and speed.png")
+    command.set_defaults(run=_bench)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    try:
+        sizes = [size(text.strip()) for text in options.sizes.split(",")]
+    except argparse.ArgumentTypeError as error:
+        raise EvaluationError(f"--sizes: {error}") from error
+    import torch
+
+    from dart_ros.fitting.weights import network_with
+
+    torch.set_num_threads(options.threads or os.cpu_count() or 1)
+    network = network_with(None)
+    rows = []
+    for height, width in sizes:
+        rows += _at_size(network, height, width, options)
+    for row in rows:
+        print(_line(row))
+    growth = _growth(network, options) if options.growth else {}
+    for name, points in growth.items():
+        print(f"{name}: " + ", ".join(f"{x} {ms:.1f} ms" for x, ms in points))
+    if options.output is not None:
+        _write(options.output, rows, growth)
+
+
+def _at_size(
+    network: MattingNetwork, height: int, width: int, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """A row for each engine at one size."""
+    from dart_ros.method.network import tile_count
+    from dart_ros.runtime.engine import automatic, create_engine
+    from dart_ros.runtime.timing import multiplications, resident_memory, time_interleaved
+
+    background, color, depth = frame_of(height, width)
+    tiles = tile_count(height, width)
+    asked = [name.strip() for name in options.backends.split(",") if name.strip()]
+    calls: dict[str, Callable[[], object]] = {}
+    memory: dict[str, float] = {}
+    for name in asked or automatic():
+        before = resident_memory()
+        try:
+            engine, _ = create_engine(network, background, tiles, name, options.threads)
+        except EngineError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        memory[engine.name] = resident_memory() - before
+
+        def alpha(engine: Any = engine) -> object:
+            return engine.matte(color, depth, foreground=False)
+
+        def everything(engine: Any = engine) -> object:
+            made = engine.matte(color, depth)
+            return engine.trimap(made[0], depth)
+
+        calls[engine.name] = alpha
+        calls[f"{engine.name}, with foreground and trimap"] = everything
+    official = _official(height, width, tiles)
+    calls |= official
+    if not calls:
+        raise EngineError("there is no engine to time: name others with --backends")
+    timings = time_interleaved(calls, options.rounds)
+    macs = multiplications(network, background, tiles)
+    reference = next((timings[name] for name in official), None)
+    return [
+        {
+            "name": name,
+            "width": width,
+            "height": height,
+            "tiles": tiles,
+            **asdict(timing),
+            "times_faster_than_official": reference.median / timing.median if reference else None,
+            "memory_mb": memory.get(name),
+            "million_macs": None if name in official else macs,
+        }
+        for name, timing in timings.items()
+    ]
+
+
+def frame_of(
+    height: int, width: int, seed: int = 0
+) -> tuple[Background, NDArray[np.uint8], NDArray[np.float32]]:
+    """A wall of blurred colors, and a frame with something before it: speed hangs on size alone.
+
+    Returns:
+        The background, H×W×3 RGB and H×W metres with a tenth unknown.
+    """
+    import cv2
+    import numpy as np
+    import torch
+
+    from dart_ros.method.network import Background
+
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (9, 16, 3), np.uint8)
+    plate = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
+    depth = 3 + random.normal(0, 0.01, (height, width)).astype(np.float32)
+    color, middle = plate.copy(), slice(width // 3, width // 2)
+    color[height // 4 :, middle], depth[height // 4 :, middle] = 200, 1.5
+    depth[random.random(depth.shape) < 0.1] = -1
+    flat = torch.ones(1, 1, height, width)
+    image = torch.from_numpy(plate).permute(2, 0, 1)[None].float() / 255
+    return Background(image, 3 * flat, 0.03 * flat, flat), color, depth
+
+
+def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[[], object]]:
+    """The official network on its own defaults, and refining as much as this one does."""
+    import torch
+
+    try:
+        _declare_torchvision()
+        from BackgroundMattingV2.model import MattingRefine
+    except (ImportError, RuntimeError) as error:
+        print(f"{OFFICIAL} is left out, it can't be imported: {error}", file=sys.stderr)
+        return {}
+    source, plate = torch.rand(2, 1, 3, height, width).unbind()
+    calls: dict[str, Callable[[], object]] = {}
+    # A tile of 16×16 has the area of 16 patches of 4×4.
+    for name, patches in (("its default", _PATCHES), ("same area", 16 * (tiles or 0))):
+        if patches:
+            model = MattingRefine("mobilenetv2", 0.25, "sampling", patches).eval()
+
+            def call(model: Any = model) -> object:
+                with torch.inference_mode():
+                    return model(source, plate)
+
+            calls[f"{OFFICIAL}, {name}"] = call
+    return calls
+
+
+def _declare_torchvision() -> None:
+    """Names the operators that torchvision wants to find, where its compiled part is missing."""
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    whole = (
+        "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, "
+        "int pooled_width, int sampling_ratio, bool aligned) -> Tensor"
+    )
+    others = (
+        "nms _deform_conv2d_backward _ps_roi_align_backward _ps_roi_pool_backward "
+        "_roi_align_backward _roi_pool_backward box_iou_rotated deform_conv2d ps_roi_align "
+        "ps_roi_pool qnms qroi_align roi_pool"
+    )
+    for schema in (whole, *(f"{name}(Tensor a) -> Tensor" for name in others.split())):
+        name = schema.partition("(")[0]
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(schema)
+    _KEPT.append(library)
+
+
+def _growth(
+    network: MattingNetwork, options: argparse.Namespace
+) -> dict[str, list[tuple[str, float]]]:
+    """Medians of the fastest engine here, with more tiles and with more threads."""
+    from dart_ros.method.network import tile_count
+    from dart_ros.runtime.engine import create_engine
+    from dart_ros.runtime.timing import time_interleaved
+
+    height, width = 720, 1280
+    background, color, depth = frame_of(height, width)
+    default = tile_count(height, width) or 1
+    cores = os.cpu_count() or 1
+    grown: dict[str, list[tuple[int, int]]] = {
+        "tiles": [(tiles, options.threads) for tiles in (64, 256, default, 1024)],
+        "threads": [(default, threads) for threads in sorted({1, 2, 4, cores}) if threads <= cores],
+    }
+    result = {}
+    for kind, cases in grown.items():
+        calls: dict[str, Callable[[], object]] = {}
+        for tiles, threads in cases:
+            engine, _ = create_engine(network, background, tiles, "auto", threads)
+            key = str(tiles if kind == "tiles" else threads)
+            calls[key] = lambda engine=engine: engine.matte(color, depth, foreground=False)  # type: ignore[misc]
+        timings = time_interleaved(calls, options.rounds)
+        result[f"{kind} at {width}x{height}"] = [(key, t.median) for key, t in timings.items()]
+    return result
+
+
+def _line(row: dict[str, Any]) -> str:
+    ratio = row["times_faster_than_official"]
+    return (
+        f"{row['width']}x{row['height']}  {row['name']}: {row['median']:.1f} ms, p95 "
+        f"{row['p95']:.1f}, CPU {row['cpu']:.0f} ms"
+        + ("" if ratio is None else f", {ratio:.1f}x")
+        + ("" if row["memory_mb"] is None else f", {row['memory_mb']:.0f} MB")
+        + ("" if row["million_macs"] is None else f", {row['million_macs']:.0f} MMAC")
+    )
+
+
+def _write(
+    folder: Path, rows: list[dict[str, Any]], growth: dict[str, list[tuple[str, float]]]
+) -> None:
+    import torch
+
+    machine = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__}
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"machine": machine, "rows": rows, "growth": growth}, indent=2)
+        (folder / "speed.json").write_text(text + "\n", encoding="utf-8")
+        _plot(folder / "speed.png", rows, growth)
+    except OSError as error:
+        raise EvaluationError(
+            f"the figures can't be written to {folder} ({error.strerror}); choose another folder"
+        ) from error
+
+
+def _plot(
+    path: Path, rows: list[dict[str, Any]], growth: dict[str, list[tuple[str, float]]]
+) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("matplotlib is not installed: no plot", file=sys.stderr)
+        return
+    figure = Figure(figsize=(6 * (1 + len(growth)), 5), layout="constrained")
+    axes = figure.subplots(1, 1 + len(growth), squeeze=False)[0]
+    for name in dict.fromkeys(row["name"] for row in rows):
+        points = [(r["width"] * r["height"] / 1e6, r["median"]) for r in rows if r["name"] == name]
+        axes[0].plot(*zip(*points, strict=True), marker="o", label=name)
+    axes[0].set(xlabel="megapixels", ylabel="ms a frame", yscale="log")
+    axes[0].legend(fontsize="small")
+    for axis, (name, points) in zip(axes[1:], growth.items(), strict=True):
+        axis.bar(*zip(*points, strict=True))
+        axis.set(xlabel=name, ylabel="ms a frame")
+    figure.savefig(path)
