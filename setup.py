@@ -36,6 +36,12 @@ setup(
         "tensorrt": ["onnx>=1.14", "tensorrt>=8.5"],
         "bags": ["rosbags>=0.10"],
         "render": ["meshopt>=0.1", "moderngl>=5.8", "pillow>=9.0", "scipy>=1.8"],
+        "evaluation": [
+            "onnxruntime>=1.17",
+            "pymatting>=1.1",
+            "scipy>=1.8",
+            "transformers>=4.40",
+        ],
         "test": [
             "hypothesis>=6.0",
             "mypy>=1.8",

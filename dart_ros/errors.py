@@ -35,5 +35,9 @@ class EvaluationError(DartError):
     """A method can't be evaluated on the data that was given."""
 
 
+class PostMattingError(DartError):
+    """A method of post-matting can't be had, or failed on a frame."""
+
+
 class MessageError(DartError):
     """An image is malformed: unknown encoding, truncated data, sizes that don't match."""

@@ -128,9 +128,13 @@ def test_evaluate(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     # A red box before a gray wall is found by all of these; doing nothing scores 1.5.
     assert all(float(rows[name][0]) < 0.5 for name in others)
     assert (output / "table.md").read_text() == printed
-    names = sorted(file.name for file in output.glob("*.png"))
-    assert names[0].startswith("dart_torch")
-    assert names[1:] == ["depth_threshold.png", "knn.png", "mog2.png"]
+    content = json.loads((output / "results.json").read_text())
+    assert content["methods"]["knn"]["overall"]["frames"] == 2
+    assert "data:image/webp;base64," in (output / "report.html").read_text()
+    # The second run takes everything from the folder, and the times with it.
+    assert cli.main([*command, "--stride", "2", "--save-alphas", str(tmp_path / "alphas")]) == 0
+    assert capsys.readouterr().out == printed
+    assert len(list((tmp_path / "alphas").glob("knn/box/alpha_0?.png"))) == 2
 
 
 def test_evaluate_chosen_methods(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,6 +152,10 @@ def test_evaluate_chosen_methods(recording: Path, capsys: pytest.CaptureFixture[
     ]
     assert cli.main(["evaluate", str(recording), "--methods", "magic"]) == 1
     assert "no method 'magic'" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(recording), "--methods", "rvm"]) == 1
+    assert "--weights rvm=PATH" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(recording), "--weights", "x=y"]) == 1
+    assert "--weights METHOD=PATH" in capsys.readouterr().err
 
 
 def test_matte(
@@ -245,7 +253,9 @@ FakeFit = Callable[..., tuple[Scene, FitResult]]
 def fake_fit(improved: bool, meanwhile: Callable[[], None] = lambda: None) -> FakeFit:
     """Stands in for the training, which has tests of its own; the command around it is real."""
 
-    def fit(scene: Scene, seconds: float, on_progress: Any, stop: Any) -> tuple[Scene, FitResult]:
+    def fit(
+        scene: Scene, seconds: float, on_progress: Any, stop: Any, *_more: Any
+    ) -> tuple[Scene, FitResult]:
         on_progress(0.0, "begins")
         on_progress(0.5, f"{seconds} s")
         meanwhile()
@@ -326,7 +336,7 @@ ENDLESS = """
     from dart_ros import cli
     from dart_ros.session import fit as module
 
-    def fit(scene, seconds, on_progress, stop):
+    def fit(scene, seconds, on_progress, stop, *more):
         try:
             on_progress(0.1, "training")
             while True:

@@ -28,7 +28,7 @@ def _capture(options: argparse.Namespace) -> None:
     # Not before: torch takes seconds.
     from tqdm import tqdm
 
-    from dart_ros.evaluation.table import empty_frames
+    from dart_ros.evaluation.scenes import empty_frames
 
     frames = empty_frames(recording, options.frames)
     # None: only on a terminal.

@@ -1,22 +1,24 @@
-"""``dart-ros evaluate``: this method beside simple ones, on a recording with truth."""
+"""``dart-ros evaluate``: this method beside others, on a data set or a recording with truth."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dart_ros.commands.options import capture_scene, engine_options, open_given, recording_options
+from dart_ros.commands.options import engine_options, open_given, positive, recording_options
 from dart_ros.errors import EvaluationError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Sequence
 
-    from dart_ros.evaluation.baselines import Method
-    from dart_ros.values import Frame
+    from dart_ros.evaluation.methods.method import Method
+    from dart_ros.evaluation.results import Results
+    from dart_ros.evaluation.scenes import LabelledScene
 
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 METHODS = ("dart", "depth", "mog2", "knn")
@@ -27,65 +29,95 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "evaluate",
         parents=[recording_options(), engine_options()],
-        help="compare this method with simple ones on a recording with truth",
+        help="compare this method with others on a data set or a recording with truth",
     )
-    command.add_argument("recording", nargs="?", default=str(DEMO), help="default: the demo's")
+    command.add_argument(
+        "data", nargs="?", default=str(DEMO), help="data set or recording (the demo's)"
+    )
     command.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
-    command.add_argument("--output", type=Path, help="folder for contact sheets and the table")
-    command.add_argument("--stride", type=int, default=1, help="score every so many frames (1)")
+    command.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="file or folder of a method's weights; once for each method",
+    )
+    command.add_argument("--fit", type=positive, default=0.0, help="seconds of fit to each scene")
+    command.add_argument("--output", type=Path, help="folder for report, table and results")
+    command.add_argument("--save-alphas", type=Path, help="folder for the alphas as pictures")
+    command.add_argument("--stride", type=int, default=1, help="recordings: every so many frames")
     command.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    recording = open_given(options)
+    scenes, title = _scenes(options)
     # Not before: torch takes seconds.
-    from dart_ros.evaluation.table import compare, markdown
+    from dart_ros.evaluation.report import html_report
+    from dart_ros.evaluation.run import evaluate, save_alphas
+    from dart_ros.evaluation.table import markdown
 
-    wanted = [name.strip() for name in options.methods.split(",")]
-    methods = [_method(name, options.max_depth, options.backend) for name in wanted]
-    rows = compare(recording, methods, options.stride, options.output)
-    table = markdown(rows, f"Recording '{recording.name}'")
-    print(table)
-    if options.output is not None:
-        try:
-            (options.output / "table.md").write_text(table + "\n", encoding="utf-8")
-        except OSError as error:
+    methods = _methods(options)
+    with ExitStack() as stack:
+        output = options.output or Path(stack.enter_context(TemporaryDirectory()))
+        name = Path(options.data).resolve().name
+        results = evaluate(name, scenes, methods, output, options.fit)
+        table = markdown(results, title)
+        print(table)
+        if options.save_alphas is not None:
+            save_alphas(results, output, options.save_alphas)
+        if options.output is not None:
+            report = html_report(results, scenes, output, title)
+            _write(output, results, table, report)
+            print(f"\nReport, table and results are in {output}", file=sys.stderr)
+
+
+def _scenes(options: argparse.Namespace) -> tuple[Sequence[LabelledScene], str]:
+    from dart_ros.evaluation.dataset import is_dataset, open_dataset
+    from dart_ros.evaluation.scenes import RecordingScene
+
+    path = Path(options.data).expanduser()
+    if is_dataset(path):
+        return open_dataset(path), f"Data set '{path.resolve().name}'"
+    options.recording = options.data
+    recording = open_given(options)
+    scene = RecordingScene(recording, path, options.max_depth, options.stride)
+    return [scene], f"Recording '{recording.name}'"
+
+
+def _methods(options: argparse.Namespace) -> list[Method]:
+    from dart_ros.evaluation.methods import all_methods
+
+    known = all_methods()
+    names = list(dict.fromkeys(name.strip() for name in options.methods.split(",")))
+    weights: dict[str, Path] = {}
+    for text in options.weights:
+        name, equals, path = text.partition("=")
+        if not equals or name not in names:
             raise EvaluationError(
-                f"The table can't be written to {options.output} ({error.strerror}); choose "
-                "another folder."
-            ) from error
-        print(f"\nTable and contact sheets are in {options.output}", file=sys.stderr)
+                f"--weights {text} names none of the methods {', '.join(names)}; write "
+                "--weights METHOD=PATH."
+            )
+        weights[name] = Path(path).expanduser()
+    for name in names:
+        if name not in known:
+            raise EvaluationError(
+                f"There is no method '{name}'; choose from {', '.join(sorted(known))}."
+            )
+    return [known[name](weights.get(name), options.backend) for name in names]
 
 
-def _method(name: str, max_depth: float, backend: str) -> Method:
-    from dart_ros.evaluation.baselines import ColorSubtractor, DepthThreshold
-
-    if name == "dart":
-        return _Dart(max_depth, backend)
-    if name == "depth":
-        return DepthThreshold(max_depth)
-    if name in ("mog2", "knn"):
-        return ColorSubtractor(name)
-    raise EvaluationError(f"There is no method '{name}'; choose from {', '.join(METHODS)}.")
-
-
-class _Dart:
-    """This method, as one of those that :mod:`dart_ros.evaluation` compares."""
-
-    def __init__(self, max_depth: float, backend: str) -> None:
-        self.name = "DART"
-        self._max_depth = max_depth
-        self._backend = backend
-
-    def fit(self, frames: Iterable[Frame]) -> None:
-        """Capture the background from empty frames."""
-        from dart_ros.evaluation.table import EMPTY_FRAMES
-        from dart_ros.session.matter import Matter
-
-        scene = capture_scene(frames, EMPTY_FRAMES, "evaluation", self._max_depth)
-        self._matter = Matter(scene, self._backend)
-        self.name = f"DART ({self._matter.backend})"
-
-    def alpha(self, frame: Frame) -> NDArray[np.uint8]:
-        """Alpha of one frame."""
-        return self._matter.matte(frame, trimap=False, foreground=False).alpha
+def _write(output: Path, results: Results, table: str, report: str) -> None:
+    texts = {
+        "results.json": json.dumps(results.to_json(), indent=1) + "\n",
+        "table.md": table + "\n",
+        "report.html": report,
+    }
+    try:
+        for name, text in texts.items():
+            temporary = output / f".{name}.tmp"
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(output / name)
+    except OSError as error:
+        raise EvaluationError(
+            f"The results can't be written to {output} ({error.strerror}); choose another folder."
+        ) from error

@@ -107,8 +107,9 @@ def gradient_error(alpha: NDArray[np.float64], truth: NDArray[np.float64]) -> fl
     """Sum of squared differences of the gradients' lengths / 1000.
 
     Each matte is stretched to reach from 0 to 1 first (MATLAB's ``mat2gray``), as the reference
-    does; one of a single value stays as it is. Gradients are taken with first derivatives of a Gaussian of 1.4 pixels, cut where it falls
-    below 0.01 and scaled to unit energy; borders are replicated. ``H×W`` arrays of 0 to 1.
+    does; one of a single value stays as it is. Gradients are taken with first derivatives of a
+    Gaussian of 1.4 pixels, cut where it falls below 0.01 and scaled to unit energy; borders are
+    replicated. ``H×W`` arrays of 0 to 1.
     """
     difference = _gradient(_stretched(alpha)) - _gradient(_stretched(truth))
     return float(np.square(difference).sum()) / 1000.0

@@ -6,8 +6,8 @@ import torch
 
 from dart_ros.errors import EngineError, SceneError
 from dart_ros.fitting.weights import network_with
-from dart_ros.method.network import REFINED_SHARE, Background, tile_count
-from dart_ros.runtime.engine import create_engine
+from dart_ros.method.network import REFINED_SHARE, Background, MattingNetwork, tile_count
+from dart_ros.runtime.engine import create_engine, must_build
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame, Matte
 
@@ -21,11 +21,14 @@ class Matter:
         refine_fraction: share of a 640×480 image that is refined at full size, above 0 and up to
             1, see :func:`dart_ros.method.network.tile_count`.
         threads: CPU threads, 0 for as many as there are cores.
+        network: a network other than the generic one or the one that was fitted to the scene.
+        ready_only: pass TensorRT by where its engine must be built first, which can take minutes.
 
     Attributes:
         scene: the scene.
         backend: the engine that really runs.
         notes: why engines that would have been preferred do not run.
+        improvable: whether a matter that waits for TensorRT's build would be faster.
 
     Raises:
         EngineError: if no engine can be built.
@@ -38,6 +41,8 @@ class Matter:
         backend: str = "auto",
         refine_fraction: float = REFINED_SHARE,
         threads: int = 0,
+        network: MattingNetwork | None = None,
+        ready_only: bool = False,
     ) -> None:
         self.scene = scene
         camera = scene.camera
@@ -45,8 +50,10 @@ class Matter:
             tiles = tile_count(camera.height, camera.width, refine_fraction)
         except ValueError as error:
             raise EngineError(str(error)) from error
+        network, background = network or network_with(scene.weights), background_of(scene)
+        self.improvable = ready_only and must_build(network, background, tiles, backend)
         self._engine, self.notes = create_engine(
-            network_with(scene.weights), background_of(scene), tiles, backend, threads
+            network, background, tiles, backend, threads, ready_only
         )
         self.backend = self._engine.name
 

@@ -1,0 +1,102 @@
+"""This package's own method, and what becomes of it when depth is taken away (the ablation)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dart_ros.errors import EvaluationError
+from dart_ros.evaluation.methods.method import EmptyScene, Method
+from dart_ros.fitting.weights import load_network, network_with
+from dart_ros.method.network import MattingNetwork
+from dart_ros.session.matter import Matter
+from dart_ros.values import Frame
+
+
+class Dart(Method):
+    """The network as it ships, or with the weights of a file, fitted to the scene if asked for."""
+
+    name = "dart"
+    title = "DART"
+    design: ClassVar[dict[str, bool]] = {}
+    """Switches of the network that weights for this method were trained with."""
+
+    def learn(self, empty: EmptyScene) -> None:
+        """See :meth:`Method.learn`."""
+        if self.weights is None:
+            scene = empty.fitted
+            network = network_with(scene.weights)
+        else:
+            if empty.fit_seconds:
+                raise EvaluationError(
+                    f"A fit starts from the weights that ship, but '{self.name}' has weights of "
+                    "its own; leave out --fit, or its --weights."
+                )
+            scene, network = empty.captured, load_network(self.weights)
+            self._check(network)
+        self._matter = Matter(scene, self.backend, network=self._changed(network))
+        self.engine = self._matter.backend
+
+    def alpha(self, frame: Frame) -> NDArray[np.uint8]:
+        """See :meth:`Method.alpha`."""
+        return self._matter.matte(frame, trimap=False, foreground=False).alpha
+
+    def _check(self, network: MattingNetwork) -> None:
+        wrong = {k: v for k, v in self.design.items() if getattr(network.config, k) != v}
+        if wrong:
+            raise EvaluationError(
+                f"{self.weights} isn't of the design '{self.name}'; train weights with "
+                + ", ".join(f"{key}: {str(value).lower()}" for key, value in wrong.items())
+            )
+
+    def _changed(self, network: MattingNetwork) -> MattingNetwork:
+        return network
+
+
+class NoErrorMap(Dart):
+    """Tiles are chosen by the network's own error alone (without Eq. 9-10), on the same weights."""
+
+    name = "dart-no-error"
+    title = "DART without the error map"
+
+    def _changed(self, network: MattingNetwork) -> MattingNetwork:
+        network.config = replace(network.config, depth_in_error=False)
+        return network
+
+
+class NoRefinerDepth(Dart):
+    """The refiner sees color alone (without Eq. 11)."""
+
+    name = "dart-no-refiner-depth"
+    title = "DART without depth in the refiner"
+    needs = "weights trained with depth_in_refiner: false"
+    design: ClassVar[dict[str, bool]] = {"depth_in_refiner": False}
+
+
+class BgmDesign(Dart):
+    """No depth anywhere: the design of Background Matting V2, trained as this package is."""
+
+    name = "bgm-design"
+    title = "color only (BackgroundMattingV2's design)"
+    needs = "weights trained without depth (depth_in_base, _refiner and _error: false)"
+    design: ClassVar[dict[str, bool]] = {
+        "depth_in_base": False,
+        "depth_in_refiner": False,
+        "depth_in_error": False,
+    }
+
+
+class PaperDesign(Dart):
+    """The paper's design: depth in the error map and the refiner, not in the base network."""
+
+    name = "paper-design"
+    title = "the paper's design"
+    needs = "weights trained with depth_in_base: false"
+    design: ClassVar[dict[str, bool]] = {
+        "depth_in_base": False,
+        "depth_in_refiner": True,
+        "depth_in_error": True,
+    }

@@ -1,0 +1,182 @@
+"""Runs methods on scenes; what is finished is kept in the output folder and not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+import dart_ros
+from dart_ros.errors import EvaluationError
+from dart_ros.evaluation.methods.method import EmptyScene, Method
+from dart_ros.evaluation.metrics import flicker, score
+from dart_ros.evaluation.results import Results, SceneResult
+from dart_ros.evaluation.scenes import LabelledScene
+from dart_ros.fitting.weights import generic_weights_path
+from dart_ros.session.encodings import decode_file
+from dart_ros.session.scene import SceneStore
+
+PARTS = "parts"
+"""Folder, inside the output, of what is finished: ``METHOD/SCENE/result.json`` and the alphas."""
+
+_CODE = ("method", "runtime", "session", "fitting", "postmatting", "evaluation/methods")
+
+
+def evaluate(
+    data: str,
+    scenes: Sequence[LabelledScene],
+    methods: Sequence[Method],
+    output: Path,
+    fit_seconds: float = 0.0,
+) -> Results:
+    """Runs every method on every scene.
+
+    A pair of method and scene that the output folder holds already is taken from there, unless
+    the scene's files, the weights, the fit's length or the code of the methods have changed since.
+
+    Args:
+        data: name of the data.
+        scenes: the scenes.
+        methods: the methods.
+        output: folder for the parts; made where it is missing.
+        fit_seconds: how long the network is fitted to each scene, 0 for not at all.
+
+    Raises:
+        EvaluationError: if a method can't run, or the output can't be written.
+        CaptureError: if a scene's empty frames don't show an empty, stable scene.
+    """
+    code = _code_digest()
+    pairs: dict[tuple[str, str], SceneResult] = {}
+    total = len(methods) * sum(len(scene) + 1 for scene in scenes)
+    # tqdm takes None for "only on a terminal".
+    with _writable(output), tqdm(total=total, unit="step", leave=False, disable=None) as bar:
+        for scene in scenes:
+            empty = EmptyScene(scene, SceneStore(output / "fits"), fit_seconds)
+            for method in methods:
+                bar.set_description(f"{scene.name}: {method.title}")
+                folder = output / PARTS / method.name / scene.name
+                stamp = _fingerprint(scene, method, fit_seconds, code)
+                result = _finished(folder, stamp)
+                if result is None:
+                    result = _run(scene, method, empty, folder, bar)
+                    _keep(folder, stamp, result)
+                else:
+                    bar.update(len(scene) + 1)
+                pairs[method.name, scene.name] = result
+    return Results(
+        data=data,
+        scenes={scene.name: scene.tags for scene in scenes},
+        titles={method.name: method.title for method in methods},
+        pairs=pairs,
+        fit_seconds=fit_seconds,
+    )
+
+
+def alpha_file(output: Path, method: str, scene: str, number: int) -> Path:
+    """Where a computed alpha lies."""
+    return output / PARTS / method / scene / f"alpha_{number:02d}.png"
+
+
+def read_alpha(file: Path) -> NDArray[np.uint8]:
+    """A computed alpha, ``H×W`` uint8; EvaluationError if the file is broken."""
+    image = decode_file(file.read_bytes(), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise EvaluationError(f"{file} is broken; delete its folder and evaluate again.")
+    return np.asarray(image, np.uint8)
+
+
+def save_alphas(results: Results, output: Path, target: Path) -> None:
+    """Copies the alphas to ``target/scene_XX/alpha_%02d.png``.
+
+    With several methods each has a folder of its name between ``target`` and the scenes.
+
+    Raises:
+        EvaluationError: if they can't be written.
+    """
+    with _writable(target):
+        for method, scene in results.pairs:
+            folder = target / method / scene if len(results.titles) > 1 else target / scene
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in sorted((output / PARTS / method / scene).glob("alpha_*.png")):
+                shutil.copyfile(file, folder / file.name)
+
+
+def _run(
+    scene: LabelledScene, method: Method, empty: EmptyScene, folder: Path, bar: tqdm[None]
+) -> SceneResult:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    method.learn(empty)
+    bar.update()
+    milliseconds, frames, changes = [], [], []
+    before: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
+    for number in range(len(scene)):
+        frame, truth = scene.frame(number), scene.alpha(number)
+        start = time.perf_counter()
+        alpha = method.alpha(frame)
+        milliseconds.append(1e3 * (time.perf_counter() - start))
+        (folder / f"alpha_{number:02d}.png").write_bytes(cv2.imencode(".png", alpha)[1].tobytes())
+        frames.append(None if truth is None else score(alpha, truth))
+        if before is not None and truth is not None and scene.consecutive:
+            changes.append(flicker(alpha, before[0], truth, before[1]))
+        before = None if truth is None else (alpha, truth)
+        bar.update()
+    return SceneResult(method.engine, tuple(milliseconds), tuple(frames), tuple(changes))
+
+
+def _finished(folder: Path, stamp: str) -> SceneResult | None:
+    """What an earlier run has kept, if it is whole and nothing has changed since."""
+    try:
+        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return SceneResult.from_json(content["result"]) if content["stamp"] == stamp else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(folder: Path, stamp: str, result: SceneResult) -> None:
+    temporary = folder / ".result.json.tmp"
+    temporary.write_text(json.dumps({"stamp": stamp, "result": asdict(result)}), encoding="utf-8")
+    temporary.replace(folder / "result.json")
+
+
+def _fingerprint(scene: LabelledScene, method: Method, fit_seconds: float, code: str) -> str:
+    digest = hashlib.sha256(
+        f"{scene.fingerprint()} {method.name} {method.backend} {fit_seconds} {code}".encode()
+    )
+    weights = [generic_weights_path()]
+    if method.weights is not None:
+        folder = method.weights.is_dir()
+        weights += sorted(method.weights.iterdir()) if folder else [method.weights]
+    for file in weights:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _code_digest() -> str:
+    root = Path(dart_ros.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(file for part in _CODE for file in (root / part).rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EvaluationError(
+            f"The evaluation can't be written to {folder} ({error.strerror or error}); free some "
+            "space or choose another folder; what is finished is kept."
+        ) from error
