@@ -11,7 +11,17 @@ import sys
 from collections.abc import Sequence
 
 from dart_ros import __version__
-from dart_ros.commands import bench, build_engine, capture, evaluate, export, fit, matte, scenes, train
+from dart_ros.commands import (
+    bench,
+    build_engine,
+    capture,
+    evaluate,
+    export,
+    fit,
+    matte,
+    scenes,
+    train,
+)
 from dart_ros.commands.options import say
 from dart_ros.errors import DartError
 

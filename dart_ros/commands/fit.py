@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+from pathlib import Path
 
 from dart_ros.commands.options import positive, say, scenes_options
 from dart_ros.errors import FitError
@@ -19,6 +20,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("scene")
     command.add_argument("--seconds", type=positive, default=120.0, help="how long to train (120)")
+    command.add_argument(
+        "--sprites", type=Path, help="folder of further people or things to fit with (RGBA PNG)"
+    )
+    command.add_argument("--teacher", type=Path, help="weights of a teacher to learn from as well")
     command.add_argument(
         "--json-progress", action="store_true", help="one JSON object a line on stdout"
     )
@@ -45,7 +50,9 @@ def _fit(options: argparse.Namespace) -> None:
             bar.set_description(message)
             bar.update(round(100 * share) - bar.n)
 
-        fitted, result = fit(scene, options.seconds, on_progress, lambda: False)
+        fitted, result = fit(
+            scene, options.seconds, on_progress, lambda: False, options.sprites, options.teacher
+        )
     # From here on it is decided: a signal that comes later finds the fit done.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if result.improved:

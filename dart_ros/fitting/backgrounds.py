@@ -1,8 +1,9 @@
-"""RGB-D backgrounds to train on: rendered rooms from a folder, and invented ones."""
+"""RGB-D backgrounds to train on: rendered rooms, the user's own pictures, and invented rooms."""
 
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,12 @@ from dart_ros.errors import FitError
 from dart_ros.fitting.composition import RgbdBackground
 
 CAMERA_HEIGHT = (0.8, 1.9)
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""Endings of the user's own pictures."""
+
+LARGEST = 800
+"""Longer side in pixels to which the user's own pictures are reduced."""
 
 
 def load_rooms(folder: Path) -> list[RgbdBackground]:
@@ -43,6 +50,36 @@ def _load_room(stem: Path, focal: float) -> RgbdBackground:
     metres = np.where(depth > 0, depth.astype(np.float32) / 1000, -1).astype(np.float32)
     rgb: NDArray[np.uint8] = color[..., ::-1].astype(np.uint8)
     return _background(rgb, metres, focal)
+
+
+def load_pictures(folder: Path) -> list[RgbdBackground]:
+    """Reads plain pictures of empty places and invents a depth for each.
+
+    The depth is that of an invented room, the same whenever the same file name is read.
+
+    Raises:
+        FitError: if the folder is missing, holds no picture or a broken one; the message names it.
+    """
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    except OSError as error:
+        raise FitError(f"{folder} can't be read as a folder of pictures: {error}") from error
+    if not paths:
+        raise FitError(f"{folder} holds no picture ({', '.join(PICTURES)}): put some in")
+    return [_load_picture(path) for path in paths]
+
+
+def _load_picture(path: Path) -> RgbdBackground:
+    color = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if color is None:
+        raise FitError(f"{path} is broken or no picture: replace or remove it")
+    shrink = min(1.0, LARGEST / max(color.shape[:2]))
+    if shrink < 1:
+        color = cv2.resize(color, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    height, width = color.shape[:2]
+    room = invent_room(zlib.crc32(path.name.encode()), height, width)
+    rgb: NDArray[np.uint8] = color[..., ::-1].astype(np.uint8)
+    return _background(rgb, room.depth.numpy(), room.focal)
 
 
 def invent_room(seed: int, height: int = 480, width: int = 640) -> RgbdBackground:

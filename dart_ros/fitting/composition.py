@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -43,6 +45,11 @@ class RgbdBackground:
         """Whether the depth is a real sensor's, with its own holes and noise."""
         return self.std is not None
 
+    def to(self, device: torch.device) -> RgbdBackground:
+        """The same on a device."""
+        std = None if self.std is None else self.std.to(device)
+        return RgbdBackground(self.color.to(device), self.depth.to(device), self.focal, std)
+
 
 class Batch(NamedTuple):
     """Training frames with their truth, B×C×H×W float32, colors in [0, 1], depth in metres."""
@@ -70,7 +77,8 @@ class Composer:
         backgrounds: where it can stand.
         size: (height, width) of the frames; None keeps the size of the background, uncropped.
         max_depth: the sensor's range in metres.
-        seed: the same seed gives the same batches.
+        seed: the same seed gives the same batches on devices of the same kind.
+        device: where sprites and backgrounds lie and frames are composed; None for the CPU.
     """
 
     def __init__(
@@ -80,25 +88,43 @@ class Composer:
         size: tuple[int, int] | None = None,
         max_depth: float = MAX_DEPTH,
         seed: int = 0,
+        device: torch.device | None = None,
     ) -> None:
         if not sprites or not backgrounds:
             raise ValueError("composing needs at least one sprite and one background")
+        self._device = device or torch.device("cpu")
+        sprites = [sprite.to(self._device) for sprite in sprites]
+        backgrounds = [background.to(self._device) for background in backgrounds]
         self._people = [s for s in sprites if s.kind == "person"] or list(sprites)
         self._objects = [s for s in sprites if s.kind != "person"]
         self._backgrounds = backgrounds
         self._size = size
         self._max_depth = max_depth
-        self._generator = torch.Generator().manual_seed(seed)
+        # What decides the course of a frame is drawn on the CPU, or each draw would wait for the
+        # device; noise is drawn where it is used.
+        self._generator = torch.Generator()
+        on_cpu = self._device.type == "cpu"
+        self._noise = self._generator if on_cpu else torch.Generator(self._device)
+        self._reseed(seed)
 
     def batch(self, count: int) -> Batch:
         """Composes ``count`` frames."""
-        samples = [self._sample() for _ in range(count)]
-        color, depth, plate, mean, std, known, alpha, foreground = (
-            torch.stack(parts) for parts in zip(*samples, strict=True)
-        )
-        return Batch(color, depth, Background(plate, mean, std, known), alpha, foreground)
+        return _stack([self._sample() for _ in range(count)])
+
+    def frames(self, seeds: Sequence[int]) -> Batch:
+        """Composes a frame for each seed, which alone decides it; 32 bits each."""
+        samples = []
+        for seed in seeds:
+            self._reseed(seed)
+            samples.append(self._sample())
+        return _stack(samples)
 
     # -- random numbers -------------------------------------------------------------------
+
+    def _reseed(self, seed: int) -> None:
+        self._generator.manual_seed(seed)
+        if self._noise is not self._generator:
+            self._noise.manual_seed(seed)
 
     def _uniform(self, low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=self._generator))
@@ -110,7 +136,7 @@ class Composer:
         return int(torch.randint(below, (), generator=self._generator))
 
     def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self._generator)
+        return torch.randn(shape, generator=self._noise, device=self._device)
 
     def _smooth_noise(self, height: int, width: int, cells: int) -> Tensor:
         """1×H×W smooth noise of about unit variance, ``cells`` blobs across the longer side."""
@@ -126,11 +152,11 @@ class Composer:
         plate = color
         live = self._relight(color)
 
-        alpha = torch.zeros(1, height, width)
-        foreground = torch.zeros(3, height, width)
-        front = torch.full((1, height, width), math.inf)
+        alpha = color.new_zeros(1, height, width)
+        foreground = color.new_zeros(3, height, width)
+        front = color.new_full((1, height, width), math.inf)
         reach = torch.where(depth > 0, depth, self._max_depth)
-        shade = torch.ones(1, height, width)
+        shade = color.new_ones(1, height, width)
         for sprite in self._cast():
             layer, shadow = self._place(sprite, reach, focal)
             shade = shade * shadow
@@ -172,7 +198,8 @@ class Composer:
             color, depth = color.flip(-1), depth.flip(-1)
             std = std.flip(-1) if std is not None else None
         if not scene.captured:
-            gain = torch.tensor([self._uniform(0.85, 1.15) for _ in range(3)])[:, None, None]
+            gains = [self._uniform(0.85, 1.15) for _ in range(3)]
+            gain = torch.tensor(gains, device=self._device)[:, None, None]
             color = (color * gain * self._uniform(0.6, 1.2)).clamp(0, 1)
             depth = depth * self._uniform(0.8, 1.25)
         return color, depth, std, focal * zoom, scene.captured
@@ -243,6 +270,13 @@ class Composer:
         placed = _warp(sprite, scale, center, (height, width), roll=roll, mirror=mirror)
         alpha = placed[3:4] / 255
         offset = (placed[4:5] / alpha.clamp(min=1e-3) - 128) * DEPTH_STEP
+        if self._chance(0.8):
+            # Magnified outlines are as soft as they are large; a camera would see sharp ones.
+            width_now = scale * 2 ** _level(sprite, scale)
+            slope = min(4.0, max(1.0, width_now * self._uniform(0.9, 2.0)))
+            sharp = ((alpha - 0.5) * slope + 0.5).clamp(0, 1)
+            placed = placed * (sharp / alpha.clamp(min=1e-3))
+            alpha = sharp
         depth = distance + torch.where(alpha > 0.02, offset, 0.0).clamp(-1, 1)
 
         overlap = alpha > 0.5
@@ -283,7 +317,7 @@ class Composer:
         small = (math.ceil(height / 2), math.ceil(width / 2))
         middle_x, middle_y = center[0] / 2, center[1] / 2
         half_scale = scale / 2
-        shade = torch.ones(1, *small)
+        shade = torch.ones(1, *small, device=self._device)
         extent = sprite.size[0] * half_scale
         if self._chance(0.6):
             flat = self._uniform(0.15, 0.6)
@@ -314,9 +348,12 @@ class Composer:
         strength = self._uniform(0.08, 0.7)
         radius = round(2 * sigma)
         size = 2 * radius + 1
-        blurred = F.avg_pool2d(cast[None], size, 1, radius)
-        blurred = F.avg_pool2d(blurred, size, 1, radius)[0]
-        return 1 - strength * blurred
+        blurred = cast[None]
+        # A box in one go would cost size² a pixel.
+        for _ in range(2):
+            blurred = F.avg_pool2d(blurred, (1, size), 1, (0, radius))
+            blurred = F.avg_pool2d(blurred, (size, 1), 1, (radius, 0))
+        return 1 - strength * blurred[0]
 
     # -- sensors --------------------------------------------------------------------------
 
@@ -335,7 +372,11 @@ class Composer:
         if self._chance(0.2):
             blur = F.avg_pool2d(torch.stack([frame, plate]), 3, 1, 1, count_include_pad=False)
             frame, plate = blur[0], blur[1]
-        return (frame + noise).clamp(0, 1), (plate + plate_noise).clamp(0, 1), truth
+        frame, plate = (frame + noise).clamp(0, 1), (plate + plate_noise).clamp(0, 1)
+        if self._chance(0.3):
+            quality = 50 + self._integer(46)
+            frame, plate = _compress(frame, quality), _compress(plate, quality)
+        return frame, plate, truth
 
     def _sense(
         self, depth: Tensor, std: Tensor | None, front: Tensor, frame: Tensor, captured: bool
@@ -430,6 +471,30 @@ class Composer:
         return band & ~person
 
 
+def _stack(samples: Sequence[tuple[Tensor, ...]]) -> Batch:
+    color, depth, plate, mean, std, known, alpha, foreground = (
+        torch.stack(parts) for parts in zip(*samples, strict=True)
+    )
+    return Batch(color, depth, Background(plate, mean, std, known), alpha, foreground)
+
+
+def _compress(image: Tensor, quality: int) -> Tensor:
+    """What JPEG leaves of a 3×H×W picture in [0, 1]; ``quality`` from 1 to 100."""
+    if image.device.type == "cpu":
+        pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()[..., ::-1]
+        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255
+        return torch.from_numpy(decoded).permute(2, 0, 1).contiguous()
+    # Not before: kornia is for GPUs alone and takes its time to load.
+    from kornia.enhance import jpeg_codec_differentiable
+
+    height, width = image.shape[-2:]
+    padded = F.pad(image[None], (0, -width % 16, 0, -height % 16), mode="replicate")
+    level = torch.tensor([float(quality)], device=image.device)
+    compressed: Tensor = jpeg_codec_differentiable(padded, level)[0, :, :height, :width]
+    return compressed.clamp(0, 1)
+
+
 def _shift(image: Tensor, rows: int, columns: int) -> Tensor:
     """Moves an image down and right; what comes in from outside is 0."""
     moved = torch.roll(image, (rows, columns), dims=(-2, -1))
@@ -438,6 +503,14 @@ def _shift(image: Tensor, rows: int, columns: int) -> Tensor:
     if columns:
         moved[..., slice(columns) if columns > 0 else slice(columns, None)] = 0
     return moved
+
+
+def _level(sprite: Sprite, scale: float) -> int:
+    """The level of a sprite's pyramid that is sampled without aliasing at a scale."""
+    level = 0
+    while level + 1 < len(sprite.levels) and scale * 2**level < 0.7:
+        level += 1
+    return level
 
 
 def _warp(
@@ -464,15 +537,12 @@ def _warp(
     Returns:
         5×H×W float32 on the scale 0..255: RGB, alpha and depth, all multiplied by alpha.
     """
-    level = 0
-    while level + 1 < len(sprite.levels) and scale * 2**level * min(1.0, flat * 2) < 0.7:
-        level += 1
-    source = sprite.levels[level].float()
+    source = sprite.levels[_level(sprite, scale * min(1.0, flat * 2))].float()
     source = torch.cat([source[:4], source[4:] * (source[3:4] / 255)])
     height, width = size
     sprite_height, sprite_width = sprite.size
-    xs = torch.arange(width, dtype=torch.float32) + 0.5 - center[0]
-    ys = torch.arange(height, dtype=torch.float32) + 0.5 - center[1]
+    xs = torch.arange(width, dtype=torch.float32, device=source.device) + 0.5 - center[0]
+    ys = torch.arange(height, dtype=torch.float32, device=source.device) + 0.5 - center[1]
     x = xs[None, :] + shear * ys[:, None]
     y = (ys / flat)[:, None].expand(height, width)
     cosine, sine = math.cos(roll), math.sin(roll)

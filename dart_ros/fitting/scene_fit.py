@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.composition import Batch, Composer, RgbdBackground
-from dart_ros.fitting.sprites import Sprite, load_sprites
-from dart_ros.fitting.training import CompositionStream, training_step
+from dart_ros.fitting.composition import RgbdBackground
+from dart_ros.fitting.distillation import training_loss
+from dart_ros.fitting.library import split_identities, sprites_path
+from dart_ros.fitting.optimization import Stepper
+from dart_ros.fitting.run import Teacher
+from dart_ros.fitting.sprites import load_sprites
+from dart_ros.fitting.stream import CompositionStream
+from dart_ros.fitting.validation import ValidationSet, to_device
 from dart_ros.fitting.weights import network_with, weights_of
 from dart_ros.method.network import STRIDE, MattingNetwork, tile_count
 
@@ -28,8 +31,18 @@ CROP = (352, 448)
 """Largest (height, width) of the frames that the fit trains on."""
 
 BATCH = 4
-RATE = 1e-4
-MARGIN = 0.97
+
+ENCODER_RATE = 1e-4
+RATE = 5e-4
+"""Highest learning rates, the paper's: of the encoder, and of all else."""
+
+WARM_UP = 10
+"""Steps in which the rates rise."""
+
+REFINER_SHARE = 0.2
+"""Of the time at the end in which the refiner alone is trained, behind a base that stands still."""
+
+MARGIN = 0.99
 """Of the error before: less of a gain than that is chance, and the generic weights stay."""
 
 MEAN_DECAY = 0.95
@@ -38,9 +51,12 @@ MEAN_DECAY = 0.95
 HELD_OUT = 5
 """Every so many identities are kept for validation."""
 
-VALIDATION_BATCHES = 4
-ROUNDS = 4
+VALIDATION_FRAMES = 24
+ROUNDS = 8
 """Validations within the given time."""
+
+PATIENCE = 5
+"""Validations without a new best after which the fit ends by itself."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +75,6 @@ class FitResult:
     seconds: float
 
 
-def sprites_path() -> Path:
-    """Where the sprites that ship with the package lie."""
-    return Path(str(files("dart_ros"))) / "data" / "sprites"
-
-
 def fit_scene(
     background: RgbdBackground,
     max_depth: float,
@@ -71,24 +82,30 @@ def fit_scene(
     on_progress: Callable[[float, str], None],
     stop: Callable[[], bool],
     sprites: Path | None = None,
+    own_sprites: Path | None = None,
+    teacher: Path | None = None,
     seed: int = 0,
 ) -> FitResult:
     """Fine-tunes the generic weights on composites over one background.
 
-    The better of before and after, judged on people held out from the fit, is returned, so a fit
-    never makes a scene worse on them; a gain that may be chance doesn't count.
+    The whole network learns first, then the refiner alone. The better of before and after, judged
+    on people held out from the fit, is returned, so a fit never makes a scene worse on them; a
+    gain that may be chance doesn't count. A fit that finds nothing better any more ends early.
 
     Args:
         background: the captured scene with its depth's deviation.
         max_depth: the sensor's range in metres.
-        seconds: how long to train; loading and validation come on top.
+        seconds: how long to train at most; loading and validation come on top.
         on_progress: called with the share done in [0, 1] and what goes on in words.
         stop: asked between steps; True ends the fit early with what is best so far.
-        sprites: a library other than the one that ships.
+        sprites: a library instead of the one that ships.
+        own_sprites: a folder of further sprites, the user's own.
+        teacher: weights of a network to learn from besides the truth.
         seed: the same seed gives the same composites.
 
     Raises:
-        FitError: if weights or sprites can't be read, or the time is not positive.
+        FitError: if weights or sprites can't be read, the time is not positive, or a GPU's memory
+            is too small for a single frame.
     """
     if not seconds > 0:
         raise FitError(f"a fit needs a positive number of seconds, not {seconds}")
@@ -96,44 +113,56 @@ def fit_scene(
     # compete for a core are many times slower than fewer that don't.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     library = load_sprites(sprites or sprites_path())
-    training, held_out = _split(library)
+    if own_sprites is not None:
+        library += load_sprites(own_sprites)
+    training, held_out = split_identities(library, HELD_OUT)
     size = _crop(*background.depth.shape)
-    tiles = tile_count(*size)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    validation = [
-        Composer(held_out, [background], size, max_depth, seed=seed + 1 + i).batch(BATCH)
-        for i in range(VALIDATION_BATCHES)
-    ]
+    validation = ValidationSet(
+        held_out, [background], size, VALIDATION_FRAMES, max_depth, seed + 1, BATCH
+    )
     # torch's type hints lack this form of to().
     network = network_with(None)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    before = _error(network, validation, tiles, device)
+    before = validation.score(network).error
     on_progress(0.0, f"fitting: alpha error {before:.2f} per mille before")
 
     best, best_weights = before, weights_of(network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
-    _train_mode(network)
+    optimizer = _optimizer(network)
+    stepper = Stepper(
+        network,
+        optimizer,
+        training_loss(None if teacher is None else Teacher(teacher), device),
+        tile_count(*size),
+    )
     # Few steps on few pictures are noisy; their running mean is not.
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEAN_DECAY), use_buffers=True)
     averaged = mean.module
     assert isinstance(averaged, MattingNetwork)
-    stream = CompositionStream(training, [background], size, BATCH, seed, max_depth)
-    loader = iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=2))
+    on_gpu = device.type == "cuda"
+    stream = CompositionStream(
+        training, [background], size, BATCH, seed, max_depth, device if on_gpu else None
+    )
+    batches = stream.batches(workers=0 if on_gpu else 1)
+    _train_mode(network)
     start = time.monotonic()
-    spent, step, done_rounds = 0.0, 0, 0
-    while spent < seconds and not stop():
+    spent, step, done_rounds, idle = 0.0, 0, 0, 0
+    while spent < seconds and idle < PATIENCE and not stop():
         share = spent / seconds
+        network.base.requires_grad_(share < 1 - REFINER_SHARE)
+        factor = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / 10) * 0.5 * (1 + math.cos(math.pi * share))
-        training_step(network, optimizer, _to(next(loader), device), tiles)
+            group["lr"] = group["highest"] * factor
+        stepper.step(to_device(next(batches), device))
         mean.update_parameters(network)
         step += 1
         spent = time.monotonic() - start
         if spent >= seconds * (done_rounds + 1) / ROUNDS:
             done_rounds += 1
-            error = _error(averaged, validation, tiles, device)
+            error = validation.score(averaged).error
+            idle += 1
             if error < min(best, MARGIN * before):
-                best, best_weights = error, weights_of(averaged)
+                best, best_weights, idle = error, weights_of(averaged), 0
             start += time.monotonic() - start - spent
         on_progress(
             min(1.0, spent / seconds),
@@ -148,18 +177,16 @@ def _crop(height: int, width: int) -> tuple[int, int]:
     return max(STRIDE, rows // STRIDE * STRIDE), max(STRIDE, columns // STRIDE * STRIDE)
 
 
-def _split(library: Sequence[Sprite]) -> tuple[list[Sprite], list[Sprite]]:
-    """Sprites to train on and sprites of other people to validate on."""
-    identities = sorted({sprite.identity for sprite in library if sprite.kind == "person"})
-    kept = set(identities[::HELD_OUT])
-    training = [sprite for sprite in library if sprite.identity not in kept]
-    held_out = [sprite for sprite in library if sprite.identity in kept]
-    if not training or not held_out:
-        raise FitError(
-            f"the sprites show {len(identities)} people: a fit needs two at least, one of them "
-            "to validate on"
-        )
-    return training, held_out
+def _optimizer(network: MattingNetwork) -> torch.optim.Optimizer:
+    """AdamW; each group knows its ``highest`` rate."""
+    slow = list(network.base.encoder.parameters())
+    known = {id(parameter) for parameter in slow}
+    fast = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    groups = [
+        {"params": slow, "lr": ENCODER_RATE, "highest": ENCODER_RATE},
+        {"params": fast, "lr": RATE, "highest": RATE},
+    ]
+    return torch.optim.AdamW(groups, weight_decay=1e-4)
 
 
 def _train_mode(network: MattingNetwork) -> None:
@@ -168,28 +195,3 @@ def _train_mode(network: MattingNetwork) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-
-
-@torch.inference_mode()
-def _error(
-    network: MattingNetwork, batches: Sequence[Batch], tiles: int | None, device: torch.device
-) -> float:
-    """Mean absolute error of alpha in per mille."""
-    network.eval()
-    total = 0.0
-    for batch in batches:
-        moved = _to(batch, device)
-        output = network(moved.color, moved.depth, moved.background, tiles=tiles)
-        total += float((output.alpha - moved.alpha).abs().mean())
-    return 1000 * total / len(batches)
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    background = type(batch.background)(*(x.to(device) for x in batch.background))
-    return Batch(
-        batch.color.to(device),
-        batch.depth.to(device),
-        background,
-        batch.alpha.to(device),
-        batch.foreground.to(device),
-    )

@@ -2,7 +2,9 @@
 
 A library is a folder with ``sprites.json`` and, for each sprite, ``NAME.webp`` (RGBA, straight
 alpha) and ``NAME.depth.png`` (8 bit, half size: ``(value - 128) * 8 mm`` behind the reference
-distance).
+distance). A folder without ``sprites.json`` holds the user's own pictures: ``NAME.png`` (8 bit,
+RGBA, straight alpha) and, where it is known, ``NAME.depth.png`` (16 bit, millimetres from the
+camera, the picture's size, 0 where unknown).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -24,6 +26,15 @@ from dart_ros.errors import FitError
 
 DEPTH_STEP = 0.008
 """Metres per grey level of a sprite's depth image."""
+
+OWN_HEIGHT = 1.7
+"""Metres that the user's own pictures are taken to show from top to bottom of what is visible."""
+
+OWN_FOCAL = 600.0
+"""Focal length in pixels that pictures without depth are taken to have."""
+
+OWN_LARGEST = 720
+"""Longer side in pixels to which the user's own pictures are reduced."""
 
 LEVELS = 4
 """Levels of the pyramid from which sprites are sampled without aliasing."""
@@ -51,18 +62,31 @@ class Sprite:
         height, width = self.levels[0].shape[-2:]
         return int(height), int(width)
 
+    def to(self, device: torch.device) -> Sprite:
+        """The same on a device."""
+        return replace(self, levels=tuple(level.to(device) for level in self.levels))
+
 
 def load_sprites(folder: Path, identities: Sequence[str] | None = None) -> list[Sprite]:
-    """Reads a library.
+    """Reads a library, or a folder of the user's own pictures.
+
+    A picture of one's own shows a person; pictures of the same one share their name up to the
+    first underscore (``anna_1.png``, ``anna_2.png``).
 
     Args:
-        folder: where ``sprites.json`` lies.
+        folder: where ``sprites.json`` or the pictures lie.
         identities: keep only these people and objects; None keeps all.
 
     Raises:
         FitError: if the index or a sprite is missing or broken; the message names the file.
     """
     index = folder / "sprites.json"
+    if not index.exists():
+        own = [_load_own(path) for path in _own_pictures(folder)]
+        sprites = [s for s in own if identities is None or s.identity in identities]
+        if not sprites:
+            raise FitError(f"{folder} shows none of {', '.join(identities or ())}: give others")
+        return sprites
     try:
         entries = json.loads(index.read_text())["sprites"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -98,6 +122,11 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
     half_depth = _read(folder / f"{name}.depth.png", channels=1)
     height, width = color.shape[:2]
     depth = cv2.resize(half_depth, (width, height), interpolation=cv2.INTER_LINEAR)
+    return Sprite(name, kind, identity, focal, distance, sides, _pyramid(color, depth))
+
+
+def _pyramid(color: NDArray[np.uint8], depth: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+    """BGRA with straight alpha and depth levels to :attr:`Sprite.levels`."""
     alpha = color[..., 3:].astype(np.float32) / 255
     rgb = color[..., 2::-1].astype(np.float32) * alpha
     stack = np.concatenate([rgb, color[..., 3:], depth[..., None]], axis=-1)
@@ -108,7 +137,54 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
         if min(level.shape[-2:]) < 4:
             break
         level = F.avg_pool2d(level, 2, ceil_mode=True)
-    return Sprite(name, kind, identity, focal, distance, sides, tuple(levels))
+    return tuple(levels)
+
+
+def _own_pictures(folder: Path) -> list[Path]:
+    pictures = [p for p in sorted(folder.glob("*.png")) if not p.name.endswith(".depth.png")]
+    if not pictures:
+        raise FitError(
+            f"{folder / 'sprites.json'}: No such file, and {folder} holds no pictures (*.png with "
+            "alpha) either: give a folder that has some"
+        )
+    return pictures
+
+
+def _load_own(path: Path) -> Sprite:
+    color = _read(path, channels=4)
+    seen = color[..., 3] > 127
+    if not seen.any():
+        raise FitError(f"{path} is transparent all over: remove it")
+    rows = np.flatnonzero(seen.any(axis=1))
+    pixels = int(rows[-1] - rows[0] + 1)
+    offset = np.zeros(seen.shape, np.float32)
+    depth_path = path.with_suffix(".depth.png")
+    if depth_path.exists():
+        depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
+        if depth is None or depth.dtype != np.uint16 or depth.shape != seen.shape:
+            raise FitError(
+                f"{depth_path} must be a 16-bit grey picture in millimetres of the size of "
+                f"{path.name}: mend or remove it"
+            )
+        metres = depth.astype(np.float32) / 1000
+        known = seen & (depth > 0)
+        if not known.any():
+            raise FitError(f"{depth_path} has no depth where {path.name} is visible: remove it")
+        distance = float(np.median(metres[known]))
+        offset = np.where(known, metres - distance, 0).astype(np.float32)
+        focal = distance * pixels / OWN_HEIGHT
+    else:
+        focal, distance = OWN_FOCAL, OWN_FOCAL * OWN_HEIGHT / pixels
+    shrink = min(1.0, OWN_LARGEST / max(seen.shape))
+    if shrink < 1:
+        size = (max(1, round(seen.shape[1] * shrink)), max(1, round(seen.shape[0] * shrink)))
+        color = cv2.resize(color, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        offset = np.asarray(cv2.resize(offset, size, interpolation=cv2.INTER_NEAREST), np.float32)
+        focal *= shrink
+    cut = ("bottom",) if bool(seen[-1].any()) else ()
+    levels = _pyramid(color, np.clip(128 + offset / DEPTH_STEP, 0, 255).astype(np.uint8))
+    identity = path.stem.split("_")[0]
+    return Sprite(path.stem, "person", identity, focal, distance, cut, levels)
 
 
 def _read(path: Path, channels: int) -> NDArray[np.uint8]:

@@ -1,222 +1,354 @@
-"""Trains the generic weights: ``python -m dart_ros.fitting.training --sprites … --rooms …``."""
+"""Trains the networks of a run: teacher, student or refiner.
+
+A training can be killed at any moment: started again, it goes on from its last checkpoint, with
+the batches and random numbers that it would have had. ``torchrun`` shares it out over several
+processes, GPUs and machines.
+"""
 
 from __future__ import annotations
 
-import argparse
+import json
 import math
+import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from pickle import UnpicklingError
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.backgrounds import invent_room, load_rooms
-from dart_ros.fitting.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
-from dart_ros.fitting.losses import matting_loss
-from dart_ros.fitting.sprites import Sprite, load_sprites
+from dart_ros.fitting.checkpoint import load_checkpoint, save_checkpoint
+from dart_ros.fitting.distillation import training_loss
+from dart_ros.fitting.library import load_library
+from dart_ros.fitting.optimization import Stepper
+from dart_ros.fitting.pretrained import load_imagenet_encoder
+from dart_ros.fitting.run import Run, described
+from dart_ros.fitting.stream import CompositionStream
+from dart_ros.fitting.validation import ValidationScores, ValidationSet, to_device
 from dart_ros.fitting.weights import load_network, save_network
-from dart_ros.method.base_network import MobileNetV2Encoder, NetworkConfig
 from dart_ros.method.network import MattingNetwork, tile_count
 
-FIRST_WEIGHT = "features.0.0.weight"
+WARM_UP = 100
+"""Steps in which the learning rates rise to their highest."""
+
+LAST_RATE = 0.02
+"""Share of the highest learning rates that is left at the end."""
+
+WEIGHTS = "weights.safetensors"
+"""Name of the weights in the folder of a run."""
+
+_LOG_EVERY = 10
 
 
-class CompositionStream(IterableDataset[Batch]):
-    """Endless batches, composed in a process of its own."""
+class _Log(Protocol):
+    """What is used of TensorBoard."""
 
-    def __init__(
-        self,
-        sprites: list[Sprite],
-        rooms: list[RgbdBackground],
-        size: tuple[int, int],
-        batch: int,
-        seed: int,
-        max_depth: float = MAX_DEPTH,
-    ) -> None:
-        self._arguments = (sprites, rooms, size, max_depth)
-        self._batch = batch
-        self._seed = seed
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
 
-    def __iter__(self) -> Iterator[Batch]:
-        torch.set_num_threads(1)
-        info = torch.utils.data.get_worker_info()
-        seed = self._seed * 1000 + (info.id if info else 0)
-        sprites, rooms, size, max_depth = self._arguments
-        composer = Composer(sprites, rooms, size, max_depth, seed)
-        while True:
-            yield composer.batch(self._batch)
+    def close(self) -> None: ...
 
 
-def load_imagenet_encoder(encoder: MobileNetV2Encoder, path: Path) -> None:
-    """Initialises the encoder from published ImageNet weights (``features.N.conv.K.x``).
+def train(run: Run) -> ValidationScores:
+    """Trains what a run describes, or goes on with it.
 
-    The first convolution sees more channels than RGB: it starts with the ImageNet filters of
-    the difference between frame and plate; further channels start at zero.
+    ``run.output`` receives ``weights.safetensors`` (the running mean of the weights, with the
+    run's settings and its data's hashes in the header), ``checkpoint.pt``, ``run.json`` and
+    TensorBoard's logs.
+
+    Returns:
+        The scores of the weights on the run's held-out frames.
 
     Raises:
-        FitError: if the file can't be read or does not hold MobileNetV2.
+        FitError: if data, weights or the output folder are not usable.
     """
+    with _processes() as (rank, world, device):
+        if run.batch % world:
+            raise FitError(
+                f"a batch of {run.batch} can't be shared by {world} processes: give a multiple"
+            )
+        return _Training(run, rank, world, device).train()
+
+
+class _Training:
+    """A run in progress, in one of its processes."""
+
+    def __init__(self, run: Run, rank: int, world: int, device: torch.device) -> None:
+        self._run, self._rank, self._world, self._device = run, rank, world, device
+        self._settings = described(run)
+        self._checkpoint_path = run.output / "checkpoint.pt"
+        torch.manual_seed(run.seed)
+        library = load_library(run.data)
+        self._header = {
+            "run": json.dumps(self._settings),
+            "data": json.dumps(library.hashes),
+            "torch": torch.__version__,
+        }
+        self._stream = CompositionStream(
+            library.sprites,
+            library.rooms,
+            run.size,
+            run.batch,
+            run.seed,
+            run.data.max_depth,
+            device if run.workers == 0 else None,
+            rank,
+            world,
+        )
+        self._validation = ValidationSet(
+            library.held_out_sprites,
+            library.held_out_rooms,
+            run.size,
+            run.validation.frames,
+            run.data.max_depth,
+            run.validation.seed,
+        )
+        # torch's type hints lack this form of to().
+        self._network: MattingNetwork = starting_network(run).to(  # type: ignore[call-overload]
+            device, memory_format=torch.channels_last
+        )
+        self._frozen_base = run.stage == "refiner" and run.freeze_base
+        if self._frozen_base:
+            self._network.base.requires_grad_(False)
+        # The mean is of the network itself; what processes share stays out of it.
+        self._mean = AveragedModel(
+            self._network, multi_avg_fn=get_ema_multi_avg_fn(run.mean_decay), use_buffers=True
+        )
+        self._optimizer = torch.optim.AdamW(_groups(self._network, run), weight_decay=1e-4)
+        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._stepper = Stepper(
+            _shared(self._network, world, device),
+            self._optimizer,
+            training_loss(run.teacher, device),
+            tile_count(*run.size),
+            alone=world == 1,
+        )
+        self._step = 0
+        self._spent = 0.0
+
+    def train(self) -> ValidationScores:
+        """Trains to the end."""
+        self._prepare_output()
+        resumed = self._resume()
+        log = self._open_log() if self._rank == 0 else None
+        if self._rank == 0 and not resumed:
+            self._save_checkpoint()
+        scores = self._validation.score(self._averaged)
+        self._train_mode()
+        batches = self._stream.batches(self._step, self._run.workers)
+        loss, begun = 0.0, time.monotonic() - self._spent
+        with tqdm(
+            total=1.0,
+            initial=min(1.0, self._share()),
+            disable=None if self._rank == 0 else True,
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+            desc=self._run.stage,
+        ) as bar:
+            while (share := self._share()) < 1:
+                self._set_rates(share)
+                loss = self._stepper.step(to_device(next(batches), self._device))
+                self._mean.update_parameters(self._network)
+                self._step += 1
+                self._spent = time.monotonic() - begun
+                if log is not None and self._step % _LOG_EVERY == 0:
+                    log.add_scalar("loss/training", loss, self._step)
+                    log.add_scalar(
+                        "rate/encoder", self._optimizer.param_groups[0]["lr"], self._step
+                    )
+                if self._step % self._run.validation.every == 0:
+                    scores = self._validate(log)
+                if self._rank == 0 and self._step % self._run.checkpoint_every == 0:
+                    self._save_checkpoint()
+                    self._save_weights(scores)
+                bar.set_postfix_str(
+                    f"step {self._step}, loss {loss:.4f}, validation SAD {scores.sad:.2f}",
+                    refresh=False,
+                )
+                bar.update(min(1.0, self._share()) - bar.n)
+        scores = self._validate(log)
+        if self._rank == 0:
+            self._save_checkpoint()
+            self._save_weights(scores)
+        if log is not None:
+            log.close()
+        return scores
+
+    @property
+    def _averaged(self) -> MattingNetwork:
+        averaged = self._mean.module
+        assert isinstance(averaged, MattingNetwork)
+        return averaged
+
+    def _share(self) -> float:
+        """Share of the training that is done, the same in all processes."""
+        if self._run.steps is not None:
+            return self._step / self._run.steps
+        assert self._run.minutes is not None
+        share = self._spent / (60 * self._run.minutes)
+        if self._world == 1:
+            return share
+        told = torch.tensor([share], dtype=torch.float64, device=self._device)
+        torch.distributed.broadcast(told, src=0)
+        return float(told)
+
+    def _set_rates(self, share: float) -> None:
+        """Warm-up, then half a cosine."""
+        warm = min(1.0, (self._step + 1) / WARM_UP)
+        factor = warm * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+
+    def _train_mode(self) -> None:
+        self._network.train()
+        if self._frozen_base:
+            self._network.base.eval()
+
+    def _validate(self, log: _Log | None) -> ValidationScores:
+        scores = self._validation.score(self._averaged)
+        if log is not None:
+            log.add_scalar("validation/SAD", scores.sad, self._step)
+            log.add_scalar("validation/MSE", scores.mse, self._step)
+        return scores
+
+    # -- files ----------------------------------------------------------------------------
+
+    def _prepare_output(self) -> None:
+        if self._rank != 0:
+            return
+        try:
+            self._run.output.mkdir(parents=True, exist_ok=True)
+            settings = json.dumps(self._settings, indent=2) + "\n"
+            (self._run.output / "run.json").write_text(settings, encoding="utf-8")
+        except OSError as error:
+            raise FitError(
+                f"{self._run.output} can't be written to ({error}): choose another output"
+            ) from error
+
+    def _open_log(self) -> _Log:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise FitError("training needs TensorBoard: pip install tensorboard") from error
+        # What was logged after the last checkpoint is logged again.
+        return SummaryWriter(str(self._run.output / "logs"), purge_step=self._step + 1)
+
+    def _save_weights(self, scores: ValidationScores) -> None:
+        header = {
+            **self._header,
+            "steps": str(self._step),
+            "seconds": f"{self._spent:.0f}",
+            "validation_sad": f"{scores.sad:.4f}",
+            "validation_mse": f"{scores.mse:.4f}",
+        }
+        save_network(self._averaged, self._run.output / WEIGHTS, header)
+
+    def _save_checkpoint(self) -> None:
+        save_checkpoint(
+            self._checkpoint_path,
+            {
+                "settings": self._comparable(),
+                "step": self._step,
+                "spent": self._spent,
+                "parts": self._stepper.parts,
+                "network": self._network.state_dict(),
+                "mean": self._mean.state_dict(),
+                "optimizer": self._optimizer.state_dict(),
+                "scaler": self._stepper.scaler.state_dict(),
+                "random": torch.get_rng_state(),
+            },
+        )
+
+    def _resume(self) -> bool:
+        """Goes back to the last checkpoint; False where there is none."""
+        state = load_checkpoint(self._checkpoint_path) if self._rank == 0 else None
+        if self._world > 1:
+            shared = [state]
+            torch.distributed.broadcast_object_list(shared, src=0)
+            state = shared[0]
+        if state is None:
+            return False
+        if state["settings"] != self._comparable():
+            raise FitError(
+                f"{self._checkpoint_path} is of a run with other settings or data: give another "
+                "output, or delete that folder to train anew"
+            )
+        self._network.load_state_dict(state["network"])
+        self._mean.load_state_dict(state["mean"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._stepper.scaler.load_state_dict(state["scaler"])
+        self._stepper.parts = int(state["parts"])
+        torch.set_rng_state(state["random"])
+        self._step, self._spent = int(state["step"]), float(state["spent"])
+        return True
+
+    def _comparable(self) -> str:
+        """What must be the same for a training to go on."""
+        free = ("workers", "checkpoint_every")
+        settings = {key: value for key, value in self._settings.items() if key not in free}
+        return json.dumps([settings, self._header["data"]])
+
+
+def starting_network(run: Run) -> MattingNetwork:
+    """The network before the first step.
+
+    Raises:
+        FitError: if the weights can't be read or are of another network than the run's.
+    """
+    if run.start.weights is not None:
+        network = load_network(run.start.weights)
+        if network.config != run.network:
+            raise FitError(
+                f"{run.start.weights} holds {network.config}, the run wants {run.network}: make "
+                "the run's network agree with it"
+            )
+        return network
+    network = MattingNetwork(run.network)
+    if run.start.imagenet is not None:
+        load_imagenet_encoder(network.base.encoder, run.start.imagenet)
+    return network
+
+
+def _groups(network: MattingNetwork, run: Run) -> list[dict[str, Any]]:
+    """What is trained, each part with its rate."""
+    base = network.base
+    parts: Mapping[str, nn.Module] = {
+        "encoder": base.encoder,
+        "aspp": base.aspp,
+        "decoder": base.decoder,
+        "refiner": network.refiner,
+    }
+    groups = []
+    for name, part in parts.items():
+        parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
+        if parameters:
+            groups.append({"params": parameters, "lr": getattr(run.rates, name)})
+    return groups
+
+
+def _shared(network: MattingNetwork, world: int, device: torch.device) -> nn.Module:
+    """The network as it is called in training: its gradients are means over all processes."""
+    if world == 1:
+        return network
+    return nn.parallel.DistributedDataParallel(
+        network, device_ids=[device.index] if device.type == "cuda" else None
+    )
+
+
+@contextmanager
+def _processes() -> Iterator[tuple[int, int, torch.device]]:
+    """Rank, number of processes and device, as ``torchrun`` set them or for one process alone."""
+    cuda = torch.cuda.is_available()
+    if "WORLD_SIZE" not in os.environ:
+        yield 0, 1, torch.device("cuda" if cuda else "cpu")
+        return
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        raise FitError(f"{path} can't be read as torch weights: {error}") from error
-    ours = encoder.state_dict()
-    theirs: dict[str, Tensor] = {}
-    for name in ours:
-        source = _flat_name(name)
-        wanted = (32, 3, 3, 3) if name == FIRST_WEIGHT else ours[name].shape
-        if source not in state or state[source].shape != wanted:
-            raise FitError(f"{path} has no fitting {source}: not MobileNetV2 weights")
-        theirs[name] = state[source]
-    first = theirs[FIRST_WEIGHT]
-    # ImageNet filters expect colors over their deviation; their mean is gone in the difference.
-    first = first / torch.tensor([0.229, 0.224, 0.225])[None, :, None, None]
-    widened = torch.zeros_like(ours[FIRST_WEIGHT])
-    widened[:, :3] = first
-    widened[:, 3:6] = -first
-    theirs[FIRST_WEIGHT] = widened
-    encoder.load_state_dict(theirs)
-
-
-def _flat_name(name: str) -> str:
-    """``features.N.conv.B.P.x`` of ours in the flat naming of the published weights."""
-    parts = name.split(".")
-    if parts[2] != "conv":
-        return name
-    _, block, _, layer, part, leaf = parts
-    return f"features.{block}.conv.{3 * int(layer) + int(part)}.{leaf}"
-
-
-def training_step(
-    network: MattingNetwork, optimizer: torch.optim.Optimizer, batch: Batch, tiles: int | None
-) -> tuple[float, float]:
-    """One step; returns the loss and the mean absolute error of alpha."""
-    color = batch.color.contiguous(memory_format=torch.channels_last)
-    output = network(color, batch.depth, batch.background, tiles=tiles)
-    loss = matting_loss(output, batch)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimizer.step()
-    return loss.item(), float((output.alpha.detach() - batch.alpha).abs().mean())
-
-
-def train(
-    network: MattingNetwork,
-    stream: CompositionStream,
-    seconds: float,
-    size: tuple[int, int],
-    output: Path,
-    rate: float,
-    refiner_only: bool = False,
-) -> None:
-    """Trains for a given time; the weights on disk are an exponential mean, saved as it goes.
-
-    Args:
-        network: what to train, changed in place.
-        stream: where the batches come from.
-        seconds: how long.
-        size: (height, width) of the frames.
-        output: the weights file.
-        rate: highest learning rate; the encoder's is a fifth of it.
-        refiner_only: leave the base network as it is (the paper's last stage).
-    """
-    if refiner_only:
-        network.base.requires_grad_(False)
-    slow = list(network.base.encoder.parameters())
-    known = {id(p) for p in slow}
-    fast = [p for p in network.parameters() if id(p) not in known]
-    optimizer = torch.optim.AdamW(
-        [{"params": slow, "lr": rate / 5}, {"params": fast, "lr": rate}], weight_decay=1e-4
-    )
-    highest = [group["lr"] for group in optimizer.param_groups]
-    mean = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
-    )
-    tiles = tile_count(*size)
-    network.train()
-    if refiner_only:
-        network.base.eval()
-    start = saved = time.monotonic()
-    running = 0.0
-    bar = tqdm(total=round(seconds), unit="s", bar_format="{l_bar}{bar}| {elapsed} {postfix}")
-    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
-    for step, batch in enumerate(loader):
-        spent = time.monotonic() - start
-        share = spent / seconds
-        warm = min(1.0, (step + 1) / 100)
-        for group, top in zip(optimizer.param_groups, highest, strict=True):
-            group["lr"] = top * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1, share))))
-        loss, error = training_step(network, optimizer, batch, tiles)
-        mean.update_parameters(network)
-        running = error if step == 0 else 0.98 * running + 0.02 * error
-        bar.n = round(min(spent, seconds))
-        bar.set_postfix_str(f"step {step} loss {loss:.4f} mean |alpha error| {running:.4f}")
-        bar.refresh() if step % 10 == 0 else None
-        if share >= 1 or time.monotonic() - saved > 120:
-            saved = time.monotonic()
-            meta = {"steps": str(step + 1), "seconds": f"{spent:.0f}"}
-            averaged = mean.module
-            assert isinstance(averaged, MattingNetwork)
-            save_network(averaged, output, meta)
-        if share >= 1:
-            break
-    bar.close()
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sprites", type=Path, required=True)
-    parser.add_argument("--rooms", type=Path, help="rendered rooms, beside the invented ones")
-    parser.add_argument("--invented", type=int, default=60, help="number of invented rooms")
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--size", type=int, nargs=2, default=(384, 448), metavar=("H", "W"))
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--imagenet", type=Path, help="MobileNetV2 weights to start from")
-    parser.add_argument("--resume", type=Path, help="weights to go on from")
-    parser.add_argument("--refiner-only", action="store_true", help="leave the base as it is")
-    parser.add_argument("--color-base", action="store_true", help="the paper's color-only base")
-    arguments = parser.parse_args()
-    torch.manual_seed(arguments.seed)
-    size = (arguments.size[0], arguments.size[1])
-    if arguments.resume:
-        network = load_network(arguments.resume)
-    else:
-        network = MattingNetwork(NetworkConfig(depth_in_base=not arguments.color_base))
-        if arguments.imagenet:
-            assert isinstance(network.base.encoder, MobileNetV2Encoder)
-            load_imagenet_encoder(network.base.encoder, arguments.imagenet)
-    # torch's type hints lack this form of to().
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    rooms = [invent_room(seed) for seed in range(arguments.invented)]
-    if arguments.rooms:
-        rooms += load_rooms(arguments.rooms)
-    stream = CompositionStream(
-        load_sprites(arguments.sprites),
-        rooms,
-        size,
-        arguments.batch,
-        arguments.seed,
-    )
-    train(
-        network,
-        stream,
-        arguments.minutes * 60,
-        size,
-        arguments.output,
-        arguments.rate,
-        arguments.refiner_only,
-    )
-
-
-if __name__ == "__main__":
-    main()
+        yield torch.distributed.get_rank(), torch.distributed.get_world_size(), device
+    finally:
+        torch.distributed.destroy_process_group()

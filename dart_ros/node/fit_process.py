@@ -33,11 +33,15 @@ class FitEnd:
     message: str
 
 
-def fit_command(scene: str, scenes_dir: str, seconds: float) -> list[str]:
-    """Return the command that fits a scene and reports progress as one JSON object a line."""
+def fit_command(scene: str, scenes_dir: str, seconds: float, sprites: str = "") -> list[str]:
+    """Return the command that fits a scene and reports progress as one JSON object a line.
+
+    ``sprites`` is a folder of the user's own sprites, or empty.
+    """
     return [
         *(sys.executable, "-m", "dart_ros.cli", "fit", scene),
         *("--scenes-dir", scenes_dir, "--seconds", f"{seconds:g}", "--json-progress"),
+        *(("--sprites", sprites) if sprites else ()),
     ]
 
 

@@ -83,6 +83,10 @@ PARAMETERS: dict[str, _Parameter] = {
     "fit_seconds": _Parameter(
         120.0, "Seconds that a fit to the scene takes by default.", 1.0, 86400.0
     ),
+    "fit_sprites": _Parameter(
+        "",
+        "Folder of further people or things (RGBA PNG) that a fit composes with; empty: none.",
+    ),
     "sync_slop": _Parameter(
         0.02, "Seconds by which the stamps of color and depth may differ.", 0.0001, 1.0
     ),
@@ -117,6 +121,7 @@ class Settings:
     capture_frames: int
     capture_timeout: float
     fit_seconds: float
+    fit_sprites: str
     sync_slop: float
     composite_color: tuple[int, int, int]
     composite_image: str

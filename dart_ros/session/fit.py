@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ def fit(
     seconds: float,
     on_progress: Callable[[float, str], None],
     stop: Callable[[], bool],
+    own_sprites: Path | None = None,
+    teacher: Path | None = None,
 ) -> tuple[Scene, FitResult]:
     """Fine-tunes the generic weights on a scene.
 
@@ -27,6 +30,8 @@ def fit(
         seconds: how long to train.
         on_progress: called with the share done in [0, 1] and what goes on in words.
         stop: asked between steps; True ends the fit early with what is best so far.
+        own_sprites: a folder of sprites to add to the library that ships.
+        teacher: weights of a network to learn from besides the truth.
 
     Returns:
         The scene with fitted weights and the figures of the fit (unchanged if the fit could not
@@ -43,7 +48,15 @@ def fit(
         focal=scene.camera.fx,
         std=torch.from_numpy(scene.depth_std.copy()),
     )
-    result = fit_scene(background, scene.max_depth, seconds, on_progress, stop)
+    result = fit_scene(
+        background,
+        scene.max_depth,
+        seconds,
+        on_progress,
+        stop,
+        own_sprites=own_sprites,
+        teacher=teacher,
+    )
     if not result.improved:
         return scene, result
     figures = {

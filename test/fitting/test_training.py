@@ -1,200 +1,148 @@
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file
 
-from dart_ros.errors import FitError
-from dart_ros.fitting.backgrounds import invent_room
-from dart_ros.fitting.composition import Composer
-from dart_ros.fitting.sprites import load_sprites
-from dart_ros.fitting.training import (
-    CompositionStream,
-    load_imagenet_encoder,
-    train,
-    training_step,
-)
-from dart_ros.fitting.weights import load_network
-from dart_ros.method.base_network import MobileNetV2Encoder
+from dart_ros import cli
+from dart_ros.fitting.weights import load_network, save_network
+from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 
-SIZE = (64, 96)
-
-# Expansion, output channels, blocks, stride: Table 2 of Sandler et al. 2018.
-STAGES = [
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-]
+STEPS = 3
 
 
-def published_weights() -> dict[str, Tensor]:
-    """Random weights under the names of the published ones."""
-    generator = torch.Generator().manual_seed(0)
-    state: dict[str, Tensor] = {}
-
-    def convolution(name: str, out: int, inner: int, side: int) -> None:
-        scale = (2 / (inner * side * side)) ** 0.5
-        state[f"{name}.weight"] = scale * torch.randn(out, inner, side, side, generator=generator)
-
-    def norm(name: str, channels: int) -> None:
-        state[f"{name}.weight"] = 0.5 + torch.rand(channels, generator=generator)
-        state[f"{name}.bias"] = torch.randn(channels, generator=generator)
-        state[f"{name}.running_mean"] = 0.1 * torch.randn(channels, generator=generator)
-        state[f"{name}.running_var"] = 0.5 + torch.rand(channels, generator=generator)
-        state[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-    convolution("features.0.0", 32, 3, 3)
-    norm("features.0.1", 32)
-    channels, number = 32, 1
-    for expansion, out, blocks, _ in STAGES:
-        for _ in range(blocks):
-            wide, place, prefix = channels * expansion, 0, f"features.{number}.conv"
-            if expansion != 1:
-                convolution(f"{prefix}.0", wide, channels, 1)
-                norm(f"{prefix}.1", wide)
-                place = 3
-            convolution(f"{prefix}.{place}", wide, 1, 3)
-            norm(f"{prefix}.{place + 1}", wide)
-            convolution(f"{prefix}.{place + 3}", out, wide, 1)
-            norm(f"{prefix}.{place + 4}", out)
-            channels, number = out, number + 1
-    convolution("features.18.0", 1280, 320, 1)
-    norm("features.18.1", 1280)
-    return state
+def write_run(folder: Path, library: Path, stage: str, **changes: object) -> Path:
+    """A run of a few steps on tiny frames."""
+    run: dict[str, object] = {
+        "stage": stage,
+        "output": str(folder / "output"),
+        "data": {"sprites": [str(library)], "invented": 2, "held_out": 2},
+        "size": [32, 48],
+        "batch": 2,
+        "steps": STEPS,
+        "workers": 0,
+        "mean_decay": 0.5,
+        "validation": {"frames": 1, "every": 2},
+        "checkpoint_every": 1,
+    }
+    folder.mkdir(exist_ok=True)
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump({**run, **changes}))
+    return path
 
 
-def published_network(state: dict[str, Tensor], image: Tensor) -> list[Tensor]:
-    """MobileNetV2 written out, its last stride a dilation: output of each ``features.N``."""
-
-    def norm(x: Tensor, name: str) -> Tensor:
-        mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
-        y = (x - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
-        return y * state[f"{name}.weight"][:, None, None] + state[f"{name}.bias"][:, None, None]
-
-    def relu6(x: Tensor) -> Tensor:
-        return x.clamp(0, 6)
-
-    x = F.conv2d(image, state["features.0.0.weight"], stride=2, padding=1)
-    outputs = [relu6(norm(x, "features.0.1"))]
-    number = 1
-    for stage, (expansion, out, blocks, stage_stride) in enumerate(STAGES):
-        dilation = 2 if stage >= 5 else 1
-        for block in range(blocks):
-            stride = stage_stride if block == 0 and stage < 5 else 1
-            x, place, prefix = outputs[-1], 0, f"features.{number}.conv"
-            if expansion != 1:
-                x = relu6(norm(F.conv2d(x, state[f"{prefix}.0.weight"]), f"{prefix}.1"))
-                place = 3
-            kernel = state[f"{prefix}.{place}.weight"]
-            x = F.conv2d(
-                x, kernel, stride=stride, padding=dilation, dilation=dilation, groups=len(kernel)
-            )
-            x = relu6(norm(x, f"{prefix}.{place + 1}"))
-            x = F.conv2d(x, state[f"{prefix}.{place + 3}.weight"])
-            x = norm(x, f"{prefix}.{place + 4}")
-            if block > 0:
-                assert x.shape[1] == out
-                x = x + outputs[-1]
-            outputs.append(x)
-            number += 1
-    return outputs
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("teacher") / "weights.safetensors"
+    save_network(MattingNetwork(NetworkConfig("resnet50")), path, {})
+    return path
 
 
-@torch.inference_mode()
-def test_imagenet_weights_see_frame_less_plate_as_they_see_a_picture(tmp_path: Path) -> None:
-    state = published_weights()
-    torch.save(state, tmp_path / "mobilenetv2.pt")
-    encoder = MobileNetV2Encoder(11).eval()
-    load_imagenet_encoder(encoder, tmp_path / "mobilenetv2.pt")
-    frame = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
-    mean, std = (
-        torch.tensor(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(2)
+    path = tmp_path_factory.mktemp("student") / "weights.safetensors"
+    save_network(MattingNetwork(), path, {})
+    return path
+
+
+def process(stage: str, run: Path, *launcher: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, *launcher, "-m", "dart_ros.cli", "train", stage, str(run)]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    expected = published_network(state, (frame - mean) / std)
-    # On a plate of ImageNet's mean color the difference is the picture that ImageNet's mean
-    # was taken from; the depth channels are not looked at yet.
-    plate, depth = mean.expand(1, 3, 64, 96), torch.rand(1, 5, 64, 96)
-    found = encoder(torch.cat([frame, plate, depth], dim=1))
-    for image, number in zip(found, (1, 3, 6, 17), strict=True):
-        wanted = expected[number]
-        assert image.shape == wanted.shape
-        scale = float(wanted.abs().mean())
-        np.testing.assert_allclose(image.numpy(), wanted.numpy(), atol=1e-3 * scale, rtol=1e-3)
 
 
-@torch.inference_mode()
-def test_imagenet_weights_see_nothing_where_the_frame_is_the_plate(tmp_path: Path) -> None:
-    torch.save(published_weights(), tmp_path / "mobilenetv2.pt")
-    encoder = MobileNetV2Encoder(6).eval()
-    load_imagenet_encoder(encoder, tmp_path / "mobilenetv2.pt")
-    images = torch.rand(2, 1, 3, 32, 32)
-    first, second = (encoder(torch.cat([image, image], dim=1))[3] for image in images)
-    np.testing.assert_allclose(first.numpy(), second.numpy(), rtol=1e-3, atol=1e-3)
+@pytest.mark.parametrize("stage", ["teacher", "student", "distilled", "refiner"])
+def test_killed_and_started_again_it_ends_the_same(
+    stage: str, library: Path, tmp_path: Path, teacher: Path, student: Path
+) -> None:
+    changes: dict[str, object] = {}
+    if stage == "distilled":
+        changes["teacher"] = {"weights": str(teacher)}
+    if stage == "refiner":
+        changes["start"] = {"weights": str(student)}
+    stage = "student" if stage == "distilled" else stage
+    whole = write_run(tmp_path / "whole", library, stage, **changes)
+    assert cli.main(["train", stage, str(whole)]) == 0
+    expected = load_file(tmp_path / "whole" / "output" / "weights.safetensors")
+
+    # The same again, killed when its second checkpoint is there, wherever it is then.
+    broken = write_run(tmp_path / "broken", library, stage, **changes)
+    running = process(stage, broken)
+    checkpoint = tmp_path / "broken" / "output" / "checkpoint.pt"
+    first: int | None = None
+    until = time.monotonic() + 120
+    while running.poll() is None and time.monotonic() < until:
+        if checkpoint.exists():
+            if first is not None and checkpoint.stat().st_ino != first:
+                break
+            first = first or checkpoint.stat().st_ino
+        time.sleep(0.002)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert running.returncode == -signal.SIGKILL
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["step"] < STEPS
+    assert cli.main(["train", stage, str(broken)]) == 0
+    found = load_file(tmp_path / "broken" / "output" / "weights.safetensors")
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+    if stage == "refiner":
+        start = load_file(student)
+        changed = {
+            name.split(".")[0] for name in start if not torch.equal(start[name], found[name])
+        }
+        assert changed == {"refiner"}
 
 
-def test_what_is_not_mobilenetv2_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pt"
-    encoder = MobileNetV2Encoder(6)
-    with pytest.raises(FitError, match=r"weights\.pt can't be read"):
-        load_imagenet_encoder(encoder, path)
-    for content in (b"", b"no weights", b"PK\x03\x04 half a file"):
-        path.write_bytes(content)
-        with pytest.raises(FitError, match=r"weights\.pt can't be read"):
-            load_imagenet_encoder(encoder, path)
-    state = published_weights()
-    gone = state.pop("features.5.conv.3.weight")
-    torch.save(state, path)
-    with pytest.raises(FitError, match=r"weights\.pt has no fitting features\.5\.conv\.3\.weight"):
-        load_imagenet_encoder(encoder, path)
-    torch.save({**state, "features.5.conv.3.weight": gone[1:]}, path)
-    with pytest.raises(FitError, match=r"no fitting features\.5\.conv\.3\.weight"):
-        load_imagenet_encoder(encoder, path)
+def test_two_processes_share_a_batch(library: Path, tmp_path: Path) -> None:
+    run = write_run(tmp_path, library, "student", steps=2)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    running = process("student", run, *torchrun)
+    _, errors = running.communicate(timeout=170)
+    assert running.returncode == 0, errors.decode()[-2000:]
+    network = load_network(tmp_path / "output" / "weights.safetensors")
+    assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
+    assert torch.load(tmp_path / "output" / "checkpoint.pt", weights_only=True)["step"] == 2
 
 
-def stream(library: Path, seed: int) -> CompositionStream:
-    return CompositionStream(load_sprites(library), [invent_room(1, 96, 128)], SIZE, 2, seed)
+def test_weights_tell_what_they_were_trained_on(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path, library, "student", steps=1, network={"depth_in_base": False})
+    assert cli.main(["train", "student", str(run)]) == 0
+    path = tmp_path / "output" / "weights.safetensors"
+    assert str(path) in capsys.readouterr().out
+    with safe_open(str(path), framework="pt") as file:
+        header = file.metadata()
+    settings, data = json.loads(header["run"]), json.loads(header["data"])
+    assert settings["rates"] == {"encoder": 1e-4, "aspp": 5e-4, "decoder": 5e-4, "refiner": 5e-4}
+    assert settings["network"]["depth_in_base"] is False
+    assert list(data) == [library.name] and len(data[library.name]) == 64
+    assert str(tmp_path) not in json.dumps(header)
+    assert load_network(path).config == NetworkConfig(depth_in_base=False)
+    assert list((tmp_path / "output" / "logs").glob("events.*"))
 
-
-def test_a_stream_is_decided_by_its_seed(library: Path) -> None:
-    first, again, other = (next(iter(stream(library, seed))) for seed in (3, 3, 4))
-    assert first.color.shape == (2, 3, *SIZE)
-    assert torch.equal(first.color, again.color) and torch.equal(first.depth, again.depth)
-    assert not torch.equal(first.color, other.color)
-
-
-def test_steps_learn_a_batch_by_heart(library: Path) -> None:
-    torch.manual_seed(0)
-    network = MattingNetwork().train()
-    composer = Composer(load_sprites(library), [invent_room(1, 96, 128)], SIZE, seed=5)
-    batch = composer.batch(3)
-    assert 0.02 < float(batch.alpha.mean()) < 0.8
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    history = [training_step(network, optimizer, batch, 6) for _ in range(25)]
-    losses, errors = zip(*history, strict=True)
-    assert np.isfinite(losses).all()
-    assert losses[-1] < 0.6 * losses[0]
-    assert errors[-1] < 0.6 * errors[0]
-
-
-def test_training_writes_weights_that_load(library: Path, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = MattingNetwork()
-    before = {name: value.clone() for name, value in network.named_parameters()}
-    path = tmp_path / "weights.safetensors"
-    train(network, stream(library, 0), 1.5, SIZE, path, rate=1e-3)
-    loaded = load_network(path)
-    changed = [not torch.equal(before[name], value) for name, value in network.named_parameters()]
-    assert all(changed)
-    # The file holds a running mean of the weights, near both ends of so short a training.
-    for name, value in loaded.named_parameters():
-        distance = (value - network.get_parameter(name)).abs().max().item()
-        assert distance < 0.05, name
+    # Other settings would not go on where this one ended.
+    write_run(tmp_path, library, "student", steps=2, network={"depth_in_base": False})
+    assert cli.main(["train", "student", str(run)]) == 1
+    assert "other settings or data" in capsys.readouterr().err
+    assert cli.main(["train", "teacher", str(run)]) == 1
+    assert "is a run of the stage student" in capsys.readouterr().err

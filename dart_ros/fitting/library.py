@@ -1,0 +1,105 @@
+"""The sprites and rooms of a training: loaded, parted into those to train on and those held out,
+and hashed, so that weights tell what they were trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.backgrounds import invent_room, load_pictures, load_rooms
+from dart_ros.fitting.composition import RgbdBackground
+from dart_ros.fitting.run import Data
+from dart_ros.fitting.sprites import Sprite, load_sprites
+
+_FIRST_HELD_OUT_SEED = 1_000_000
+_FEWEST_INVENTED = 4
+
+
+@dataclass(frozen=True)
+class Library:
+    """What frames are composed of; ``hashes`` holds one SHA-256 for each folder."""
+
+    sprites: list[Sprite]
+    rooms: list[RgbdBackground]
+    held_out_sprites: list[Sprite]
+    held_out_rooms: list[RgbdBackground]
+    hashes: dict[str, str]
+
+
+def sprites_path() -> Path:
+    """Where the sprites that ship with the package lie."""
+    return Path(str(files("dart_ros"))) / "data" / "sprites"
+
+
+def load_library(data: Data) -> Library:
+    """Loads what a run names.
+
+    Raises:
+        FitError: if a folder is missing, empty or holds something broken, or if too little is
+            left to train or to validate on.
+    """
+    sprites: list[Sprite] = []
+    for folder in data.sprites or (sprites_path(),):
+        sprites += load_sprites(folder)
+    training, held_out = split_identities(sprites, data.held_out)
+    rooms: list[RgbdBackground] = []
+    kept: list[RgbdBackground] = []
+    for folder in data.rooms:
+        _deal(load_rooms(folder), data.held_out, rooms, kept)
+    for folder in data.pictures:
+        _deal(load_pictures(folder), data.held_out, rooms, kept)
+    rooms += [invent_room(seed) for seed in range(data.invented)]
+    if data.invented or not kept:
+        invented = max(_FEWEST_INVENTED, data.invented // data.held_out)
+        kept += [invent_room(_FIRST_HELD_OUT_SEED + seed) for seed in range(invented)]
+    folders = (*(data.sprites or (sprites_path(),)), *data.rooms, *data.pictures)
+    return Library(training, rooms, held_out, kept, {f.name: folder_hash(f) for f in folders})
+
+
+def split_identities(sprites: Sequence[Sprite], held_out: int) -> tuple[list[Sprite], list[Sprite]]:
+    """Sprites to train on, and those of one person in ``held_out``, kept for validation.
+
+    Raises:
+        FitError: if fewer than two people are shown.
+    """
+    identities = sorted({sprite.identity for sprite in sprites if sprite.kind == "person"})
+    kept = set(identities[::held_out])
+    training = [sprite for sprite in sprites if sprite.identity not in kept]
+    validation = [sprite for sprite in sprites if sprite.identity in kept]
+    if not training or not validation:
+        raise FitError(
+            f"the sprites show {len(identities)} people: training needs two at least, one of them "
+            "to validate on"
+        )
+    return training, validation
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of a folder's files, hexadecimal.
+
+    Raises:
+        FitError: if a file can't be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    except OSError as error:
+        raise FitError(f"{folder} can't be read: {error}") from error
+    return digest.hexdigest()
+
+
+def _deal(
+    found: Sequence[RgbdBackground],
+    held_out: int,
+    training: list[RgbdBackground],
+    kept: list[RgbdBackground],
+) -> None:
+    """One in ``held_out`` is kept, where there is more than one."""
+    for number, room in enumerate(found):
+        (kept if number % held_out == held_out - 1 else training).append(room)

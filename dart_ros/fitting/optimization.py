@@ -1,0 +1,111 @@
+"""One step of training: mixed precision on a GPU, and batches that fit into its memory."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.composition import Batch
+from dart_ros.method.network import MattingOutput
+
+Loss = Callable[[MattingOutput, Batch], Tensor]
+
+_LONGEST_GRADIENT = 1.0
+
+
+class Stepper:
+    """Takes steps of an optimizer.
+
+    Where a GPU's memory is too small for a batch, the batch goes through in halves, quarters and
+    so on, whose gradients add up to the batch's.
+
+    Args:
+        network: what is trained, a matting network, maybe wrapped to be trained by several
+            processes.
+        optimizer: of its parameters.
+        loss: a mean over the frames of a batch.
+        tiles: how many tiles of each frame are refined, None for all.
+        alone: False where other processes wait for this one's gradients: out of memory is an
+            error then.
+
+    Attributes:
+        parts: parts in which a batch goes through the network.
+        scaler: keeps the gradients of half precision in range on a GPU.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
+        tiles: int | None,
+        alone: bool = True,
+    ) -> None:
+        self.parts = 1
+        self._network = network
+        self._optimizer = optimizer
+        self._loss = loss
+        self._tiles = tiles
+        self._alone = alone
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._mixed = self._parameters[0].device.type == "cuda"
+        self.scaler = torch.amp.GradScaler("cuda", enabled=self._mixed)
+
+    def step(self, batch: Batch) -> float:
+        """One step; returns the loss.
+
+        Raises:
+            FitError: if the GPU's memory is too small for a single frame.
+        """
+        while True:
+            try:
+                loss = self._gradients(batch)
+                break
+            except torch.cuda.OutOfMemoryError as error:
+                if not self._alone or self.parts >= len(batch.color):
+                    raise FitError(
+                        f"the GPU's memory is too small for {len(batch.color) // self.parts} "
+                        "frames at a time: give a smaller batch or size"
+                    ) from error
+                self.parts = min(2 * self.parts, len(batch.color))
+            # Outside of the handler, which holds on to what was computed.
+            torch.cuda.empty_cache()
+        self.scaler.unscale_(self._optimizer)
+        nn.utils.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
+        self.scaler.step(self._optimizer)
+        self.scaler.update()
+        return loss
+
+    def _gradients(self, batch: Batch) -> float:
+        self._optimizer.zero_grad(set_to_none=True)
+        total, count = 0.0, len(batch.color)
+        for part in _split(batch, self.parts):
+            with self._precision():
+                color = part.color.contiguous(memory_format=torch.channels_last)
+                output = self._network(color, part.depth, part.background, tiles=self._tiles)
+                loss = self._loss(output, part) * (len(color) / count)
+            self.scaler.scale(loss).backward()
+            total += loss.item()
+        return total
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        if self._mixed:
+            return torch.autocast("cuda", dtype=torch.float16)
+        return contextlib.nullcontext()
+
+
+def _split(batch: Batch, parts: int) -> Iterator[Batch]:
+    size = -(-len(batch.color) // parts)
+    for first in range(0, len(batch.color), size):
+        cut = slice(first, first + size)
+        yield Batch(
+            batch.color[cut],
+            batch.depth[cut],
+            type(batch.background)(*(image[cut] for image in batch.background)),
+            batch.alpha[cut],
+            batch.foreground[cut],
+        )

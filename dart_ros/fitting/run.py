@@ -1,0 +1,249 @@
+"""What a training is told: one YAML file a run, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.composition import MAX_DEPTH
+from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.network import STRIDE
+
+Stage = Literal["teacher", "student", "refiner"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What frames are composed of.
+
+    ``sprites``: folders of rendered sprites or of the user's own pictures; none for the library
+    that ships. ``rooms``: folders of rendered rooms. ``pictures``: folders of pictures without
+    depth. ``invented``: how many rooms are made up. One identity and one room in ``held_out`` is
+    kept for validation.
+    """
+
+    sprites: tuple[Path, ...] = ()
+    rooms: tuple[Path, ...] = ()
+    pictures: tuple[Path, ...] = ()
+    invented: int = 60
+    held_out: int = 5
+    max_depth: float = MAX_DEPTH
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Highest learning rates of the network's parts; the first three are the paper's."""
+
+    encoder: float = 1e-4
+    aspp: float = 5e-4
+    decoder: float = 5e-4
+    refiner: float = 5e-4
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the weights are before the first step: ImageNet's in the encoder, or a whole network's.
+
+    With neither they are random.
+    """
+
+    imagenet: Path | None = None
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The network that a student learns from besides the truth."""
+
+    weights: Path
+    temperature: float = 0.25
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out frames: how many, and the steps from one validation to the next."""
+
+    frames: int = 32
+    every: int = 500
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        stage: ``teacher`` (ResNet-50), ``student`` (MobileNetV2) or ``refiner``.
+        output: folder of the checkpoint, the weights and the logs.
+        data: what frames are composed of.
+        start: the weights before the first step.
+        teacher: whom a student learns from; None for the truth alone.
+        network: the encoder and where depth enters; ``start.weights`` must agree with it.
+        seed: decides random weights and all frames.
+        size: (height, width) of the frames, multiples of 16.
+        batch: frames of a step, over all processes together.
+        steps: length of the training; a run of fixed steps can be repeated bit for bit.
+        minutes: length of the training instead of ``steps``.
+        rates: learning rates.
+        freeze_base: whether the stage ``refiner`` leaves the base network as it is.
+        mean_decay: of the running mean of the weights, which is what is saved.
+        workers: processes that compose frames; 0 composes on the training device.
+        validation: held-out frames.
+        checkpoint_every: steps from one checkpoint to the next.
+    """
+
+    stage: Stage
+    output: Path
+    data: Data = field(default_factory=Data)
+    start: Start = field(default_factory=Start)
+    teacher: Teacher | None = None
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    seed: int = 0
+    size: tuple[int, int] = (352, 448)
+    batch: int = 16
+    steps: int | None = None
+    minutes: float | None = None
+    rates: Rates = field(default_factory=Rates)
+    freeze_base: bool = True
+    mean_decay: float = 0.998
+    workers: int = 1
+    validation: Validation = field(default_factory=Validation)
+    checkpoint_every: int = 200
+
+
+def load_run(path: Path) -> Run:
+    """Reads a run's YAML file.
+
+    Raises:
+        FitError: if it can't be read, has a key that no run has, or a value that can't be; the
+            message names the file and the key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FitError(f"{path} can't be read as the YAML file of a run: {error}") from error
+    try:
+        run = _build(Run, content, "")
+        if "network" not in content or "encoder" not in content["network"]:
+            encoder: Literal["resnet50", "mobilenetv2"] = (
+                "resnet50" if run.stage == "teacher" else "mobilenetv2"
+            )
+            network = dataclasses.replace(run.network, encoder=encoder)
+            run = dataclasses.replace(run, network=network)
+        _check(run)
+    except ValueError as error:
+        raise FitError(f"{path}: {error}") from error
+    return run
+
+
+def described(run: Run) -> dict[str, Any]:
+    """The whole of a run's settings, defaults included, as plain values.
+
+    Files and folders are there by their names alone, so the same run reads the same on any
+    machine.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return value.name
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        return [plain(inner) for inner in value] if isinstance(value, (tuple, list)) else value
+
+    settings: dict[str, Any] = plain(dataclasses.asdict(run))
+    return settings
+
+
+def _check(run: Run) -> None:
+    positive = {
+        "batch": run.batch,
+        "steps": run.steps,
+        "minutes": run.minutes,
+        "checkpoint_every": run.checkpoint_every,
+        "validation.frames": run.validation.frames,
+        "validation.every": run.validation.every,
+        "data.max_depth": run.data.max_depth,
+        "teacher.temperature": run.teacher.temperature if run.teacher else None,
+        **{f"rates.{name}": rate for name, rate in vars(run.rates).items()},
+    }
+    for name, value in positive.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value}: give a number above 0")
+    natural = {"seed": run.seed, "workers": run.workers, "data.invented": run.data.invented}
+    for name, value in natural.items():
+        if value < 0:
+            raise ValueError(f"{name} is {value}: give 0 or more")
+    if (run.steps is None) == (run.minutes is None):
+        raise ValueError("give the length of the training as steps or as minutes")
+    if any(side <= 0 or side % STRIDE for side in run.size):
+        raise ValueError(f"size is {list(run.size)}: both sides must be multiples of {STRIDE}")
+    if run.data.held_out < 2:
+        raise ValueError(f"data.held_out is {run.data.held_out}: give 2 or more")
+    if not 0 <= run.mean_decay < 1:
+        raise ValueError(f"mean_decay is {run.mean_decay}: give a number from 0 to below 1")
+    if not (run.data.rooms or run.data.pictures or run.data.invented):
+        raise ValueError("data names no rooms: give rooms, pictures, or a number of invented ones")
+    if run.start.imagenet and run.start.weights:
+        raise ValueError("start has imagenet and weights: give one of them")
+    if run.stage == "refiner" and run.start.weights is None:
+        raise ValueError("the stage refiner needs start.weights: those of a trained student")
+    if run.teacher is not None and run.stage != "student":
+        raise ValueError("only the stage student has a teacher")
+
+
+T = TypeVar("T")
+
+
+def _build(kind: type[T], content: Any, where: str) -> T:
+    """A dataclass of a mapping, nested ones likewise.
+
+    Raises:
+        ValueError: naming the key that is unknown, missing or of the wrong type.
+    """
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where or 'the file'} must hold keys and values")
+    prefix = f"{where}." if where else ""
+    hints = get_type_hints(kind)
+    known = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in content:
+        if name not in known:
+            raise ValueError(f"there is no key {prefix}{name}; there are {', '.join(known)}")
+    for name, entry in known.items():
+        missing = entry.default is entry.default_factory is dataclasses.MISSING
+        if missing and name not in content:
+            raise ValueError(f"the key {prefix}{name} is missing")
+    return kind(**{n: _value(hints[n], value, prefix + n) for n, value in content.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """A YAML value as the type that a field has."""
+    options = get_args(hint)
+    if get_origin(hint) is Literal:
+        if value not in options:
+            raise ValueError(f"{where} is {value!r}: choose from {', '.join(options)}")
+        return value
+    if type(None) in options:
+        return None if value is None else _value(options[0], value, where)
+    if get_origin(hint) is tuple:
+        endless = options[-1] is Ellipsis
+        if not isinstance(value, list) or not (endless or len(value) == len(options)):
+            raise ValueError(f"{where} is {value!r}: give a list")
+        return tuple(_value(options[0], item, where) for item in value)
+    if dataclasses.is_dataclass(hint):
+        assert isinstance(hint, type)
+        return _build(hint, value, where)
+    if hint is Path and isinstance(value, str) and value:
+        return Path(value).expanduser()
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is not Path and type(value) is hint:
+        return value
+    raise ValueError(f"{where} is {value!r}: give a {'path' if hint is Path else hint.__name__}")

@@ -1,0 +1,78 @@
+"""Validation on frames that are composed once and that training never sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from dart_ros.fitting.composition import Batch, Composer, RgbdBackground
+from dart_ros.fitting.sprites import Sprite
+from dart_ros.method.network import MattingNetwork, tile_count
+
+
+class ValidationScores(NamedTuple):
+    """Means over the frames: ``sad`` in thousands of pixels a frame, ``mse`` in thousandths, and
+    ``error``, the mean absolute error of alpha in thousandths."""
+
+    sad: float
+    mse: float
+    error: float
+
+
+class ValidationSet:
+    """Frames with truth, the same for the whole of a training.
+
+    Args:
+        sprites: people and objects held out from training.
+        backgrounds: rooms held out from training, or the scene of a fit.
+        size: (height, width) of the frames.
+        frames: how many.
+        max_depth: the sensor's range in metres.
+        seed: the same seed gives the same frames.
+        batch: frames that go through the network at a time.
+    """
+
+    def __init__(
+        self,
+        sprites: Sequence[Sprite],
+        backgrounds: Sequence[RgbdBackground],
+        size: tuple[int, int],
+        frames: int,
+        max_depth: float,
+        seed: int,
+        batch: int = 4,
+    ) -> None:
+        composer = Composer(sprites, backgrounds, size, max_depth, seed)
+        counts = [min(batch, frames - first) for first in range(0, frames, batch)]
+        self._batches = [composer.batch(count) for count in counts]
+        self._tiles = tile_count(*size)
+
+    @torch.inference_mode()
+    def score(self, network: MattingNetwork) -> ValidationScores:
+        """Scores a network, which is in evaluation mode afterwards."""
+        network.eval()
+        device = next(network.parameters()).device
+        absolute = squared = 0.0
+        frames = pixels = 0
+        for batch in self._batches:
+            moved = to_device(batch, device)
+            output = network(moved.color, moved.depth, moved.background, tiles=self._tiles)
+            difference = output.alpha - moved.alpha
+            absolute += float(difference.abs().sum(dtype=torch.float64))
+            squared += float(difference.square().sum(dtype=torch.float64))
+            frames += len(difference)
+            pixels += difference.numel()
+        return ValidationScores(
+            absolute / frames / 1000, 1000 * squared / pixels, 1000 * absolute / pixels
+        )
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on a device; no copy where it is there already."""
+    background = type(batch.background)(*(x.to(device) for x in batch.background))
+    color, depth, alpha, foreground = (
+        x.to(device) for x in (batch.color, batch.depth, batch.alpha, batch.foreground)
+    )
+    return Batch(color, depth, background, alpha, foreground)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.backgrounds import invent_room
+from dart_ros.fitting.composition import Batch, Composer
+from dart_ros.fitting.losses import matting_loss
+from dart_ros.fitting.optimization import Stepper
+from dart_ros.fitting.sprites import load_sprites
+from dart_ros.method.network import Background, MattingNetwork, MattingOutput
+
+
+class SmallMemory(MattingNetwork):
+    """As on a GPU whose memory holds so many frames."""
+
+    most = 1
+
+    def forward(
+        self, color: Tensor, depth: Tensor, background: Background, tiles: int | None = None
+    ) -> MattingOutput:
+        if len(color) > self.most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return super().forward(color, depth, background, tiles)
+
+
+@pytest.fixture(scope="module")
+def batch(library: Path) -> Batch:
+    composer = Composer(load_sprites(library), [invent_room(1, 96, 128)], (64, 96), seed=5)
+    return composer.batch(3)
+
+
+def test_steps_learn_a_batch_by_heart(batch: Batch) -> None:
+    torch.manual_seed(0)
+    network = MattingNetwork().train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    stepper = Stepper(network, optimizer, matting_loss, 6)
+    losses = [stepper.step(batch) for _ in range(25)]
+    assert all(loss == loss for loss in losses)
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_out_of_memory_halves_the_batch_and_the_gradient_stays(batch: Batch) -> None:
+    gradients = []
+    for kind in (MattingNetwork, SmallMemory):
+        torch.manual_seed(0)
+        network = kind().eval()  # batch norm in training would see other batches
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+        stepper = Stepper(network, optimizer, matting_loss, None)
+        loss = stepper.step(batch)
+        gradients.append((loss, [p.grad for p in network.parameters() if p.grad is not None]))
+    assert stepper.parts == 3
+    (whole_loss, whole), (parts_loss, parts) = gradients
+    assert parts_loss == pytest.approx(whole_loss, rel=1e-4)
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_too_little_memory_for_a_frame_is_an_error(batch: Batch) -> None:
+    network = SmallMemory()
+    network.most = 0
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    with pytest.raises(FitError, match="smaller batch or size"):
+        Stepper(network, optimizer, matting_loss, None).step(batch)
+    network.most = 1
+    with pytest.raises(FitError, match="smaller batch or size"):
+        Stepper(network, optimizer, matting_loss, None, alone=False).step(batch)

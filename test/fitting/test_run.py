@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dart_ros.errors import FitError
+from dart_ros.fitting.run import described, load_run
+
+READY = sorted((Path(__file__).parents[2] / "config" / "training").glob("*.yaml"))
+LEAST = {"stage": "student", "output": "runs/a", "steps": 10}
+
+
+def written(folder: Path, content: object) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
+def test_the_runs_that_ship_are_valid(path: Path) -> None:
+    run = load_run(path)
+    assert run.output == Path("runs") / path.stem
+    assert run.network.encoder == ("resnet50" if run.stage == "teacher" else "mobilenetv2")
+
+
+def test_what_is_not_given_is_the_papers(tmp_path: Path) -> None:
+    run = load_run(written(tmp_path, LEAST))
+    assert (run.rates.encoder, run.rates.aspp, run.rates.decoder) == (1e-4, 5e-4, 5e-4)
+    assert run.batch == 16
+    teacher = load_run(written(tmp_path, {**LEAST, "stage": "teacher"}))
+    assert teacher.network.encoder == "resnet50"
+    assert described(teacher)["output"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "can't be read"),
+        ("- 1", "keys and values"),
+        ({"stage": "student", "steps": 1}, "key output is missing"),
+        ({**LEAST, "stage": "pupil"}, "stage is 'pupil'"),
+        ({**LEAST, "colour": 1}, "no key colour"),
+        ({**LEAST, "data": {"romms": []}}, "no key data.romms"),
+        ({**LEAST, "batch": "many"}, "batch is 'many': give a int"),
+        ({**LEAST, "batch": 0}, "batch is 0"),
+        ({**LEAST, "rates": {"encoder": -1e-4}}, "rates.encoder"),
+        ({**LEAST, "size": [32, 33]}, "multiples of 16"),
+        ({**LEAST, "size": [32]}, "size"),
+        ({**LEAST, "minutes": 5}, "as steps or as minutes"),
+        ({"stage": "student", "output": "a"}, "as steps or as minutes"),
+        ({**LEAST, "stage": "refiner"}, "needs start.weights"),
+        ({**LEAST, "stage": "teacher", "teacher": {"weights": "a"}}, "only the stage student"),
+        ({**LEAST, "start": {"weights": "a", "imagenet": "b"}}, "give one of them"),
+        ({**LEAST, "data": {"invented": 0}}, "names no rooms"),
+        ({**LEAST, "mean_decay": 1.0}, "mean_decay"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: object, reason: str) -> None:
+    with pytest.raises(FitError, match=f"run.yaml.*{reason}"):
+        load_run(written(tmp_path, content))
