@@ -523,7 +523,8 @@ class MattingNode(LifecycleNode):
         def ended(end: FitEnd) -> None:
             post(lambda: self._fit_ended(started[0], end))
 
-        command = fit_command(scene.name, str(self._store.directory), seconds)
+        sprites = self._params.settings.fit_sprites
+        command = fit_command(scene.name, str(self._store.directory), seconds, sprites)
         try:
             started.append(FitProcess(command, progressed, ended))
         except OSError as error:
