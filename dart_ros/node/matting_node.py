@@ -64,6 +64,8 @@ class _Matter(Protocol):
     def backend(self) -> str: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
+    @property
+    def improvable(self) -> bool: ...
     def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte: ...
 
 
@@ -80,15 +82,13 @@ class MattingNode(LifecycleNode):
 
     Args:
         matter_factory: makes a matter of a scene, a backend, a refine_fraction and a number of
-            threads.
+            threads; with ``ready_only`` one that needn't be waited for.
 
     Raises:
         rclpy.exceptions.ParameterException: if a parameter given at start is refused.
     """
 
-    def __init__(
-        self, matter_factory: Callable[[Scene, str, float, int], _Matter] = Matter
-    ) -> None:
+    def __init__(self, matter_factory: Callable[..., _Matter] = Matter) -> None:
         super().__init__("matting_node")
         self._make_matter = matter_factory
         self._params = NodeParameters(self, self._parameters_changed)
@@ -361,6 +361,8 @@ class MattingNode(LifecycleNode):
                 self.get_logger().info(note)
             self.get_logger().info(f"scene '{made.scene.id}' is in use, on {made.matter.backend}")
             on_loaded(made)
+            if made.matter.improvable:
+                self._improve()
 
         def failed(error: Exception) -> None:
             self._loading.pop(0)
@@ -375,10 +377,14 @@ class MattingNode(LifecycleNode):
         self._loading.append(activity)
         self._loader.submit(job, loaded, failed)
 
-    def _build(self, scene: Scene) -> _Loaded:
+    def _build(self, scene: Scene, ready_only: bool = True) -> _Loaded:
         settings = self._params.settings
         matter = self._make_matter(
-            scene, settings.backend, settings.refine_fraction, settings.threads
+            scene,
+            settings.backend,
+            settings.refine_fraction,
+            settings.threads,
+            ready_only=ready_only,
         )
         self._newest = scene
         try:
@@ -388,10 +394,19 @@ class MattingNode(LifecycleNode):
             self.get_logger().warning(str(error))
         return _Loaded(scene, matter)
 
-    def _rebuild(self) -> _Loaded:
+    def _rebuild(self, ready_only: bool = True) -> _Loaded:
         if self._newest is None:
             raise EngineError("there is no scene to build an engine for")
-        return self._build(self._newest)
+        return self._build(self._newest, ready_only)
+
+    def _improve(self) -> None:
+        """Build the engine that takes long, while the one that was ready serves."""
+        self._submit(
+            lambda: self._rebuild(ready_only=False),
+            "building the TensorRT engine",
+            lambda _: None,
+            lambda _: None,
+        )
 
     def _camera_size(self) -> tuple[int, int] | None:
         """Width and height of what the camera sends now, None while it is silent."""

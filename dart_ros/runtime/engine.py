@@ -52,6 +52,7 @@ def create_engine(
     tiles: int | None,
     backend: str = "auto",
     threads: int = 0,
+    ready_only: bool = False,
 ) -> tuple[Engine, tuple[str, ...]]:
     """Builds an engine for a scene.
 
@@ -61,6 +62,7 @@ def create_engine(
         tiles: number of refined tiles, None for all.
         backend: one of :data:`BACKENDS`, or ``auto`` for the best one that works here.
         threads: CPU threads, 0 for as many as there are cores.
+        ready_only: pass TensorRT by where its engine must be built first, which can take minutes.
 
     Returns:
         The engine, and notes on those that were tried and could not be had.
@@ -74,12 +76,29 @@ def create_engine(
             f"{BACKENDS[-1]}"
         )
     notes: list[str] = []
-    for name in automatic() if backend == "auto" else (backend,):
+    names = automatic() if backend == "auto" else (backend,)
+    if ready_only and must_build(network, background, tiles, backend):
+        notes.append("the TensorRT engine is not built yet: another engine serves until it is")
+        names = tuple(name for name in automatic() if name != "tensorrt")
+    for name in names:
         try:
             return _builder(name)(network, background, tiles, threads), tuple(notes)
         except EngineError as error:
             notes.append(str(error))
     raise EngineError("; ".join(notes))
+
+
+def must_build(
+    network: MattingNetwork, background: Background, tiles: int | None, backend: str
+) -> bool:
+    """Whether a TensorRT engine is asked for, can be built here, and has not been built."""
+    if backend not in ("auto", "tensorrt") or not torch.cuda.is_available():
+        return False
+    from dart_ros.runtime.engine_cache import EngineCache
+    from dart_ros.runtime.tensorrt_engine import is_built
+
+    height, width = background.plate.shape[-2:]
+    return not is_built(network, (height, width), tiles, EngineCache())
 
 
 def automatic() -> tuple[str, ...]:

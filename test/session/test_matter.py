@@ -12,6 +12,8 @@ from dart_ros.fitting import weights
 from dart_ros.fitting.weights import save_network, weights_of
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
+from dart_ros.runtime import engine as engine_module
+from dart_ros.session import matter as session_matter
 from dart_ros.session.matter import Matter
 from dart_ros.session.scene import Scene
 from dart_ros.values import Camera, Frame
@@ -214,3 +216,16 @@ def test_what_cannot_be_built_is_refused() -> None:
         with pytest.raises(EngineError, match="share of refined tiles"):
             Matter(make_scene(), "torch", refine_fraction=share)
     assert issubclass(EngineError, DartError)
+
+
+def test_a_matter_that_need_not_wait_says_that_it_could_be_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not Matter(make_scene(), "torch", threads=1, ready_only=True).improvable
+    monkeypatch.setattr(session_matter, "must_build", lambda *_: True)
+    monkeypatch.setattr(engine_module, "must_build", lambda *_: True)
+    monkeypatch.setattr(engine_module, "automatic", lambda: ("tensorrt", "torch"))
+    matter = Matter(make_scene(), "tensorrt", threads=1, ready_only=True)
+    assert matter.improvable and matter.backend.startswith("torch (")
+    assert "not built yet" in matter.notes[0]
+    assert not Matter(make_scene(), "torch", threads=1).improvable
