@@ -68,6 +68,8 @@ class Shape:
 class Studio:
     """A room with a camera, into which foregrounds are put for one picture at a time.
 
+    There can be one at a time, as Blender holds one scene.
+
     Args:
         camera: Pinhole with the principal point in the middle of the picture.
         view: Where it stands.
@@ -85,12 +87,21 @@ class Studio:
         self._images: dict[int, Any] = {}
         self._materials: dict[int, Any] = {}
         self._kept: list[Material] = []
-        self._folder = Path(tempfile.mkdtemp(prefix="sim_rgbd_"))
+        self._temporary = tempfile.TemporaryDirectory(prefix="sim_rgbd_")
+        self._folder = Path(self._temporary.name)
         self._settings(camera, seed)
         self._place_camera(camera, view)
         self._outputs()
         for shape in room:
             self._add(shape, background=True)
+
+    def __enter__(self) -> Studio:
+        """Itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove the temporary files."""
+        self._temporary.cleanup()
 
     def light(self, lamps: Sequence[Lamp], sky: float, exposure: float) -> None:
         """Replace the lights.

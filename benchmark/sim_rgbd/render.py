@@ -218,12 +218,12 @@ def render(
     output: Path,
     samples: int = 6,
     scenes: Sequence[int] = range(len(PLANS)),
-    say: Callable[[str], None] = print,
 ) -> None:
     """Render the clean pictures of scenes.
 
     Writes ``scene_XX/background_{color.webp,depth.png}``,
-    ``scene_XX/{color_%02d.webp,depth_%02d.png,alpha_%02d.png}`` and ``scene_XX/scene.json``.
+    ``scene_XX/{color_%02d.webp,depth_%02d.png,alpha_%02d.png}`` and, when all of them are there,
+    ``scene_XX/scene.json``.
 
     Args:
         avatars: Folder of the VALID avatars.
@@ -231,52 +231,73 @@ def render(
         output: Folder to write to.
         samples: Of each pixel of color.
         scenes: Numbers of the scenes.
-        say: Told of each picture.
 
     Raises:
         EvaluationError: An avatar is missing or the folder can't be written.
     """
-    for number in scenes:
-        plan = PLANS[number]
-        folder = output / f"scene_{number:02d}"
-        names = ["background", *(f"{k:02d}" for k in range(len(plan.frames)))]
-        if all(_color_file(folder, name).is_file() for name in names):
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        props = Props(avatars, furniture)
-        room, shapes = build_room(plan, props)
-        wide, _, deep = plan.size
-        view = Viewpoint((wide / 2, plan.eye, deep - 0.1), (wide / 2, plan.eye - 0.22, 0.0))
-        studio = Studio(camera_of(plan), view, shapes, samples, plan.seed)
+    from tqdm import tqdm
+
+    total = sum(1 + len(PLANS[number].frames) for number in scenes)
+    # None: only on a terminal.
+    with tqdm(total=total, unit="picture", disable=None) as bar:
+        for number in scenes:
+            folder = output / f"scene_{number:02d}"
+            if (folder / "scene.json").is_file():
+                bar.update(1 + len(PLANS[number].frames))
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            _render_scene(PLANS[number], Props(avatars, furniture), folder, samples, bar.update)
+
+
+def _render_scene(
+    plan: Plan, props: Props, folder: Path, samples: int, advance: Callable[[], object]
+) -> None:
+    room, shapes = build_room(plan, props)
+    wide, _, deep = plan.size
+    view = Viewpoint((wide / 2, plan.eye, deep - 0.1), (wide / 2, plan.eye - 0.22, 0.0))
+    with Studio(camera_of(plan), view, shapes, samples, plan.seed) as studio:
         studio.light(lamps(plan, plan.light), plan.light.sky, 0.0)
         stops = float(np.log2(_BRIGHTNESS / studio.brightness()))
         studio.light(lamps(plan, plan.light), plan.light.sky, stops + plan.light.stops)
         if not _color_file(folder, "background").is_file():
             color, depth, _ = studio.picture()
             _write(folder, "background", color, depth, None)
-            say(f"scene {number:02d}: the empty room")
+        advance()
         later = plan.later or plan.light
         studio.light(lamps(plan, later), later.sky, stops + later.stops)
-        used = list(room.pieces)
         for k, content in enumerate(plan.frames):
-            things: list[Shape] = []
-            hairs: list[Strands] = []
-            for item in content:
-                if isinstance(item, Thing):
-                    things += [Shape(m) for m in props.meshes(item) if m.material.opacity >= GLASS]
-                    used.append(props.piece(item.key))
-                    continue
-                shown, hair = stage(item, props, plan, "motion blur" in plan.tags)
-                things += shown
-                hairs += hair
-                keys = [key for key in (item.holds, item.seat) if key and ":" not in key]
-                used += [props.piece(key) for key in keys]
-            if _color_file(folder, f"{k:02d}").is_file():
-                continue
-            color, depth, alpha = studio.picture(things, hairs)
-            _write(folder, f"{k:02d}", color, depth, alpha)
-            say(f"scene {number:02d}: frame {k}")
-        _describe(folder, plan, used)
+            if not _color_file(folder, f"{k:02d}").is_file():
+                things, hairs = _foreground(content, props, plan)
+                _write(folder, f"{k:02d}", *studio.picture(things, hairs))
+            advance()
+    _describe(folder, plan, [*room.pieces, *_brought(plan, props)])
+
+
+def _foreground(
+    content: Sequence[Actor | Thing], props: Props, plan: Plan
+) -> tuple[list[Shape], list[Strands]]:
+    """What to draw of the people and things of one frame."""
+    things: list[Shape] = []
+    hairs: list[Strands] = []
+    for item in content:
+        if isinstance(item, Thing):
+            things += [Shape(m) for m in props.meshes(item) if m.material.opacity >= GLASS]
+        else:
+            shown, hair = stage(item, props, plan, "motion blur" in plan.tags)
+            things += shown
+            hairs += hair
+    return things, hairs
+
+
+def _brought(plan: Plan, props: Props) -> list[Piece]:
+    """The pieces that come with the people."""
+    keys: list[str] = []
+    for item in (item for frame in plan.frames for item in frame):
+        if isinstance(item, Thing):
+            keys.append(item.key)
+        else:
+            keys += [key for key in (item.holds, item.seat) if key and not key.startswith("room:")]
+    return [props.piece(key) for key in keys]
 
 
 def _describe(folder: Path, plan: Plan, used: Sequence[Piece]) -> None:
