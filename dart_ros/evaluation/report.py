@@ -56,7 +56,7 @@ def html_report(results: Results, scenes: Sequence[LabelledScene], output: Path,
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>",
         f"<style>{_STYLE}</style><h1>{escape(title)}</h1>",
-        f"<p>{rows[0].frames} frames of {len(scenes)} scenes. Fit: {fit}. Less is better; the "
+        f"<p>Frames: {rows[0].frames}, scenes: {len(scenes)}. Fit: {fit}. Less is better; the "
         "best of each column is marked. SAD and Conn are in thousands of pixels, MSE in "
         "thousandths.</p>",
         _overall(rows),
