@@ -31,6 +31,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     outputs.add_argument("--output", type=Path, help="folder for alpha, trimap and foreground")
     outputs.add_argument("--video", type=Path, help="file.mp4: color, alpha and trimap in a row")
     outputs.add_argument("--bag", type=Path, help="new rosbag2 folder with alpha and trimap")
+    command.add_argument(
+        "--post", choices=("closed-form", "vitmatte"), help="post-matting; seconds a frame"
+    )
+    command.add_argument("--post-weights", type=Path, help="folder of ViTMatte's weights")
     command.set_defaults(run=_matte, parser=command)
 
 
@@ -38,7 +42,9 @@ def _matte(options: argparse.Namespace) -> None:
     if options.output is None and options.video is None and options.bag is None:
         options.parser.error("say where to write to: --output, --video or --bag")
     from contextlib import ExitStack
+    from dataclasses import replace
 
+    from dart_ros.postmatting import create_post_matting
     from dart_ros.session.scene import SceneStore
 
     recording = open_given(options)
@@ -48,6 +54,7 @@ def _matte(options: argparse.Namespace) -> None:
 
     from dart_ros.session.matter import Matter
 
+    post = create_post_matting(options.post, options.post_weights) if options.post else None
     with ExitStack() as stack:
         writers = [stack.enter_context(writer) for writer in _writers(options, recording)]
         matter = Matter(scene, options.backend)
@@ -55,6 +62,8 @@ def _matte(options: argparse.Namespace) -> None:
         for position in tqdm(range(len(recording)), unit="frame", leave=False, disable=None):
             frame = recording[position]
             matte = matter.matte(frame, foreground=options.output is not None)
+            if post is not None and matte.trimap is not None:
+                matte = replace(matte, alpha=post.refine(frame.color, matte.trimap))
             for writer in writers:
                 writer.add(position, frame, matte)
     places = ", ".join(str(writer.path) for writer in writers)

@@ -82,7 +82,7 @@ def _overall(rows: Sequence[Row]) -> str:
 def _by_tag(results: Results) -> str:
     columns = [results.rows(tag) for tag in results.tags()]
     values = [
-        [None if rows[i].scores is None else rows[i].scores.sad for rows in columns]
+        [None if (s := rows[i].scores) is None else s.sad for rows in columns]
         for i in range(len(results.titles))
     ]
     return _table(results.tags(), [row.method for row in results.rows()], values)

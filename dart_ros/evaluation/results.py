@@ -96,7 +96,7 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values: means over all and per tag, each scene, the machine."""
-        groups = {None: "overall", **{tag: tag for tag in self.tags()}}
+        groups: dict[str | None, str] = {None: "overall", **{tag: tag for tag in self.tags()}}
         return {
             "data": self.data,
             "fit_seconds": self.fit_seconds,

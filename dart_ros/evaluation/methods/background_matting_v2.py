@@ -31,6 +31,7 @@ class BackgroundMattingV2(Method):
                 f"{self.title} needs its package and a torchvision that fits torch ({error}); run: "
                 "pip install BackgroundMattingV2 torchvision"
             ) from error
+        assert self.weights is not None
         try:
             state = torch.load(self.weights, map_location="cpu", weights_only=True)
             network = model.MattingRefine(_backbone(state))

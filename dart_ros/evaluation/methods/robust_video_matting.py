@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,4 +47,5 @@ class RobustVideoMatting(Method):
         return np.rint(255 * np.clip(pha[0, 0].astype(np.float32), 0, 1)).astype(np.uint8)
 
     def _forget(self) -> None:
-        self._memory = {f"{state}i": np.zeros((1, 1, 1, 1), self._dtype) for state in STATES}
+        zero = np.zeros((1, 1, 1, 1), self._dtype)
+        self._memory: dict[str, NDArray[Any]] = {f"{state}i": zero for state in STATES}
