@@ -33,6 +33,7 @@ class RobustVideoMatting(Method):
         self._dtype = np.float16 if "float16" in kinds["src"] else np.float32
         self.engine = "ONNX Runtime"
         self._remembers = empty.consecutive
+        self._memory: dict[str, NDArray[Any]] = {}
         self._forget()
 
     def alpha(self, frame: Frame) -> NDArray[np.uint8]:
@@ -48,4 +49,4 @@ class RobustVideoMatting(Method):
 
     def _forget(self) -> None:
         zero = np.zeros((1, 1, 1, 1), self._dtype)
-        self._memory: dict[str, NDArray[Any]] = {f"{state}i": zero for state in STATES}
+        self._memory = {f"{state}i": zero for state in STATES}
