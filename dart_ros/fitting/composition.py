@@ -327,7 +327,7 @@ class Composer:
                 middle_y + extent / 2 - extent * flat / 2,
             )
             cast = _warp(sprite, half_scale, middle, small, flat=flat, shear=shear, mirror=mirror)
-            shade = shade * self._soften(cast[3:4] / 255, self._uniform(0.3, 6.0))
+            shade = shade * self._soften(cast[3:4] / 255, self._softness(6.0))
         if self._chance(0.5):
             away = self._uniform(0.02, 0.25) * extent
             middle = (
@@ -336,12 +336,16 @@ class Composer:
             )
             grown = half_scale * self._uniform(0.95, 1.25)
             cast = _warp(sprite, grown, middle, small, mirror=mirror)
-            shade = shade * self._soften(cast[3:4] / 255, self._uniform(0.3, 8.0))
+            shade = shade * self._soften(cast[3:4] / 255, self._softness(8.0))
         if self._chance(0.6):
             feet = (middle_x, middle_y + extent / 2)
             cast = _warp(sprite, half_scale, feet, small, flat=0.12, mirror=mirror)
             shade = shade * self._soften(cast[3:4] / 255, 4.0)
         return F.interpolate(shade[None], size, mode="bilinear", align_corners=False)[0]
+
+    def _softness(self, highest: float) -> float:
+        """Half-size pixels by which a shadow blurs; hard shadows are as frequent as soft ones."""
+        return math.exp(self._uniform(math.log(0.3), math.log(highest)))
 
     def _soften(self, cast: Tensor, sigma: float) -> Tensor:
         """A silhouette to a soft factor."""
@@ -483,7 +487,7 @@ def _compress(image: Tensor, quality: int) -> Tensor:
     if image.device.type == "cpu":
         pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()[..., ::-1]
         data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / 255
+        decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32)[..., ::-1] / 255
         return torch.from_numpy(decoded).permute(2, 0, 1).contiguous()
     # Not before: kornia is for GPUs alone and takes its time to load.
     from kornia.enhance import jpeg_codec_differentiable
