@@ -26,6 +26,7 @@ setup(
     install_requires=[
         "numpy>=1.21",
         "opencv-python>=4.5",
+        "pyyaml>=5.4",
         "safetensors>=0.4",
         "torch>=2.1",
         "tqdm>=4.57",
@@ -42,11 +43,11 @@ setup(
             "scipy>=1.8",
             "transformers>=4.40",
         ],
+        "training": ["kornia>=0.7", "tensorboard>=2.10"],
         "test": [
             "hypothesis>=6.0",
             "mypy>=1.8",
             "pytest>=7.0",
-            "pyyaml>=5.4",
             "ruff>=0.4",
             "scipy>=1.8",
         ],

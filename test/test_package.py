@@ -49,7 +49,19 @@ ROS_MODULES = {
     "std_srvs",
 }
 # No rosdep key exists for these: the README names them for robots.
-NO_ROSDEP_KEY = {"PIL", "meshopt", "moderngl", "openvino", "rosbags", "safetensors", "tensorrt", "pymatting", "transformers", "onnxruntime"}
+NO_ROSDEP_KEY = {
+    "PIL",
+    "kornia",
+    "meshopt",
+    "moderngl",
+    "openvino",
+    "rosbags",
+    "safetensors",
+    "tensorrt",
+    "pymatting",
+    "transformers",
+    "onnxruntime",
+}
 
 
 def imported_modules(folder: Path) -> set[str]:

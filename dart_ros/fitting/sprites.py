@@ -121,7 +121,9 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
     color = _read(folder / f"{name}.webp", channels=4)
     half_depth = _read(folder / f"{name}.depth.png", channels=1)
     height, width = color.shape[:2]
-    depth = cv2.resize(half_depth, (width, height), interpolation=cv2.INTER_LINEAR)
+    depth = np.asarray(
+        cv2.resize(half_depth, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
+    )
     return Sprite(name, kind, identity, focal, distance, sides, _pyramid(color, depth))
 
 
@@ -182,7 +184,7 @@ def _load_own(path: Path) -> Sprite:
         offset = np.asarray(cv2.resize(offset, size, interpolation=cv2.INTER_NEAREST), np.float32)
         focal *= shrink
     cut = ("bottom",) if bool(seen[-1].any()) else ()
-    levels = _pyramid(color, np.clip(128 + offset / DEPTH_STEP, 0, 255).astype(np.uint8))
+    levels = _pyramid(color, np.clip(np.rint(128 + offset / DEPTH_STEP), 0, 255).astype(np.uint8))
     identity = path.stem.split("_")[0]
     return Sprite(path.stem, "person", identity, focal, distance, cut, levels)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.backgrounds import invent_room, load_rooms
+from dart_ros.fitting.backgrounds import invent_room, load_pictures, load_rooms
 
 
 @pytest.fixture
@@ -80,3 +80,15 @@ def test_invented_rooms() -> None:
         again = invent_room(seed, 60, 80)
         assert torch.equal(room.color, again.color) and torch.equal(room.depth, again.depth)
     assert len({float(room.depth.sum()) for room in rooms}) == len(rooms)
+
+
+def test_ones_own_pictures(tmp_path: Path) -> None:
+    with pytest.raises(FitError, match="holds no picture"):
+        load_pictures(tmp_path)
+    cv2.imwrite(str(tmp_path / "hall.png"), np.full((30, 40, 3), (200, 100, 20), np.uint8))
+    (room,) = load_pictures(tmp_path)
+    assert room.color[:, 0, 0].tolist() == [20, 100, 200]
+    assert room.depth.shape == (30, 40) and bool((room.depth > 0).all()) and not room.captured
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(FitError, match=r"broken\.jpg is broken"):
+        load_pictures(tmp_path)

@@ -63,5 +63,5 @@ def test_a_fit_needs_time_and_people(
         (tmp_path / "one" / file.name).write_bytes(file.read_bytes())
     index = (library / "sprites.json").read_text().split('}, {"name": "bert"')[0] + "}]}"
     (tmp_path / "one" / "sprites.json").write_text(index)
-    with pytest.raises(FitError, match="the sprites show 1 people: a fit needs two"):
+    with pytest.raises(FitError, match="the sprites show 1 people: training needs two"):
         fit(1, tmp_path / "one")

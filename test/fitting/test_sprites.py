@@ -140,3 +140,36 @@ def test_an_entry_without_identity_is_not_asked_for(folder: Path) -> None:
     assert [s.name for s in load_sprites(folder, ["bert"])] == ["bert"]
     with pytest.raises(FitError, match="bad entry"):
         load_sprites(folder)
+
+
+def test_ones_own_pictures_with_and_without_depth(tmp_path: Path) -> None:
+    color = np.zeros((60, 40, 4), np.uint8)
+    color[10:44, 5:30] = 10, 20, 200, 255
+    assert cv2.imwrite(str(tmp_path / "eva_1.png"), color)
+    assert cv2.imwrite(str(tmp_path / "eva_2.png"), color)
+    depth = np.full((60, 40), 2000, np.uint16)
+    depth[10:20] = 2080  # ten rows of 34 lie 8 cm behind the median
+    assert cv2.imwrite(str(tmp_path / "eva_2.depth.png"), depth)
+    flat, deep = load_sprites(tmp_path)
+    assert (flat.identity, deep.identity, flat.kind, flat.cut) == ("eva", "eva", "person", ())
+    # 34 visible rows are 1.7 m.
+    for sprite in (flat, deep):
+        assert sprite.focal / sprite.distance == pytest.approx(34 / 1.7)
+    assert deep.distance == pytest.approx(2.0)
+    assert (flat.levels[0][4] == 128).all()
+    assert (deep.levels[0][4, 12, 10], deep.levels[0][4, 40, 10]) == (138, 128)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        (np.zeros((8, 8, 3), np.uint8), r"eva\.png has 3 channels.*alpha"),
+        (np.zeros((8, 8, 4), np.uint8), r"eva\.png is transparent"),
+    ],
+)
+def test_ones_own_broken_pictures_are_named(
+    tmp_path: Path, pixels: np.ndarray, reason: str
+) -> None:
+    cv2.imwrite(str(tmp_path / "eva.png"), pixels)
+    with pytest.raises(FitError, match=reason):
+        load_sprites(tmp_path)
