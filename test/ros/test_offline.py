@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from robot import HEIGHT, WIDTH, NodeProcess, Robot, View, empty_view, occupied_view, pixels_of
+from robot import (
+    HEIGHT,
+    PATIENCE,
+    WIDTH,
+    NodeProcess,
+    Robot,
+    View,
+    empty_view,
+    occupied_view,
+    pixels_of,
+)
 from sensor_msgs.msg import Image
 
 from dart_ros import cli
@@ -76,8 +87,13 @@ def test_node_and_command_agree(
     matrix = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
     robot.rate = 5.0
     robot.view = View(frame.color, millimetres, info_matrix=matrix)
-    loaded = robot.call(LoadScene, "load_scene", LoadScene.Request(scene=name))
-    assert loaded.success, loaded.message
+    end = time.monotonic() + PATIENCE
+    # The node refuses the scene until it has seen the first frame of its size.
+    while not (
+        answer := robot.call(LoadScene, "load_scene", LoadScene.Request(scene=name))
+    ).success:
+        assert time.monotonic() < end, answer.message
+        time.sleep(0.2)
     robot.wait_for_state(Status.STATE_MATTING)
     for kind in ("alpha", "trimap"):
         listener = robot.subscribe(Image, kind)
