@@ -113,7 +113,8 @@ def test_killed_and_started_again_it_ends_the_same(
 
 
 def test_two_processes_share_a_batch(library: Path, tmp_path: Path) -> None:
-    run = write_run(tmp_path, library, "student", steps=2)
+    # One frame a process would leave batch norm a single value of each channel.
+    run = write_run(tmp_path, library, "student", steps=2, batch=4)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     running = process("student", run, *torchrun)
     _, errors = running.communicate(timeout=170)
