@@ -32,12 +32,14 @@ setup(
         "tqdm>=4.57",
     ],
     extras_require={
+        "bench": ["BackgroundMattingV2>=1.0", "matplotlib>=3.5"],
         "onnxruntime": ["onnx>=1.14", "onnxruntime>=1.16"],
         "openvino": ["openvino>=2024.0"],
         "tensorrt": ["onnx>=1.14", "tensorrt>=8.5"],
         "bags": ["rosbags>=0.10"],
         "render": ["meshopt>=0.1", "moderngl>=5.8", "pillow>=9.0", "scipy>=1.8"],
         "evaluation": [
+            "BackgroundMattingV2>=1.0",
             "onnxruntime>=1.17",
             "pymatting>=1.1",
             "scipy>=1.8",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dart_ros.evaluation.table import empty_frames
+from dart_ros.evaluation.scenes import empty_frames
 from dart_ros.fitting.weights import load_network
 from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.network import Background, MattingNetwork, tile_count
