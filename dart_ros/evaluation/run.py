@@ -30,6 +30,7 @@ PARTS = "parts"
 """Folder, inside the output, of what is finished: ``METHOD/SCENE/result.json`` and the alphas."""
 
 _CODE = ("method", "runtime", "session", "fitting", "postmatting", "evaluation/methods")
+_MODULES = ("values.py", "evaluation/metrics.py", "evaluation/run.py")
 
 
 def evaluate(
@@ -42,7 +43,8 @@ def evaluate(
     """Runs every method on every scene.
 
     A pair of method and scene that the output folder holds already is taken from there, unless
-    the scene's files, the weights, the fit's length or the code of the methods have changed since.
+    the scene's files, the weights, the fit's length or the code of methods or metrics have changed
+    since.
 
     Args:
         data: name of the data.
@@ -66,7 +68,7 @@ def evaluate(
                 bar.set_description(f"{scene.name}: {method.title}")
                 folder = output / PARTS / method.name / scene.name
                 stamp = _fingerprint(scene, method, fit_seconds, code)
-                result = _finished(folder, stamp)
+                result = _finished(folder, stamp, len(scene))
                 if result is None:
                     result = _run(scene, method, empty, folder, bar)
                     _keep(folder, stamp, result)
@@ -135,8 +137,10 @@ def _run(
     return SceneResult(method.engine, tuple(milliseconds), tuple(frames), tuple(changes))
 
 
-def _finished(folder: Path, stamp: str) -> SceneResult | None:
+def _finished(folder: Path, stamp: str, frames: int) -> SceneResult | None:
     """What an earlier run has kept, if it is whole and nothing has changed since."""
+    if not all((folder / f"alpha_{number:02d}.png").is_file() for number in range(frames)):
+        return None
     try:
         content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         return SceneResult.from_json(content["result"]) if content["stamp"] == stamp else None
@@ -156,8 +160,8 @@ def _fingerprint(scene: LabelledScene, method: Method, fit_seconds: float, code:
     )
     weights = [generic_weights_path()]
     if method.weights is not None:
-        folder = method.weights.is_dir()
-        weights += sorted(method.weights.iterdir()) if folder else [method.weights]
+        found = method.weights.rglob("*") if method.weights.is_dir() else [method.weights]
+        weights += sorted(file for file in found if file.is_file())
     for file in weights:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
@@ -166,7 +170,8 @@ def _fingerprint(scene: LabelledScene, method: Method, fit_seconds: float, code:
 def _code_digest() -> str:
     root = Path(dart_ros.__file__).parent
     digest = hashlib.sha256()
-    for file in sorted(file for part in _CODE for file in (root / part).rglob("*.py")):
+    files = [file for part in _CODE for file in (root / part).rglob("*.py")]
+    for file in sorted([*files, *(root / module for module in _MODULES)]):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
