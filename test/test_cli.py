@@ -21,6 +21,7 @@ import pytest
 from dart_ros import __version__, cli
 from dart_ros.errors import FitError
 from dart_ros.fitting.scene_fit import FitResult
+from dart_ros.postmatting import create_post_matting
 from dart_ros.session import fit as fit_module
 from dart_ros.session.matter import Matter
 from dart_ros.session.recording import open_recording
@@ -195,6 +196,31 @@ def test_matte_into_a_bag_and_a_video_at_once(
     assert (bag / "metadata.yaml").is_file() and video.stat().st_size > 0
     assert cli.main(command) == 1
     assert "is there already" in capsys.readouterr().err
+
+
+def test_matte_with_post_matting(
+    store: SceneStore, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pymatting")
+    short, output = tmp_path / "short", tmp_path / "mattes"
+    short.mkdir()
+    for file in (*recording.glob("*_0000.png"), *recording.glob("*_0001.png")):
+        (short / file.name).write_bytes(file.read_bytes())
+    content = json.loads((recording / "sequence.json").read_text())
+    (short / "sequence.json").write_text(json.dumps({**content, "occupied_frames": [1, 1]}))
+    command = ["matte", str(short), "--scene", "box", "--scenes-dir", str(store.directory)]
+    command += ["--output", str(output), "--backend", "torch", "--post", "closed-form"]
+    assert cli.main(command) == 0
+    assert "Matted 2 frames" in capsys.readouterr().out
+    frames, post = open_recording(short), create_post_matting("closed-form")
+    for position in range(2):
+        alpha = cv2.imread(str(output / f"alpha_{position:04d}.png"), cv2.IMREAD_UNCHANGED)
+        trimap = cv2.imread(str(output / f"trimap_{position:04d}.png"), cv2.IMREAD_UNCHANGED)
+        assert alpha is not None and trimap is not None
+        np.testing.assert_allclose(alpha, post.refine(frames[position].color, trimap), atol=1)
+    # The box of the second frame: there is something to solve, and it comes out as foreground.
+    assert (trimap == 128).any() and (trimap == 255).any()
+    assert (alpha[20:50, 20:35] > 200).all()
 
 
 def test_matte_wants_to_know_where_to(
