@@ -1,0 +1,55 @@
+"""The methods of this package's own network, and the empty scene that they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dart_ros.errors import EvaluationError
+from dart_ros.evaluation.methods.dart import Dart, NoErrorMap, PaperDesign
+from dart_ros.evaluation.methods.method import EmptyScene
+from dart_ros.fitting.weights import generic_weights_path, load_network
+from dart_ros.session.matter import Matter
+from dart_ros.session.scene import SceneStore
+
+
+def empty_scene(room: Any, path: Path, fit_seconds: float = 0.0) -> EmptyScene:
+    return EmptyScene(room, SceneStore(path / "fits"), fit_seconds)
+
+
+def test_the_scene_is_captured_once(room: Any, tmp_path: Path) -> None:
+    empty = empty_scene(room, tmp_path)
+    scene = empty.captured
+    assert scene is empty.captured and scene is empty.fitted
+    assert scene.frames == 60
+    assert np.median(scene.depth_mean[10:]) == pytest.approx(3.0, abs=0.01)
+    assert not (tmp_path / "fits").exists()
+
+
+def test_dart_is_what_the_matter_gives(room: Any, tmp_path: Path) -> None:
+    empty, method = empty_scene(room, tmp_path), Dart(backend="torch")
+    method.learn(empty)
+    assert method.engine.startswith("torch")
+    expected = Matter(empty.captured, "torch").matte(room.frame(1)).alpha
+    np.testing.assert_allclose(method.alpha(room.frame(1)), expected, atol=1)
+
+
+def test_the_ablation_leaves_depth_out_of_the_error_alone() -> None:
+    before = load_network(generic_weights_path())
+    after = NoErrorMap()._changed(load_network(generic_weights_path())).config
+    assert not after.depth_in_error
+    assert after.depth_in_base == before.config.depth_in_base
+    assert after.depth_in_refiner == before.config.depth_in_refiner
+
+
+def test_weights_that_do_not_fit_are_refused(room: Any, tmp_path: Path) -> None:
+    shipped = generic_weights_path()
+    with pytest.raises(EvaluationError, match="leave out --fit"):
+        Dart(shipped).learn(empty_scene(room, tmp_path, fit_seconds=5.0))
+    with pytest.raises(EvaluationError, match="depth_in_base: false"):
+        PaperDesign(shipped).learn(empty_scene(room, tmp_path))
+    with pytest.raises(EvaluationError, match="--weights paper-design=PATH"):
+        PaperDesign()
