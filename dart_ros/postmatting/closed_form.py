@@ -14,6 +14,8 @@ MARGIN = 32
 class ClosedForm:
     """See :class:`dart_ros.postmatting.PostMatting`. Takes seconds a frame.
 
+    The first use after an installation takes a minute or more: pymatting compiles and keeps it.
+
     Raises:
         PostMattingError: if pymatting isn't installed.
     """
