@@ -152,7 +152,7 @@ def test_what_is_not_mobilenetv2_is_refused(tmp_path: Path) -> None:
 
 def test_resnet_weights_in_the_naming_of_torchvision(tmp_path: Path) -> None:
     """Each published tensor arrives where the architecture has its like."""
-    source = ResNet50Encoder(3)
+    source = ResNet50Encoder(6)
     published: dict[str, Tensor] = {
         "conv1.weight": torch.randn(64, 3, 7, 7),
         **{f"bn1.{leaf}": torch.rand(64) for leaf in NORM},
@@ -183,4 +183,4 @@ def test_resnet_weights_in_the_naming_of_torchvision(tmp_path: Path) -> None:
         loaded["stage4.2.conv.2.1.running_var"], published["layer4.2.bn3.running_var"]
     )
     with pytest.raises(FitError, match="not MobileNetV2 weights"):
-        load_imagenet_encoder(MobileNetV2Encoder(3), tmp_path / "resnet50.pth")
+        load_imagenet_encoder(MobileNetV2Encoder(6), tmp_path / "resnet50.pth")
