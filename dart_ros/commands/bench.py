@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SIZES = "640x480,1280x720,1920x1080"
 OFFICIAL = "BackgroundMattingV2"
 _KEPT: list[object] = []  # a library that is dropped takes its operators with it
-_PATCHES = 5000  # the official network's own number for HD
+_PIXELS = 80_000  # refined by the official network on its own defaults
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -147,6 +147,8 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
     """The official network on its own defaults, and refining as much as this one does."""
     import torch
 
+    from dart_ros.method.network import STRIDE
+
     try:
         _declare_torchvision()
         from BackgroundMattingV2.model import MattingRefine
@@ -155,10 +157,9 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
         return {}
     source, plate = torch.rand(2, 1, 3, height, width).unbind()
     calls: dict[str, Callable[[], object]] = {}
-    # A tile of 16×16 has the area of 16 patches of 4×4.
-    for name, patches in (("its default", _PATCHES), ("same area", 16 * (tiles or 0))):
-        if patches:
-            model = MattingRefine("mobilenetv2", 0.25, "sampling", patches).eval()
+    for name, pixels in (("its default", _PIXELS), ("same area", STRIDE**2 * (tiles or 0))):
+        if pixels:
+            model = MattingRefine("mobilenetv2", 0.25, "sampling", pixels).eval()
 
             def call(model: Any = model) -> object:
                 with torch.inference_mode():
