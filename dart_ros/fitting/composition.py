@@ -475,6 +475,16 @@ class Composer:
         return band & ~person
 
 
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Several batches as one."""
+    background = Background(*(torch.cat(x) for x in zip(*(b.background for b in batches), strict=True)))
+    color, depth, alpha, foreground = (
+        torch.cat([getattr(batch, name) for batch in batches])
+        for name in ("color", "depth", "alpha", "foreground")
+    )
+    return Batch(color, depth, background, alpha, foreground)
+
+
 def _stack(samples: Sequence[tuple[Tensor, ...]]) -> Batch:
     color, depth, plate, mean, std, known, alpha, foreground = (
         torch.stack(parts) for parts in zip(*samples, strict=True)

@@ -77,6 +77,14 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """Composed frames that are kept in a folder and used again and again."""
+
+    folder: Path
+    frames: int = 6000
+
+
+@dataclass(frozen=True)
 class Run:
     """One training.
 
@@ -96,6 +104,7 @@ class Run:
         freeze_base: whether the stage ``refiner`` leaves the base network as it is.
         mean_decay: of the running mean of the weights, which is what is saved.
         workers: processes that compose frames; 0 composes on the training device.
+        pool: where frames are kept, so that each is composed once; None composes all anew.
         validation: held-out frames.
         checkpoint_every: steps from one checkpoint to the next.
     """
@@ -115,6 +124,7 @@ class Run:
     freeze_base: bool = True
     mean_decay: float = 0.998
     workers: int = 1
+    pool: Pool | None = None
     validation: Validation = field(default_factory=Validation)
     checkpoint_every: int = 200
 
@@ -171,6 +181,7 @@ def _check(run: Run) -> None:
         "validation.frames": run.validation.frames,
         "validation.every": run.validation.every,
         "data.max_depth": run.data.max_depth,
+        "pool.frames": run.pool.frames if run.pool else None,
         "teacher.temperature": run.teacher.temperature if run.teacher else None,
         **{f"rates.{name}": rate for name, rate in vars(run.rates).items()},
     }

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from dart_ros.fitting.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
+from dart_ros.fitting.composition import MAX_DEPTH, Batch, Composer, RgbdBackground, joined
+from dart_ros.fitting.frame_pool import FramePool
 from dart_ros.fitting.sprites import Sprite
 
 
@@ -29,6 +30,7 @@ class CompositionStream(Dataset[Batch]):
         device: where the frames are composed and stay.
         rank: number of this process among ``world``.
         world: number of processes that share a batch; divides ``batch``.
+        pool: where frames are kept to be used again; None composes each one anew.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class CompositionStream(Dataset[Batch]):
         device: torch.device | None = None,
         rank: int = 0,
         world: int = 1,
+        pool: FramePool | None = None,
     ) -> None:
         if batch % world:
             raise ValueError(f"a batch of {batch} can't be shared by {world} processes")
@@ -49,10 +52,16 @@ class CompositionStream(Dataset[Batch]):
         self._frames = range(rank * batch // world, (rank + 1) * batch // world)
         self._batch = batch
         self._seed = seed
+        self._pool = pool
 
     def __getitem__(self, number: int) -> Batch:
         first = number * self._batch
-        return self._composer.frames([_mix(self._seed, first + i) for i in self._frames])
+        if self._pool is None:
+            return self._composer.frames([_mix(self._seed, first + i) for i in self._frames])
+        return joined([self._pool.frame(first + i, self._compose) for i in self._frames])
+
+    def _compose(self, index: int) -> Batch:
+        return self._composer.frames([_mix(self._seed, index)])
 
     def batches(self, start: int = 0, workers: int = 0) -> Iterator[Batch]:
         """All batches from number ``start`` on.

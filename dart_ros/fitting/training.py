@@ -7,6 +7,7 @@ processes, GPUs and machines.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from dart_ros.errors import FitError
 from dart_ros.fitting.checkpoint import load_checkpoint, save_checkpoint
 from dart_ros.fitting.distillation import training_loss
+from dart_ros.fitting.frame_pool import FramePool
 from dart_ros.fitting.library import load_library
 from dart_ros.fitting.optimization import Stepper
 from dart_ros.fitting.pretrained import load_imagenet_encoder
@@ -97,6 +99,7 @@ class _Training:
             device if run.workers == 0 else None,
             rank,
             world,
+            _pool(run, self._header["data"]),
         )
         self._validation = ValidationSet(
             library.held_out_sprites,
@@ -289,6 +292,15 @@ class _Training:
         free = ("workers", "checkpoint_every")
         settings = {key: value for key, value in self._settings.items() if key not in free}
         return json.dumps([settings, self._header["data"]])
+
+
+def _pool(run: Run, data: str) -> FramePool | None:
+    """The run's pool: a folder of its own for each data, seed and size."""
+    if run.pool is None:
+        return None
+    decisive = f"{data} {run.data.invented} {run.data.held_out} {run.data.max_depth} {run.size}"
+    name = hashlib.sha256(f"{decisive} {run.seed}".encode()).hexdigest()[:16]
+    return FramePool(run.pool.folder / name, run.pool.frames, run.seed)
 
 
 def starting_network(run: Run) -> MattingNetwork:

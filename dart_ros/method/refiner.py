@@ -1,5 +1,5 @@
 """RGB-D refinement of the coarse matte (Eq. 11): the two-stage refiner of Background Matting V2
-with depth added to what it sees.
+with depth added to what it sees, all of it at half size.
 
 The refiner works on tiles. A tile covers ``4·tile`` pixels of the image and is computed from its
 own surroundings alone, so refining some tiles gives exactly what refining the whole image gives
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dart_ros.method.base_network import (
+    COLOR_CHANNELS,
     HIDDEN_CHANNELS,
     BaseOutput,
     ConvNorm,
@@ -25,18 +26,19 @@ TILE = 4
 
 QUARTER_MARGIN = 2
 HALF_MARGIN = 3
-FULL_MARGIN = 2
 PICTURE_MARGIN = 2 * HALF_MARGIN
 """Pixels of the image beyond a tile that its refinement sees."""
 
 COARSE_CHANNELS = 4
+WIDTH = 16
 
 
 class Refiner(nn.Module):
     """Alpha and foreground residual of the chosen tiles at full size.
 
-    Stage one sees the hidden channels, coarse alpha, coarse residual, colors and depth at half
-    size; stage two sees its result beside colors and depth at full size.
+    It works at half size. Stage one sees the hidden channels, coarse alpha and coarse residual
+    beside the colors of the 2×2 pixels and one sample of the depth channels; the head behind stage
+    two gives alpha and residual of the 2×2 pixels (sub-pixel convolution, Shi et al. 2016).
 
     Args:
         config: whether depth enters here.
@@ -44,14 +46,11 @@ class Refiner(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        picture = config.refiner_channels
-        self.stage1 = nn.Sequential(
-            _valid(ConvNorm(HIDDEN_CHANNELS + COARSE_CHANNELS + picture, 24)),
-            _valid(ConvNorm(24, 16)),
-        )
-        head = nn.Conv2d(12, COARSE_CHANNELS, 3)
-        start_undecided(head)
-        self.stage2 = nn.Sequential(_valid(ConvNorm(16 + picture, 12)), head)
+        picture = half_size_channels(config)
+        self.stage1 = _valid(ConvNorm(HIDDEN_CHANNELS + COARSE_CHANNELS + picture, WIDTH))
+        self.stage2 = _valid(ConvNorm(WIDTH, WIDTH))
+        self.head = nn.Conv2d(WIDTH, 4 * COARSE_CHANNELS, 3)
+        start_undecided(self.head, channels=4)
 
     def forward(self, base: BaseOutput, picture: Tensor, tiles: Tensor | None) -> Tensor:
         """Refines the chosen tiles and upsamples the rest.
@@ -80,15 +79,29 @@ class Refiner(nn.Module):
 
     def _refine(self, quarter: Tensor, picture: Tensor) -> Tensor:
         """Surroundings of each tile, with their margins, to the tile itself."""
-        half = F.avg_pool2d(picture, 2)
-        cut = PICTURE_MARGIN - FULL_MARGIN
-        full = picture[:, :, cut:-cut, cut:-cut]
-        upsampled = F.interpolate(quarter, scale_factor=2.0, mode="bilinear", align_corners=False)
+        doubled = F.interpolate(quarter, scale_factor=2.0, mode="nearest")
         # The margin of the quarter map is wider than needed by one half-size pixel.
-        x = self.stage1(torch.cat([upsampled[:, :, 1:-1, 1:-1], half], dim=1))
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        y: Tensor = self.stage2(torch.cat([x, full], dim=1))
-        return y
+        x = torch.cat([doubled[:, :, 1:-1, 1:-1], half_size(picture)], dim=1)
+        return F.pixel_shuffle(self.head(self.stage2(self.stage1(x))), 2)
+
+
+def half_size(picture: Tensor) -> Tensor:
+    """The picture as the refiner reads it, at half size.
+
+    Args:
+        picture: B×C×H×W, H and W even: 6 color channels and what there is of depth channels.
+
+    Returns:
+        B×(18+C)×H/2×W/2: the colors of each 2×2 pixels, channel by channel and row by row, and one
+        sample of each depth channel, since a mean would invent depths at edges.
+    """
+    colors = F.pixel_unshuffle(picture[:, :COLOR_CHANNELS], 2)
+    return torch.cat([colors, picture[:, COLOR_CHANNELS:, 1::2, 1::2]], dim=1)
+
+
+def half_size_channels(config: NetworkConfig) -> int:
+    """Channels of :func:`half_size`."""
+    return 3 * COLOR_CHANNELS + config.refiner_channels
 
 
 def gather_tiles(image: Tensor, tiles: Tensor, size: int, margin: int) -> Tensor:

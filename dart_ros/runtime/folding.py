@@ -1,13 +1,57 @@
-"""Weights of the refiner in the form in which they are deployed: fewer steps, the same result."""
+"""Layers in the form in which they are deployed: fewer steps, the same result."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import ConvNorm
+from dart_ros.method.base_network import ConvNorm, Decoder, join
+
+
+class FoldedDecoder(nn.Module):
+    """The decoder, its last two doublings folded into the convolutions behind them.
+
+    Those are exact at any size of whole tiles; the ones before are cut.
+
+    Args:
+        decoder: the decoder, in evaluation mode.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        *first, last = decoder.blocks
+        self._first = nn.ModuleList(first)
+        weight, bias = fold_norm(last)
+        head = decoder.head
+        assert head.bias is not None
+        before = first[-1][0].out_channels
+        self._last = _DoublingConvolution(weight, bias, before)
+        self._head = _DoublingConvolution(head.weight.detach(), head.bias.detach(), len(bias))
+
+    def forward(self, x: Tensor, skips: Sequence[Tensor]) -> Tensor:
+        """See :class:`dart_ros.method.base_network.Decoder`."""
+        for block, skip in zip(self._first, skips[:-2], strict=True):
+            x = block(join(x, skip))
+        return self._head(self._last(x, skips[-2]).relu(), skips[-1])
+
+
+class _DoublingConvolution(nn.Module):
+    """A 3×3 convolution over a doubled map beside its skip, edges padded with zeros."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("map_weight", fold_nearest(weight[:, :channels]).contiguous())
+        self.register_buffer("skip_weight", weight[:, channels:].contiguous().clone())
+        self.register_buffer("bias", bias.clone())
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        doubled = F.pixel_shuffle(F.conv2d(x, self.get_buffer("map_weight"), padding=1), 2)
+        beside = F.conv2d(skip, self.get_buffer("skip_weight"), self.get_buffer("bias"), padding=1)
+        return doubled[..., 1:-1, 1:-1] + beside
 
 
 def fold_norm(block: nn.Module) -> tuple[Tensor, Tensor]:
@@ -51,18 +95,6 @@ def bilinear_taps(scale: int, offset: int, length: int, sources: int) -> Tensor:
         if share > 0:
             taps[pixel, first + 1] += share
     return taps
-
-
-def fold_bilinear(weight: Tensor) -> Tensor:
-    """A 3×3 convolution after bilinear ×2, as a 3×3 convolution before a pixel shuffle.
-
-    Args:
-        weight: O×I×3×3, applied without padding to the upsampled map less one pixel at each side.
-
-    Returns:
-        4O×I×3×3.
-    """
-    return _fold(weight, torch.stack([bilinear_taps(2, 1 + phase, 3, 3) for phase in (0, 1)]))
 
 
 def fold_nearest(weight: Tensor) -> Tensor:

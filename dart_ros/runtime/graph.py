@@ -20,20 +20,21 @@ from dart_ros.method.network import STRIDE, Background, MattingNetwork
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import (
     COARSE_CHANNELS,
-    FULL_MARGIN,
     HALF_MARGIN,
     PICTURE_MARGIN,
     QUARTER_MARGIN,
     TILE,
+    half_size_channels,
 )
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
-from dart_ros.runtime.folding import bilinear_taps, fold_bilinear, fold_nearest, fold_norm
+from dart_ros.runtime.folding import FoldedDecoder, bilinear_taps, fold_nearest, fold_norm
 from dart_ros.runtime.resident import (
     BORDER,
+    HALF_RUN,
     LIVE,
+    LIVE_COLORS,
     RUN,
     STAGE1_RUN,
-    STAGE2_RUN,
     Resident,
     padded_shape,
 )
@@ -43,11 +44,9 @@ _HEAD = 1 + 3 + 1 + HIDDEN_CHANNELS
 """Channels of the decoder: alpha, residual, error, hidden."""
 
 _WINDOW = STRIDE + 2 * BORDER
-_INNER = STRIDE + 2 * PICTURE_MARGIN
-_SURROUNDED = STRIDE + 2 * FULL_MARGIN
+_HALF = STRIDE // 2 + 2 * HALF_MARGIN
 _QUARTER = TILE + 2 * QUARTER_MARGIN
 _STAGE1 = STRIDE // 2 + 2 * (HALF_MARGIN - 1)
-_STAGE2 = STRIDE + 2 * (FULL_MARGIN - 1)
 
 
 class Parts(NamedTuple):
@@ -77,16 +76,14 @@ class MattingGraph(nn.Module):
     # Buffers; a module's attributes have no types of their own.
     _stage1_maps: Tensor
     _stage1_picture: Tensor
-    _stage1_weight: Tensor
-    _stage1_bias: Tensor
-    _stage2_maps: Tensor
-    _stage2_picture: Tensor
     _stage2_weight: Tensor
     _stage2_bias: Tensor
+    _head_weight: Tensor
+    _head_bias: Tensor
     _map_windows: Tensor
-    _windows: Tensor
+    _color_windows: Tensor
+    _depth_windows: Tensor
     _stage1_windows: Tensor
-    _stage2_windows: Tensor
     _places: Tensor
     _vertical: Tensor
     _horizontal: Tensor
@@ -109,6 +106,7 @@ class MattingGraph(nn.Module):
         super().__init__()
         self.config = network.config
         self._base = network.base
+        self._decoder = FoldedDecoder(network.base.decoder)
         self._size = height, width
         self._wire = wire
         rows, columns = (side // STRIDE for side in padded_shape(height, width))
@@ -136,29 +134,26 @@ class MattingGraph(nn.Module):
         self.register_buffer("_quarter", quarter)
 
     def _register_refiner(self, network: MattingNetwork) -> None:
-        refiner, picture = network.refiner, network.config.refiner_channels
-        blocks = refiner.stage1[0], refiner.stage1[1], refiner.stage2[0]
-        (weight1, _), (weight2, bias2), (weight3, _) = map(fold_norm, blocks)
-        maps = weight1.shape[1] - picture
+        refiner, config = network.refiner, network.config
+        weight, _ = fold_norm(refiner.stage1)
+        maps = weight.shape[1] - half_size_channels(config)
         # The maps come in the order of the decoder's channels, the error among them.
-        ordered = torch.zeros(weight1.shape[0], _HEAD, 3, 3)
-        ordered[:, :COARSE_CHANNELS] = weight1[:, HIDDEN_CHANNELS:maps]
-        ordered[:, -HIDDEN_CHANNELS:] = weight1[:, :HIDDEN_CHANNELS]
-        live = list(LIVE if network.config.depth_in_refiner else LIVE[:3])
-        scale = torch.ones(1, len(live), 1, 1)
-        scale[:, :3] = 1 / 255
-        below = weight3.shape[1] - picture
-        head = refiner.stage2[1]
-        assert isinstance(head, nn.Conv2d) and head.bias is not None
+        ordered = torch.zeros(weight.shape[0], _HEAD, 3, 3)
+        ordered[:, :COARSE_CHANNELS] = weight[:, HIDDEN_CHANNELS:maps]
+        ordered[:, -HIDDEN_CHANNELS:] = weight[:, :HIDDEN_CHANNELS]
+        picture = weight[:, maps:][:, list(LIVE if config.depth_in_refiner else LIVE[:LIVE_COLORS])]
+        # Bytes lie row by row, pixel by pixel and color by color: (2, 2, 3).
+        colors = picture[:, :LIVE_COLORS].unflatten(1, (3, 2, 2)).permute(0, 2, 3, 1, 4, 5)
+        picture = torch.cat([colors.flatten(1, 3) / 255, picture[:, LIVE_COLORS:]], dim=1)
+        stage2, bias2 = fold_norm(refiner.stage2)
+        assert refiner.head.bias is not None
         for name, value in (
-            ("_stage1_maps", fold_bilinear(ordered)),
-            ("_stage1_picture", weight1[:, maps:][:, live] * scale),
-            ("_stage1_weight", weight2),
-            ("_stage1_bias", bias2),
-            ("_stage2_maps", fold_nearest(weight3[:, :below])),
-            ("_stage2_picture", weight3[:, below:][:, live] * scale),
-            ("_stage2_weight", head.weight.detach().clone()),
-            ("_stage2_bias", head.bias.detach().clone()),
+            ("_stage1_maps", fold_nearest(ordered)),
+            ("_stage1_picture", picture),
+            ("_stage2_weight", stage2),
+            ("_stage2_bias", bias2),
+            ("_head_weight", refiner.head.weight.detach().clone()),
+            ("_head_bias", refiner.head.bias.detach().clone()),
         ):
             self.register_buffer(name, value.contiguous())
 
@@ -167,9 +162,12 @@ class MattingGraph(nn.Module):
         half, full = STRIDE * self._columns // 2, STRIDE * self._columns
         for name, table in (
             ("_map_windows", pixel_windows(*grid, TILE, QUARTER_MARGIN)),
-            ("_windows", run_windows(*grid, STRIDE, _WINDOW, RUN, full + 2 * BORDER)),
+            ("_color_windows", run_windows(*grid, STRIDE, _WINDOW, RUN, full + 2 * BORDER)),
+            (
+                "_depth_windows",
+                run_windows(*grid, STRIDE // 2, _WINDOW // 2, HALF_RUN, half + BORDER),
+            ),
             ("_stage1_windows", run_windows(*grid, STRIDE // 2, _STAGE1, STAGE1_RUN, half + 4)),
-            ("_stage2_windows", run_windows(*grid, STRIDE, _STAGE2, STAGE2_RUN, full + 2)),
             ("_places", run_windows(*grid, STRIDE, STRIDE, STRIDE, full)),
         ):
             self.register_buffer(name, table)
@@ -239,7 +237,7 @@ class MattingGraph(nn.Module):
             inputs += [posterior, depth_channels(live, scene.mean, scene.known).to(dtype)]
         x = torch.cat(inputs, dim=1)
         half, quarter, eighth, deep = self._base.encoder(x)
-        maps = self._base.decoder(self._base.aspp(deep), (eighth, quarter, half, x))
+        maps = self._decoder(self._base.aspp(deep), (eighth, quarter, half, x))
         return torch.minimum(torch.maximum(maps, self._low), self._high), posterior
 
     def _refine(
@@ -247,32 +245,37 @@ class MattingGraph(nn.Module):
     ) -> Tensor:
         """Alpha and residual of the tiles, K×4×16×16."""
         dtype = maps.dtype
-        windows = self._windows[tiles].flatten()
-        half, full = self._color_windows(color, windows, dtype)
+        picture = self._colors_around(color, tiles).to(dtype)
         if self.config.depth_in_refiner:
-            before = _depth_windows(depth, scene.near_mean, windows).to(dtype)
-            half = torch.cat([half, F.avg_pool2d(before, 2)], dim=1)
-            full = torch.cat([full, _cut(before, PICTURE_MARGIN - FULL_MARGIN)], dim=1)
+            before = self._depths_around(depth, scene.near_mean, tiles).to(dtype)
+            picture = torch.cat([picture, before], dim=1)
         rows = maps.permute(0, 2, 3, 1).reshape(-1, _HEAD)
         around = self._take(rows, self._map_windows, tiles, _QUARTER)
-        x = F.pixel_shuffle(F.conv2d(around, self._stage1_maps), 2)
+        x = _cut(F.pixel_shuffle(F.conv2d(around, self._stage1_maps), 2), 1)
         plate = self._take(scene.stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
-        x = F.relu(x + plate + F.conv2d(half, self._stage1_picture))
-        x = F.relu(F.conv2d(x, self._stage1_weight, self._stage1_bias))
-        x = F.pixel_shuffle(F.conv2d(x, self._stage2_maps), 2)
-        plate = self._take(scene.stage2, self._stage2_windows, tiles, _STAGE2).to(dtype)
-        x = F.relu(x + plate + F.conv2d(full, self._stage2_picture))
-        return F.conv2d(x, self._stage2_weight, self._stage2_bias)
+        x = F.relu(x + plate + F.conv2d(picture, self._stage1_picture))
+        x = F.relu(F.conv2d(x, self._stage2_weight, self._stage2_bias))
+        return F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
 
-    @staticmethod
-    def _color_windows(color: Tensor, windows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Color around the tiles at half and at full size."""
-        picked = color.reshape(-1, 3 * RUN)[windows].view(-1, _WINDOW, 3 * _WINDOW)
-        cut, side = BORDER - PICTURE_MARGIN, _INNER
-        half = picked[:, cut:-cut, 3 * cut : -3 * cut].to(dtype).view(-1, side, side, 3)
-        cut, side = BORDER - FULL_MARGIN, _SURROUNDED
-        full = picked[:, cut:-cut, 3 * cut : -3 * cut].to(dtype).view(-1, side, side, 3)
-        return F.avg_pool2d(half.permute(0, 3, 1, 2), 2), full.permute(0, 3, 1, 2)
+    def _colors_around(self, color: Tensor, tiles: Tensor) -> Tensor:
+        """Color around the tiles, K×12×14×14: of each half-size pixel the 2×2 that it is of."""
+        rows = color.reshape(-1, 3 * RUN)[self._color_windows[tiles].flatten()]
+        cut, side = BORDER - PICTURE_MARGIN, _HALF
+        picked = rows.view(-1, _WINDOW, 3 * _WINDOW)[:, cut:-cut, 3 * cut : -3 * cut]
+        pairs = picked.reshape(-1, side, 2, side, 6).permute(0, 2, 4, 1, 3)
+        return pairs.reshape(-1, LIVE_COLORS, side, side)
+
+    def _depths_around(self, depth: Tensor, mean: Tensor, tiles: Tensor) -> Tensor:
+        """How far what is around the tiles lies before the background: three channels as in
+        :func:`dart_ros.method.posterior.depth_channels`, less that of the scene."""
+        windows = self._depth_windows[tiles].flatten()
+        cut = (BORDER - PICTURE_MARGIN) // 2
+        shape = -1, 1, _WINDOW // 2, _WINDOW // 2
+        live = _cut(depth[1::2, 1::2].reshape(-1, HALF_RUN)[windows].view(shape), cut)
+        behind = _cut(mean[windows].view(shape), cut)
+        known = (live > 0).to(live.dtype)
+        before = (behind - live) * known * (behind > 0).to(live.dtype)
+        return torch.cat([(before * 10.0).clamp(-1, 1), before.clamp(-1, 1), known], dim=1)
 
     @staticmethod
     def _take(rows: Tensor, table: Tensor, tiles: Tensor, side: int) -> Tensor:
@@ -369,18 +372,6 @@ class TrimapGraph(nn.Module):
             self.get_buffer("std"),
         )
         return (trimap(corrected)[0, 0] * 255 + 0.5).to(torch.uint8)
-
-
-def _depth_windows(depth: Tensor, mean: Tensor, windows: Tensor) -> Tensor:
-    """How far what is around the tiles lies before the background: three channels as in
-    :func:`dart_ros.method.posterior.depth_channels`, less that of the scene."""
-    cut = BORDER - PICTURE_MARGIN
-    shape = -1, 1, _WINDOW, _WINDOW
-    live = _cut(depth.reshape(-1, RUN)[windows].view(shape), cut)
-    behind = _cut(mean[windows].view(shape), cut)
-    known = (live > 0).to(live.dtype)
-    before = (behind - live) * known * (behind > 0).to(live.dtype)
-    return torch.cat([(before * 10.0).clamp(-1, 1), before.clamp(-1, 1), known], dim=1)
 
 
 def _cut(image: Tensor, margin: int) -> Tensor:

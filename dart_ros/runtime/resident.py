@@ -18,33 +18,37 @@ from dart_ros.method.network import (
     quarter_color,
     quarter_depth,
 )
-from dart_ros.method.refiner import FULL_MARGIN, PICTURE_MARGIN
+from dart_ros.method.refiner import PICTURE_MARGIN, half_size, half_size_channels
 from dart_ros.runtime.folding import fold_norm
 
 BORDER = 8
 """Pixels around the padded picture, so that windows of tiles are whole runs of pixels."""
 
 RUN = 16
-"""Pixels of a run in color and depth."""
+"""Pixels of a run in color."""
+
+HALF_RUN = 8
+"""Half-size pixels of a run in depth."""
 
 STAGE1_RUN = 4
-STAGE2_RUN = 2
 
-LIVE = (0, 1, 2, 6, 7, 8)
+LIVE = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 24, 25, 26)
 """Channels of the refiner's picture that a frame brings: color, both differences, known."""
 
-FIXED = (3, 4, 5, 9)
+FIXED = (12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 27)
 """Channels of the refiner's picture that the scene knows: the plate, and where depth is known."""
+
+LIVE_COLORS, FIXED_COLORS = 12, 12
+"""How many of them are colors, which come first."""
 
 
 class Resident(NamedTuple):
     """The scene as the graph reads it, float32; h×w is a quarter of the padded size.
 
     ``plate``, ``mean``, ``std``, ``known``: the background at a quarter of the size, 1×C×h×w.
-    ``near_mean``: rows of 16 pixels of the background's depth with a border, metres, -1 where
-    unknown. ``stage1``, ``stage2``: what the plate adds to the first convolution of each stage
-    of the refiner, in rows of 4 pixels of 24 channels at half size and of 2 pixels of 12 channels
-    at full size.
+    ``near_mean``: the background's depth at half size with a border, in rows of 8 pixels, metres,
+    -1 where unknown. ``stage1``: what the plate adds to the refiner's first convolution, in rows of
+    4 half-size pixels of 16 channels.
     """
 
     plate: Tensor
@@ -53,7 +57,6 @@ class Resident(NamedTuple):
     known: Tensor
     near_mean: Tensor
     stage1: Tensor
-    stage2: Tensor
 
 
 @torch.no_grad()
@@ -65,25 +68,24 @@ def prepare(network: MattingNetwork, background: Background) -> Resident:
         background: the captured scene, 1×C×H×W.
     """
     plate, mean, std, known = (pad_to_stride(x) for x in background)
-    refiner, depth = network.refiner, network.config.depth_in_refiner
-    fixed = torch.cat([plate, known], dim=1) if depth else plate
-    channels = list(FIXED if depth else FIXED[:3])
-    weight1, bias1 = fold_norm(refiner.stage1[0])
-    weight2, bias2 = fold_norm(refiner.stage2[0])
-    weight1 = weight1[:, weight1.shape[1] - network.config.refiner_channels :]
-    weight2 = weight2[:, weight2.shape[1] - network.config.refiner_channels :]
-    half = F.avg_pool2d(_replicate(fixed, PICTURE_MARGIN), 2)
-    stage1 = F.conv2d(half, weight1[:, channels], bias1)
-    stage2 = F.conv2d(_replicate(fixed, FULL_MARGIN), weight2[:, channels], bias2)
+    depth = network.config.depth_in_refiner
+    # The frame's own channels are left empty; what is picked of the others is the scene's.
+    picture = torch.cat([torch.zeros_like(plate), plate], dim=1)
+    if depth:
+        picture = torch.cat([picture, known.expand(-1, 4, -1, -1)], dim=1)
+    channels = list(FIXED if depth else FIXED[:FIXED_COLORS])
+    weight, bias = fold_norm(network.refiner.stage1)
+    weight = weight[:, weight.shape[1] - half_size_channels(network.config) :]
+    half = half_size(_replicate(picture, PICTURE_MARGIN))
+    stage1 = F.conv2d(half[:, channels], weight[:, channels], bias)
     near = torch.where(known > 0, mean, torch.full_like(mean, -1.0))
     return Resident(
         plate=quarter_color(plate),
         mean=quarter_depth(mean),
         std=quarter_depth(std),
         known=quarter_depth(known),
-        near_mean=_replicate(near, BORDER).reshape(-1, RUN),
+        near_mean=_replicate(near, BORDER)[..., 1::2, 1::2].reshape(-1, HALF_RUN),
         stage1=_runs(stage1, STAGE1_RUN),
-        stage2=_runs(stage2, STAGE2_RUN),
     )
 
 
