@@ -160,7 +160,7 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
     for name, pixels in (("its default", _PIXELS), ("same area", STRIDE**2 * (tiles or 0))):
         if pixels:
             model = MattingRefine("mobilenetv2", 0.25, "sampling", pixels).eval()
-            # Its weights are random here. Patches without an error are left out, so let all have one.
+            # Patches without an error are left out, and random weights give hardly any.
             torch.nn.init.constant_(model.decoder.conv4.bias[4:5], 1.0)
 
             def call(model: Any = model) -> object:

@@ -477,7 +477,9 @@ class Composer:
 
 def joined(batches: Sequence[Batch]) -> Batch:
     """Several batches as one."""
-    background = Background(*(torch.cat(x) for x in zip(*(b.background for b in batches), strict=True)))
+    background = Background(
+        *(torch.cat(x) for x in zip(*(b.background for b in batches), strict=True))
+    )
     color, depth, alpha, foreground = (
         torch.cat([getattr(batch, name) for batch in batches])
         for name in ("color", "depth", "alpha", "foreground")

@@ -113,6 +113,15 @@ class Child:
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def peak_memory(self) -> float:
+        """Most memory that it has had in RAM so far, in MB; 0 where the system doesn't tell."""
+        try:
+            lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        except OSError:
+            return 0.0
+        found = (line.split()[1] for line in lines.splitlines() if line.startswith("VmHWM"))
+        return int(next(found, "0")) / 1024
+
     def stop(self) -> None:
         """End the process as Ctrl-C would, harder if it doesn't listen."""
         for number, patience in _PATIENCE:
@@ -148,6 +157,7 @@ class Latency:
     """Milliseconds from the source stamp to the arrival of alpha in the demo's process."""
 
     p50: float
+    p95: float
     p99: float
 
 
@@ -211,7 +221,7 @@ def phase_figures(
         dropped=after.dropped - before.dropped,
         lost=published - received,
         mattes_per_second=round((len(alpha.arrivals) - 1) / span, 2),
-        latency_ms=Latency(*(round(float(v), 1) for v in np.percentile(late, (50, 99)))),
+        latency_ms=Latency(*(round(float(v), 1) for v in np.percentile(late, (50, 95, 99)))),
         cpu_percent={name: round(100.0 * t / seconds, 1) for name, t in cpu_seconds.items()},
     )
 
@@ -680,7 +690,7 @@ def table(summary: Mapping[str, Any]) -> str:
         ("mattes_per_second", "mattes a second"),
     ):
         rows.append((label, f"{speed[key]}", f"{pictures[key]}"))
-    for key in ("p50", "p99"):
+    for key in ("p50", "p95", "p99"):
         label = f"latency {key}, ms"
         rows.append((label, f"{speed['latency_ms'][key]}", f"{pictures['latency_ms'][key]}"))
     for key in speed["cpu_percent"]:

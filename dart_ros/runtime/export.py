@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import warnings
@@ -50,7 +51,8 @@ class WholeGraph(nn.Module):
         super().__init__()
         self._size = height, width
         self._dtype = torch.float16 if half else torch.float32
-        graph = MattingGraph(network, height, width, tiles, wire=self._dtype)
+        # A copy, since the caller's network would change its precision with the graph.
+        graph = MattingGraph(copy.deepcopy(network), height, width, tiles, wire=self._dtype)
         self._graph = graph.to(self._dtype)
         right, bottom = BORDER + -width % STRIDE, BORDER + -height % STRIDE
         self._border = (BORDER, right, BORDER, bottom)

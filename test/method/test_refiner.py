@@ -14,7 +14,7 @@ from dart_ros.method.refiner import TILE, Refiner, gather_tiles, scatter_tiles
 PICTURE = 10
 ALPHA_IN_STAGE1 = HIDDEN_CHANNELS
 PICTURE_IN_STAGE1 = HIDDEN_CHANNELS + 4
-PICTURE_IN_STAGE2 = 16
+DEPTH_IN_STAGE1 = PICTURE_IN_STAGE1 + 24
 
 
 def scene(seed: int, batch: int, rows: int, columns: int) -> tuple[BaseOutput, Tensor]:
@@ -42,13 +42,13 @@ def refiner() -> Refiner:
 
 
 def wired(*taps: tuple[int, int, int, int, int]) -> Refiner:
-    """A refiner of zeros but for ``(convolution 0..3, out, in, row, column)`` taps of 1."""
+    """A refiner of zeros but for ``(convolution 0..2, out, in, row, column)`` taps of 1."""
     refiner = Refiner(NetworkConfig()).eval()
-    blocks = [refiner.stage1[0][0], refiner.stage1[1][0], refiner.stage2[0][0], refiner.stage2[1]]
+    blocks = [refiner.stage1[0], refiner.stage2[0], refiner.head]
     with torch.no_grad():
         for parameter in (b.weight for b in blocks):
             parameter.zero_()
-        refiner.stage2[1].bias.zero_()
+        refiner.head.bias.zero_()
         for block, out, channel, row, column in taps:
             blocks[block].weight[out, channel, row, column] = 1
     for module in refiner.modules():
@@ -69,43 +69,45 @@ def all_tiles(batch: int, rows: int, columns: int) -> Tensor:
 
 
 @pytest.mark.parametrize("chosen", [False, True])
-@pytest.mark.parametrize("channel", [0, 5, 9])
+@pytest.mark.parametrize("channel", [0, 5])
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (-1, 1), (1, 0)])
 @torch.no_grad()
 def test_full_size_pixels_stay_in_place(chosen: bool, channel: int, down: int, right: int) -> None:
     base, picture = scene(0, 2, 2, 3)
-    tap = (2, 3, PICTURE_IN_STAGE2 + channel, 1 + down, 1 + right)
-    found = wired(tap, (3, 2, 3, 1, 1))(base, picture, all_tiles(2, 2, 3) if chosen else None)
-    for image, alpha in zip(picture[:, channel].numpy(), found[:, 2].numpy(), strict=True):
-        padded = np.pad(image, 1, mode="edge")
+    # Residual 1 of each of the 2×2 pixels from a color of the same pixel, some half pixels away.
+    taps = []
+    for pixel in range(4):
+        taps.append((0, pixel, PICTURE_IN_STAGE1 + 4 * channel + pixel, 1 + down, 1 + right))
+        taps += [(1, pixel, pixel, 1, 1), (2, 4 * 2 + pixel, pixel, 1, 1)]
+    found = wired(*taps)(base, picture, all_tiles(2, 2, 3) if chosen else None)
+    for image, residual in zip(picture[:, channel].numpy(), found[:, 2].numpy(), strict=True):
+        padded = np.pad(image, 2, mode="edge")
         height, width = image.shape
-        expected = padded[1 + down : 1 + down + height, 1 + right : 1 + right + width]
-        assert np.array_equal(alpha, expected)
+        top, left = 2 + 2 * down, 2 + 2 * right
+        assert np.array_equal(residual, padded[top : top + height, left : left + width])
     assert not found[:, [0, 1, 3]].any()
 
 
 @pytest.mark.parametrize("chosen", [False, True])
 @torch.no_grad()
-def test_coarse_alpha_goes_through_bilinear_then_nearest(chosen: bool) -> None:
+def test_coarse_alpha_is_doubled_by_repeating_pixels(chosen: bool) -> None:
     base, picture = scene(1, 1, 3, 2)
-    refiner = wired(
-        (0, 5, ALPHA_IN_STAGE1, 1, 1), (1, 7, 5, 1, 1), (2, 1, 7, 1, 1), (3, 0, 1, 1, 1)
-    )
+    head = [(2, pixel, 7, 1, 1) for pixel in range(4)]
+    refiner = wired((0, 5, ALPHA_IN_STAGE1, 1, 1), (1, 7, 5, 1, 1), *head)
     found = refiner(base, picture, all_tiles(1, 3, 2) if chosen else None)
-    expected = bilinear(base.alpha[0, 0], 2).repeat(2, 0).repeat(2, 1)
+    expected = base.alpha[0, 0].numpy().repeat(4, 0).repeat(4, 1)
     np.testing.assert_allclose(found[0, 0].numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("chosen", [False, True])
 @torch.no_grad()
-def test_half_size_picture_is_the_mean_of_two_by_two(chosen: bool) -> None:
+def test_depth_is_one_sample_of_two_by_two(chosen: bool) -> None:
     base, picture = scene(2, 1, 2, 2)
-    tap = (0, 0, PICTURE_IN_STAGE1 + 7, 1, 1)
-    refiner = wired(tap, (1, 0, 0, 1, 1), (2, 0, 0, 1, 1), (3, 3, 0, 1, 1))
+    head = [(2, 4 * 3 + pixel, 0, 1, 1) for pixel in range(4)]
+    refiner = wired((0, 0, DEPTH_IN_STAGE1 + 1, 1, 1), (1, 0, 0, 1, 1), *head)
     found = refiner(base, picture, all_tiles(1, 2, 2) if chosen else None)
-    image = picture[0, 7].numpy()
-    half = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).mean(axis=(1, 3))
-    np.testing.assert_allclose(found[0, 3].numpy(), half.repeat(2, 0).repeat(2, 1), atol=1e-6)
+    sample = picture[0, 6 + 1, 1::2, 1::2].numpy()
+    np.testing.assert_allclose(found[0, 3].numpy(), sample.repeat(2, 0).repeat(2, 1), atol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)

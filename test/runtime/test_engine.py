@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dart_ros.errors import EngineError
+from dart_ros.method.base_network import HIDDEN_CHANNELS
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.engine import BACKENDS, Engine, automatic, create_engine
 from dart_ros.runtime.torch_engine import TorchEngine
 
-POSTERIOR = 48 + 6
-"""The head's input of the posterior: after the decoder's 48 features and six colors."""
+POSTERIOR = 32 + 6
+"""The head's input of the posterior: after the decoder's 32 features and six colors."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,18 @@ def make_network() -> MattingNetwork:
     edges[1, 1] = 2
     with torch.no_grad():
         head = network.base.decoder.head
-        head.weight[:5] *= 0.3
+        head.weight[:5] *= 0.15
         head.weight[0, POSTERIOR, 1, 1] += 1.1
         head.bias[0] = -0.05
         head.weight[4, POSTERIOR] += edges
-        stage1, stage2 = network.refiner.stage1, network.refiner.stage2
+        refiner = network.refiner
         # Alpha is carried through the refiner by one channel of each layer.
-        for layer, source in ((stage1[0][0], 32), (stage1[1][0], 0), (stage2[0][0], 0)):
-            layer.weight[0] *= 0.2
+        for layer, source in ((refiner.stage1[0], HIDDEN_CHANNELS), (refiner.stage2[0], 0)):
+            layer.weight[0] *= 0.1
             layer.weight[0, source, 1, 1] += 1
-        stage2[1].weight *= 0.2
-        stage2[1].weight[0, 0, 1, 1] += 1
-        stage2[1].bias[0] = 0
+        refiner.head.weight *= 0.1
+        refiner.head.weight[:4, 0, 1, 1] += 1.6
+        refiner.head.bias[:4] = 0
     return network.eval()
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dart_ros.method.base_network import ConvNorm
-from dart_ros.runtime.folding import bilinear_taps, fold_bilinear, fold_nearest, fold_norm
+from dart_ros.method.base_network import ConvNorm, Decoder
+from dart_ros.runtime.folding import FoldedDecoder, bilinear_taps, fold_nearest, fold_norm
 
 
 def test_batch_norm_is_folded_into_its_convolution() -> None:
@@ -22,21 +22,27 @@ def test_batch_norm_is_folded_into_its_convolution() -> None:
     torch.testing.assert_close(F.conv2d(image, weight, bias, padding=1), block(image))
 
 
-def test_bilinear_upsampling_is_folded() -> None:
-    torch.manual_seed(1)
-    image, weight = torch.rand(3, 4, 8, 7), torch.randn(5, 4, 3, 3)
-    upsampled = F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-    expected = F.conv2d(upsampled[:, :, 1:-1, 1:-1], weight)
-    found = F.pixel_shuffle(F.conv2d(image, fold_bilinear(weight)), 2)
-    torch.testing.assert_close(found, expected)
-
-
 def test_nearest_upsampling_is_folded() -> None:
     torch.manual_seed(2)
     image, weight = torch.rand(3, 4, 8, 7), torch.randn(5, 4, 3, 3)
     expected = F.conv2d(F.interpolate(image, scale_factor=2, mode="nearest"), weight)
     found = F.pixel_shuffle(F.conv2d(image, fold_nearest(weight)), 2)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 8), (12, 20), (28, 36)])
+def test_the_decoder_is_folded(height: int, width: int) -> None:
+    torch.manual_seed(3)
+    decoder = Decoder(6, (5, 4, 3, 2), (7, 6, 8), 9).eval()
+    for block in decoder.blocks:
+        block[1].running_mean.uniform_(-0.2, 0.2)
+        block[1].running_var.uniform_(0.2, 0.6)
+    sides = [(-(-height // s), -(-width // s)) for s in (16, 8, 4, 2, 1)]
+    x, *skips = (torch.rand(2, c, *s) for c, s in zip((6, 5, 4, 3, 2), sides, strict=True))
+    with torch.no_grad():
+        expected, found = decoder(x, skips), FoldedDecoder(decoder)(x, skips)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_bilinear_taps_by_hand() -> None:

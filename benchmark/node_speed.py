@@ -1,0 +1,202 @@
+"""How fast the node is, through DDS, beside a camera process that publishes at rising rates.
+
+``python -m benchmark.node_speed --output DIR`` plays the recording that ships, at its own and at
+other sizes, to a node that has its scene stored, until it can't follow; alpha and trimap are
+subscribed to. It prints a table and leaves ``node_speed.json`` and ``node_speed.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dart_ros.commands.options import size
+from dart_ros.errors import DartError
+from dart_ros.node.demo import Child, Demo, running_nodes, set_environment
+from dart_ros.node.demo_pictures import gradient, save_png
+from dart_ros.node.demo_recorder import Recorder
+from dart_ros.node.replay_node import DEMO_RECORDING
+
+SATURATED = 0.95
+"""Share of the published frames below which the node is said not to follow any more."""
+
+
+def resized(target: Path, height: int, width: int) -> Path:
+    """The recording that ships, at another size, cut to its shape; empty and occupied frames."""
+    target.mkdir()
+    sequence = json.loads((DEMO_RECORDING / "sequence.json").read_text(encoding="utf-8"))
+    zoom = max(height / sequence["height"], width / sequence["width"])
+    grown = round(sequence["width"] * zoom), round(sequence["height"] * zoom)
+    left, top = (grown[0] - width) // 2, (grown[1] - height) // 2
+    sequence["K"] = [zoom * value for value in sequence["K"][:8]] + [1]
+    sequence["K"][2] -= left
+    sequence["K"][5] -= top
+    sequence |= {"width": width, "height": height}
+    for file in sorted(DEMO_RECORDING.iterdir()):
+        if not file.name.startswith(("color_", "depth_")):
+            continue
+        image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        color = file.name.startswith("color_")
+        way = cv2.INTER_LINEAR if color else cv2.INTER_NEAREST
+        image = cv2.resize(image, grown, interpolation=way)[top : top + height, left : left + width]
+        name = file.with_suffix(".jpg").name if color else file.name
+        cv2.imwrite(str(target / name), image)
+    (target / "sequence.json").write_text(json.dumps(sequence), encoding="utf-8")
+    return target
+
+
+@contextlib.contextmanager
+def started(
+    source: Path, rate: float, scenes: Path, logs: Path, backend: str, recorder: Recorder
+) -> Iterator[tuple[Demo, Child, float]]:
+    """Camera and node, ready; with the seconds from the node's start to its first alpha.
+
+    The scene is captured first where the folder holds none; then no such time is known (NaN).
+    """
+    options = argparse.Namespace(
+        source=source,
+        rate=rate,
+        backend=backend,
+        color_topic="",
+        depth_topic="",
+        info_topic="",
+        empty_seconds=0.0,
+    )
+    stored = any(scenes.glob("demo*"))
+    recorder.subscribe({"alpha": False})
+    begun = time.time_ns()
+    with running_nodes(options, logs, scenes) as (camera, node):
+        demo = Demo(recorder, camera, node)
+        demo.wait_for_stream()
+        if not stored:
+            demo.capture(None)
+        demo.wait_for_mattes()
+        alpha = recorder.take()["alpha"]
+        while not alpha.arrivals:
+            time.sleep(0.02)
+            alpha = recorder.take()["alpha"]
+        first = (alpha.arrivals[0] - begun) / 1e9 if stored else float("nan")
+        recorder.unsubscribe()
+        yield demo, node, first
+
+
+def measure(
+    sizes: list[tuple[int, int]], rates: list[float], seconds: float, backend: str
+) -> list[dict[str, Any]]:
+    """A row of figures for each size and rate.
+
+    Raises:
+        DartError: if a node fails.
+    """
+    rows = []
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        logs = folder / "logs"
+        logs.mkdir()
+        set_environment(logs)
+        recorder = stack.enter_context(contextlib.closing(Recorder(0)))
+        for height, width in sizes:
+            source = resized(folder / f"{width}x{height}", height, width)
+            scenes = folder / f"scenes_{width}x{height}"
+            scenes.mkdir()
+            save_png(scenes / "background.png", gradient(width, height))
+            with started(source, 30.0, scenes, logs, backend, recorder):
+                pass
+            for rate in rates:
+                with started(source, rate, scenes, logs, backend, recorder) as (demo, node, first):
+                    keep = {"alpha": False, "trimap": False}
+                    phase, _, _ = demo.record(f"{width}x{height} at {rate:g} Hz", keep, seconds)
+                    rows.append(
+                        {
+                            "width": width,
+                            "height": height,
+                            "rate": rate,
+                            **asdict(phase),
+                            "first_matte_seconds": round(first, 2),
+                            "peak_memory_mb": round(node.peak_memory()),
+                        }
+                    )
+                tqdm.write(line(rows[-1]))
+                if phase.matted < SATURATED * phase.published:
+                    break
+    return rows
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for people."""
+    late, cpu = row["latency_ms"], row["cpu_percent"]
+    return (
+        f"{row['width']}x{row['height']} at {row['rate']:g} Hz: {row['mattes_per_second']:.1f} "
+        f"mattes/s, latency {late['p50']:.0f} / {late['p95']:.0f} / {late['p99']:.0f} ms (p50, "
+        f"p95, p99), {row['lost']} lost and {row['dropped']} replaced of {row['published']}, CPU "
+        f"of node {cpu['matting_node']:.0f} % and camera {cpu['camera']:.0f} % of a core, peak "
+        f"{row['peak_memory_mb']} MB, first matte after {row['first_matte_seconds']:.1f} s"
+    )
+
+
+def plot(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Mattes a second and latency over the camera's rate."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rates = sorted({row["rate"] for row in rows})
+    left.plot(rates, rates, color="lightgray", linestyle="--", label="every frame")
+    for width, height in dict.fromkeys((row["width"], row["height"]) for row in rows):
+        own = [row for row in rows if (row["width"], row["height"]) == (width, height)]
+        at = [row["rate"] for row in own]
+        left.plot(at, [r["mattes_per_second"] for r in own], marker="o", label=f"{width}x{height}")
+        for name, style in (("p50", "-"), ("p95", "--"), ("p99", ":")):
+            right.plot(
+                at,
+                [r["latency_ms"][name] for r in own],
+                style,
+                marker="o",
+                label=f"{width}x{height} {name}",
+            )
+    left.set(xlabel="camera, Hz", ylabel="mattes a second")
+    right.set(xlabel="camera, Hz", ylabel="stamp to alpha, ms")
+    left.legend()
+    right.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.node_speed", description=__doc__)
+    parser.add_argument("--sizes", type=size, nargs="+", default=[(480, 640), (720, 1280)])
+    parser.add_argument("--rates", type=float, nargs="+", default=[15, 30, 45, 60, 90])
+    parser.add_argument("--seconds", type=float, default=12.0, help="at each rate (12)")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--output", type=Path, required=True, help="folder for figures and plot")
+    options = parser.parse_args()
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        rows = measure(options.sizes, options.rates, options.seconds, options.backend)
+        machine = {"cpus": len(os.sched_getaffinity(0)), "numpy": np.__version__}
+        text = json.dumps({"machine": machine, "rows": rows}, indent=2)
+        (options.output / "node_speed.json").write_text(text + "\n", encoding="utf-8")
+        plot(options.output / "node_speed.png", rows)
+    except (DartError, OSError) as error:
+        print(f"node_speed: {error}", file=sys.stderr)
+        return 1
+    for row in rows:
+        print(line(row))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
