@@ -28,7 +28,7 @@ class FoldedDecoder(nn.Module):
         weight, bias = fold_norm(last)
         head = decoder.head
         assert head.bias is not None
-        before = first[-1][0].out_channels
+        before = fold_norm(first[-1])[1].shape[0]
         self._last = _DoublingConvolution(weight, bias, before)
         self._head = _DoublingConvolution(head.weight.detach(), head.bias.detach(), len(bias))
 

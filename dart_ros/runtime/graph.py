@@ -343,8 +343,8 @@ class ForegroundGraph(nn.Module):
         return self._graph.foreground(color, residual, tiles, refined)
 
 
-class TrimapGraph(nn.Module):
-    """Alpha and depth to the trimap (Eq. 12-13).
+class CorrectedAlphaGraph(nn.Module):
+    """Alpha and depth to the depth-corrected alpha (Eq. 12).
 
     Args:
         background: the captured scene, 1×C×H×W.
@@ -356,22 +356,26 @@ class TrimapGraph(nn.Module):
         self.register_buffer("std", background.std)
 
     def forward(self, alpha: Tensor, depth: Tensor) -> Tensor:
-        """Trimap of one frame.
+        """Corrected alpha of one frame.
 
         Args:
             alpha: H×W uint8.
             depth: H×W float32 metres, -1 where unknown.
 
         Returns:
-            H×W uint8: 0 background, 128 unknown, 255 foreground.
+            H×W float32 in [0, 1].
         """
-        corrected = depth_corrected_alpha(
-            alpha[None, None].float() * (1 / 255),
-            depth[None, None],
-            self.get_buffer("mean"),
-            self.get_buffer("std"),
-        )
-        return (trimap(corrected)[0, 0] * 255 + 0.5).to(torch.uint8)
+        mean, std = self.get_buffer("mean")[0, 0], self.get_buffer("std")[0, 0]
+        return depth_corrected_alpha(alpha.float() * (1 / 255), depth, mean, std)
+
+
+class TrimapGraph(CorrectedAlphaGraph):
+    """Alpha and depth to the trimap (Eq. 12-13); see its base for what it takes."""
+
+    def forward(self, alpha: Tensor, depth: Tensor) -> Tensor:
+        """Trimap of one frame, H×W uint8: 0 background, 128 unknown, 255 foreground."""
+        corrected = super().forward(alpha, depth)
+        return (trimap(corrected[None, None])[0, 0] * 255 + 0.5).to(torch.uint8)
 
 
 def _cut(image: Tensor, margin: int) -> Tensor:
