@@ -63,30 +63,7 @@ class NoErrorMap(Dart):
     title = "DART without the error map"
 
     def _changed(self, network: MattingNetwork) -> MattingNetwork:
-        network.config = replace(network.config, depth_in_error=False)
-        return network
-
-
-class NoRefinerDepth(Dart):
-    """The refiner sees color alone (without Eq. 11)."""
-
-    name = "dart-no-refiner-depth"
-    title = "DART without depth in the refiner"
-    needs = "weights trained with depth_in_refiner: false"
-    design: ClassVar[dict[str, bool]] = {"depth_in_refiner": False}
-
-
-class BgmDesign(Dart):
-    """No depth anywhere: the design of Background Matting V2, trained as this package is."""
-
-    name = "bgm-design"
-    title = "color only (BackgroundMattingV2's design)"
-    needs = "weights trained without depth (depth_in_base, _refiner and _error: false)"
-    design: ClassVar[dict[str, bool]] = {
-        "depth_in_base": False,
-        "depth_in_refiner": False,
-        "depth_in_error": False,
-    }
+        return _with_depth_in_error(network, False)
 
 
 class PaperDesign(Dart):
@@ -95,8 +72,41 @@ class PaperDesign(Dart):
     name = "paper-design"
     title = "the paper's design"
     needs = "weights trained with depth_in_base: false"
-    design: ClassVar[dict[str, bool]] = {
-        "depth_in_base": False,
-        "depth_in_refiner": True,
-        "depth_in_error": True,
-    }
+    design: ClassVar[dict[str, bool]] = {"depth_in_base": False, "depth_in_refiner": True}
+
+
+class PaperNoErrorMap(PaperDesign):
+    """The same weights without Eq. 9-10."""
+
+    name = "paper-no-error"
+    title = "the paper's design without the error map"
+
+    def _changed(self, network: MattingNetwork) -> MattingNetwork:
+        return _with_depth_in_error(network, False)
+
+
+class ColorOnly(Dart):
+    """No depth anywhere: the design of Background Matting V2, trained as this package is."""
+
+    name = "color-only"
+    title = "without both (Background Matting V2's design)"
+    needs = "weights trained with depth_in_base and depth_in_refiner: false"
+    design: ClassVar[dict[str, bool]] = {"depth_in_base": False, "depth_in_refiner": False}
+
+    def _changed(self, network: MattingNetwork) -> MattingNetwork:
+        return _with_depth_in_error(network, False)
+
+
+class PaperNoRefinerDepth(ColorOnly):
+    """The same weights with the paper's error map: the refiner sees color alone (without Eq. 11)."""
+
+    name = "paper-no-refiner-depth"
+    title = "the paper's design without depth in the refiner"
+
+    def _changed(self, network: MattingNetwork) -> MattingNetwork:
+        return _with_depth_in_error(network, True)
+
+
+def _with_depth_in_error(network: MattingNetwork, on: bool) -> MattingNetwork:
+    network.config = replace(network.config, depth_in_error=on)
+    return network

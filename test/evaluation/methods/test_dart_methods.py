@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 
 from dart_ros.errors import EvaluationError
-from dart_ros.evaluation.methods.dart import Dart, NoErrorMap, PaperDesign
+from dart_ros.evaluation.methods.dart import (
+    ColorOnly,
+    Dart,
+    NoErrorMap,
+    PaperDesign,
+    PaperNoErrorMap,
+    PaperNoRefinerDepth,
+)
 from dart_ros.evaluation.methods.method import EmptyScene
-from dart_ros.fitting.weights import generic_weights_path, load_network
+from dart_ros.fitting.weights import generic_weights_path, load_network, save_network
+from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.network import MattingNetwork
 from dart_ros.session.matter import Matter
 from dart_ros.session.scene import SceneStore
 
@@ -43,6 +52,30 @@ def test_the_ablation_leaves_depth_out_of_the_error_alone() -> None:
     assert not after.depth_in_error
     assert after.depth_in_base == before.config.depth_in_base
     assert after.depth_in_refiner == before.config.depth_in_refiner
+
+
+@pytest.mark.parametrize(
+    ("method", "in_refiner", "in_error"),
+    [
+        (PaperDesign, True, True),
+        (PaperNoErrorMap, True, False),
+        (PaperNoRefinerDepth, False, True),
+        (ColorOnly, False, False),
+    ],
+)
+def test_the_papers_rows(
+    room: Any, tmp_path: Path, method: type[Dart], in_refiner: bool, in_error: bool
+) -> None:
+    config = NetworkConfig(depth_in_base=False, depth_in_refiner=in_refiner)
+    path = tmp_path / "weights.safetensors"
+    save_network(MattingNetwork(config), path, {})
+    row = method(path, backend="torch")
+    row.learn(empty_scene(room, tmp_path))
+    network = row._changed(load_network(path))
+    assert network.config == NetworkConfig("mobilenetv2", False, in_refiner, in_error)
+    assert row.alpha(room.frame(1)).shape == room.alpha(1).shape
+    with pytest.raises(EvaluationError, match="depth_in_base: false"):
+        method(generic_weights_path()).learn(empty_scene(room, tmp_path))
 
 
 def test_weights_that_do_not_fit_are_refused(room: Any, tmp_path: Path) -> None:
