@@ -98,7 +98,7 @@ class ColorOnly(Dart):
 
 
 class PaperNoRefinerDepth(ColorOnly):
-    """The same weights with the paper's error map: the refiner sees color alone (without Eq. 11)."""
+    """The paper's error map, but a refiner that sees color alone (without Eq. 11)."""
 
     name = "paper-no-refiner-depth"
     title = "the paper's design without depth in the refiner"
