@@ -21,6 +21,11 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What went wrong on the way and doesn't keep the engine from running, for the user."""
+        ...
+
     def matte(
         self, color: NDArray[np.uint8], depth: NDArray[np.float32], foreground: bool = True
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
@@ -65,7 +70,7 @@ def create_engine(
         ready_only: pass TensorRT by where its engine must be built first, which can take minutes.
 
     Returns:
-        The engine, and notes on those that were tried and could not be had.
+        The engine, and notes on what went wrong, as on engines that could not be had.
 
     Raises:
         EngineError: if the backend is unknown, or none works.
@@ -82,7 +87,8 @@ def create_engine(
         names = tuple(name for name in automatic() if name != "tensorrt")
     for name in names:
         try:
-            return _builder(name)(network, background, tiles, threads), tuple(notes)
+            engine = _builder(name)(network, background, tiles, threads)
+            return engine, (*notes, *engine.notes)
         except EngineError as error:
             notes.append(str(error))
     raise EngineError("; ".join(notes))

@@ -11,11 +11,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+MOST_FILES = 60
+"""Contents that are kept; a scene's engine takes one to three."""
+
 
 class EngineCache:
     """A folder of built engines, each beside a JSON file with its size and checksum.
 
-    A folder that can't be written is no error: engines are then built each time.
+    A folder that can't be written is no error: engines are then built each time. The engines that
+    were not used for longest go when there are too many.
 
     Args:
         directory: the folder; None for ``$XDG_CACHE_HOME/dart_ros`` or ``~/.cache/dart_ros``.
@@ -56,11 +60,13 @@ class EngineCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            self.notes.append(f"{path} can't be read ({error}) and is made again")
+            self._note(f"{path} can't be read ({error}) and is made again")
             return None
         if not isinstance(told, dict) or told.get("sha256") != _checksum(content):
-            self.notes.append(f"{path} is damaged and is made again")
+            self._note(f"{path} is damaged and is made again")
             return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # used now
         return content
 
     def write(self, name: str, content: bytes) -> None:
@@ -72,8 +78,9 @@ class EngineCache:
             # The checksum first: a content without it counts as missing.
             _replace(_sidecar(path), told.encode())
             _replace(path, content)
+            self._prune()
         except OSError as error:
-            self.notes.append(
+            self._note(
                 f"{path} can't be written ({error.strerror}): the engine is built at each start; "
                 "make the folder writable or set XDG_CACHE_HOME"
             )
@@ -82,6 +89,18 @@ class EngineCache:
         """Forgets a content that turned out to be useless."""
         with contextlib.suppress(OSError):
             (self.directory / name).unlink(missing_ok=True)
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def _prune(self) -> None:
+        """Drops what was not used for longest."""
+        told = (path.with_suffix("") for path in self.directory.glob("*.json"))
+        dated = sorted((path.stat().st_mtime, path) for path in told if path.is_file())
+        for _, path in dated[:-MOST_FILES]:
+            for file in (path, _sidecar(path), path.with_name(f".{path.name}.lock")):
+                file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[None]:

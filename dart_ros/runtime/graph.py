@@ -214,6 +214,16 @@ class MattingGraph(nn.Module):
         full = self._put(picture, tiles, fine, channels=1)
         return full[..., 0], Parts(F.conv2d(maps, self._residual), tiles, refined)
 
+    def blank_parts(self) -> Parts:
+        """Parts of nothing, of the right shapes."""
+        rows, columns = TILE * self._rows, TILE * self._columns
+        count = self._count or self._rows * self._columns
+        return Parts(
+            torch.zeros(1, 3, rows, columns),
+            torch.zeros(count, dtype=torch.int64),
+            torch.zeros(count, COARSE_CHANNELS, STRIDE, STRIDE),
+        )
+
     def foreground(self, color: Tensor, residual: Tensor, tiles: Tensor, refined: Tensor) -> Tensor:
         """Foreground of the frame whose parts these are, H×W×3, 0 to 255."""
         runs = color[BORDER:-BORDER, BORDER:-BORDER].reshape(-1, 3 * STRIDE).to(refined.dtype)
@@ -310,8 +320,21 @@ class MattingGraph(nn.Module):
         return (image * 255 + 0.5).to(self._wire)
 
 
+class FlatGraph(nn.Module):
+    """The graph with its results side by side."""
+
+    def __init__(self, graph: MattingGraph) -> None:
+        super().__init__()
+        self._graph = graph
+
+    def forward(self, color: Tensor, depth: Tensor, *resident: Tensor) -> tuple[Tensor, ...]:
+        """Alpha and the three parts, see :meth:`MattingGraph.forward`."""
+        alpha, parts = self._graph(color, depth, *resident)
+        return alpha, *parts
+
+
 class BakedGraph(nn.Module):
-    """The graph with its scene inside, so that engines fold what can be folded.
+    """The graph with its scene inside.
 
     Args:
         graph: the graph.
@@ -343,8 +366,8 @@ class ForegroundGraph(nn.Module):
         return self._graph.foreground(color, residual, tiles, refined)
 
 
-class CorrectedAlphaGraph(nn.Module):
-    """Alpha and depth to the depth-corrected alpha (Eq. 12).
+class TrimapGraph(nn.Module):
+    """Alpha and depth to the trimap (Eq. 12-13).
 
     Args:
         background: the captured scene, 1×C×H×W.
@@ -356,26 +379,22 @@ class CorrectedAlphaGraph(nn.Module):
         self.register_buffer("std", background.std)
 
     def forward(self, alpha: Tensor, depth: Tensor) -> Tensor:
-        """Corrected alpha of one frame.
+        """Trimap of one frame.
 
         Args:
             alpha: H×W uint8.
             depth: H×W float32 metres, -1 where unknown.
 
         Returns:
-            H×W float32 in [0, 1].
+            H×W uint8: 0 background, 128 unknown, 255 foreground.
         """
-        mean, std = self.get_buffer("mean")[0, 0], self.get_buffer("std")[0, 0]
-        return depth_corrected_alpha(alpha.float() * (1 / 255), depth, mean, std)
-
-
-class TrimapGraph(CorrectedAlphaGraph):
-    """Alpha and depth to the trimap (Eq. 12-13); see its base for what it takes."""
-
-    def forward(self, alpha: Tensor, depth: Tensor) -> Tensor:
-        """Trimap of one frame, H×W uint8: 0 background, 128 unknown, 255 foreground."""
-        corrected = super().forward(alpha, depth)
-        return (trimap(corrected[None, None])[0, 0] * 255 + 0.5).to(torch.uint8)
+        corrected = depth_corrected_alpha(
+            alpha[None, None].float() * (1 / 255),
+            depth[None, None],
+            self.get_buffer("mean"),
+            self.get_buffer("std"),
+        )
+        return (trimap(corrected)[0, 0] * 255 + 0.5).to(torch.uint8)
 
 
 def _cut(image: Tensor, margin: int) -> Tensor:

@@ -39,6 +39,7 @@ class OnnxRuntimeEngine:
             raise EngineError(
                 f"ONNX Runtime can't be imported ({error}): pip install 'dart_ros[onnxruntime]'"
             ) from error
+        self.notes: tuple[str, ...] = ()
         height, width = background.plate.shape[-2:]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1

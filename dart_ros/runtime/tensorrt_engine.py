@@ -77,6 +77,7 @@ class TensorRtEngine:
         # The context needs the other three, and doesn't keep them alive in every version.
         self._kept = load_plan(trt, cache, name, build)
         self._context = self._kept[-1]
+        self.notes = tuple(cache.notes)
         self._stream = torch.cuda.Stream()
         try:
             self._connect(trt, scene_inputs(network, background, half=True))

@@ -32,6 +32,7 @@ class TorchEngine:
     def __init__(
         self, network: MattingNetwork, background: Background, tiles: int | None, threads: int = 0
     ) -> None:
+        self.notes: tuple[str, ...] = ()
         torch.set_num_threads(threads or os.cpu_count() or 1)
         cuda = torch.cuda.is_available()
         self._device = torch.device("cuda" if cuda else "cpu")

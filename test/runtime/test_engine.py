@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,6 +19,8 @@ from dart_ros.method.base_network import HIDDEN_CHANNELS
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.engine import BACKENDS, Engine, automatic, create_engine
+from dart_ros.runtime.engine_cache import EngineCache
+from dart_ros.runtime.openvino_engine import OpenVinoEngine
 from dart_ros.runtime.torch_engine import TorchEngine
 
 POSTERIOR = 32 + 6
@@ -241,6 +244,38 @@ def test_openvino_as_it_ships_is_near_torch(
             assert difference.max() <= 64
 
 
+def test_openvino_serves_another_scene_from_the_cache(
+    network: MattingNetwork, odd_room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openvino = pytest.importorskip("openvino")
+    cache, tiles = EngineCache(tmp_path), 7
+    OpenVinoEngine(network, odd_room.background, tiles, 1, cache)
+    other = make_room(61, 97, seed=5)
+    monkeypatch.setattr(openvino, "convert_model", None)  # nothing is made again
+    engine = OpenVinoEngine(network, other.background, tiles, 1, cache)
+    assert engine.notes == ()
+    expected = TorchEngine(network, other.background, tiles, threads=1).matte(*other.frames[0])
+    for image, wanted in zip(engine.matte(*other.frames[0]), expected, strict=True):
+        assert differences(image, wanted).mean() < 1
+
+
+@pytest.mark.parametrize("checksum", [False, True], ids=["truncated", "of another version"])
+def test_openvino_makes_again_what_does_not_load(
+    network: MattingNetwork, odd_room: Room, tmp_path: Path, checksum: bool
+) -> None:
+    pytest.importorskip("openvino")
+    cache, frame = EngineCache(tmp_path), odd_room.frames[0]
+    expected = OpenVinoEngine(network, odd_room.background, 7, 1, cache).matte(*frame)
+    for file in tmp_path.glob("*_alpha.openvino"):
+        if checksum:
+            cache.write(file.name, b"nonsense")
+        else:
+            file.write_bytes(file.read_bytes()[:1000])
+    engine = OpenVinoEngine(network, odd_room.background, 7, 1, cache)
+    assert len(engine.notes) == 1 and "made again" in engine.notes[0]
+    assert np.array_equal(engine.matte(*frame)[0], expected[0])
+
+
 # -- what engines are given and give back -----------------------------------------------------
 
 
@@ -371,8 +406,10 @@ def test_auto_goes_on_without_openvino_and_says_so(
     odd_room: Room,
     torch_engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     break_openvino: Callable[[pytest.MonkeyPatch], str],
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     reason = break_openvino(monkeypatch)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     engine, notes = create_engine(network, odd_room.background, 7, threads=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dart_ros.runtime import engine_cache
 from dart_ros.runtime.engine_cache import EngineCache
 
 
@@ -92,3 +93,18 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
     ]
     assert [run.wait(60) for run in runs] == [0, 0]
     assert (tmp_path / "builds").read_text() == "built\n"
+
+
+def test_what_was_not_used_for_longest_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_cache, "MOST_FILES", 3)
+    cache = EngineCache(tmp_path)
+    for number, name in enumerate("abc"):
+        cache.get(name, name.encode)
+        os.utime(tmp_path / name, (number, number))
+    assert cache.read("a") == b"a"  # used again
+    cache.get("d", lambda: b"d")
+    assert [cache.read(name) for name in "abcd"] == [b"a", None, b"c", b"d"]
+    assert not (tmp_path / "b.json").exists()
+    assert cache.notes == []
