@@ -31,6 +31,8 @@ PICTURE_MARGIN = 2 * HALF_MARGIN
 
 COARSE_CHANNELS = 4
 WIDTH = 16
+DIFFERENCE_GAIN = 4.0
+"""A sixteen-channel layer has no room to tell for each pixel how far its color is off."""
 
 
 class Refiner(nn.Module):
@@ -89,19 +91,23 @@ def half_size(picture: Tensor) -> Tensor:
     """The picture as the refiner reads it, at half size.
 
     Args:
-        picture: B×C×H×W, H and W even: 6 color channels and what there is of depth channels.
+        picture: B×C×H×W, H and W even: 3 channels of the frame's color, 3 of the plate's, and what
+            there is of depth channels.
 
     Returns:
-        B×(18+C)×H/2×W/2: the colors of each 2×2 pixels, channel by channel and row by row, and one
-        sample of each depth channel, since a mean would invent depths at edges.
+        B×(30+C)×H/2×W/2: frame, plate and the size of their difference, over 1/4 and cut to
+        [0, 1], for each of the 2×2 pixels, channel by channel and row by row; then one sample of
+        each depth channel, since a mean would invent depths at edges.
     """
-    colors = F.pixel_unshuffle(picture[:, :COLOR_CHANNELS], 2)
-    return torch.cat([colors, picture[:, COLOR_CHANNELS:, 1::2, 1::2]], dim=1)
+    frame, plate, depth = picture[:, :3], picture[:, 3:6], picture[:, COLOR_CHANNELS:]
+    difference = (DIFFERENCE_GAIN * (frame - plate).abs()).clamp(max=1)
+    colors = F.pixel_unshuffle(torch.cat([frame, plate, difference], dim=1), 2)
+    return torch.cat([colors, depth[..., 1::2, 1::2]], dim=1)
 
 
 def half_size_channels(config: NetworkConfig) -> int:
     """Channels of :func:`half_size`."""
-    return 3 * COLOR_CHANNELS + config.refiner_channels
+    return 30 + config.refiner_channels
 
 
 def gather_tiles(image: Tensor, tiles: Tensor, size: int, margin: int) -> Tensor:

@@ -25,7 +25,7 @@ FRAME = ("color", "depth")
 SCENE = (*Resident._fields, "full_mean", "full_std")
 OUTPUTS = ("alpha", "foreground", "trimap")
 
-_HALF = ("plate", "stage1")
+_HALF = ("plate", "near_plate", "stage1")
 """Resident inputs that are in half precision with the network; depth stays in float32."""
 
 

@@ -20,6 +20,7 @@ from dart_ros.method.network import STRIDE, Background, MattingNetwork
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import (
     COARSE_CHANNELS,
+    DIFFERENCE_GAIN,
     HALF_MARGIN,
     PICTURE_MARGIN,
     QUARTER_MARGIN,
@@ -30,9 +31,9 @@ from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.folding import FoldedDecoder, bilinear_taps, fold_nearest, fold_norm
 from dart_ros.runtime.resident import (
     BORDER,
+    COLORS,
     HALF_RUN,
     LIVE,
-    LIVE_COLORS,
     RUN,
     STAGE1_RUN,
     Resident,
@@ -141,10 +142,11 @@ class MattingGraph(nn.Module):
         ordered = torch.zeros(weight.shape[0], _HEAD, 3, 3)
         ordered[:, :COARSE_CHANNELS] = weight[:, HIDDEN_CHANNELS:maps]
         ordered[:, -HIDDEN_CHANNELS:] = weight[:, :HIDDEN_CHANNELS]
-        picture = weight[:, maps:][:, list(LIVE if config.depth_in_refiner else LIVE[:LIVE_COLORS])]
-        # Bytes lie row by row, pixel by pixel and color by color: (2, 2, 3).
-        colors = picture[:, :LIVE_COLORS].unflatten(1, (3, 2, 2)).permute(0, 2, 3, 1, 4, 5)
-        picture = torch.cat([colors.flatten(1, 3) / 255, picture[:, LIVE_COLORS:]], dim=1)
+        live = LIVE if config.depth_in_refiner else LIVE[: 2 * COLORS]
+        color, difference, depth = weight[:, maps:][:, list(live)].split(
+            [COLORS, COLORS, len(live) - 2 * COLORS], dim=1
+        )
+        picture = torch.cat([_as_bytes_lie(color) / 255, _as_bytes_lie(difference), depth], dim=1)
         stage2, bias2 = fold_norm(refiner.stage2)
         assert refiner.head.bias is not None
         for name, value in (
@@ -255,25 +257,28 @@ class MattingGraph(nn.Module):
     ) -> Tensor:
         """Alpha and residual of the tiles, K×4×16×16."""
         dtype = maps.dtype
-        picture = self._colors_around(color, tiles).to(dtype)
+        around = self._colors_around(color.reshape(-1, 3 * RUN), tiles).to(dtype)
+        behind = self._colors_around(scene.near_plate, tiles).to(dtype)
+        difference = ((around - behind).abs() * (DIFFERENCE_GAIN / 255)).clamp(max=1)
+        picture = torch.cat([around, difference], dim=1)
         if self.config.depth_in_refiner:
             before = self._depths_around(depth, scene.near_mean, tiles).to(dtype)
             picture = torch.cat([picture, before], dim=1)
         rows = maps.permute(0, 2, 3, 1).reshape(-1, _HEAD)
-        around = self._take(rows, self._map_windows, tiles, _QUARTER)
-        x = _cut(F.pixel_shuffle(F.conv2d(around, self._stage1_maps), 2), 1)
+        coarse = self._take(rows, self._map_windows, tiles, _QUARTER)
+        x = _cut(F.pixel_shuffle(F.conv2d(coarse, self._stage1_maps), 2), 1)
         plate = self._take(scene.stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
         x = F.relu(x + plate + F.conv2d(picture, self._stage1_picture))
         x = F.relu(F.conv2d(x, self._stage2_weight, self._stage2_bias))
         return F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
 
-    def _colors_around(self, color: Tensor, tiles: Tensor) -> Tensor:
+    def _colors_around(self, runs: Tensor, tiles: Tensor) -> Tensor:
         """Color around the tiles, K×12×14×14: of each half-size pixel the 2×2 that it is of."""
-        rows = color.reshape(-1, 3 * RUN)[self._color_windows[tiles].flatten()]
+        picked = runs[self._color_windows[tiles].flatten()]
         cut, side = BORDER - PICTURE_MARGIN, _HALF
-        picked = rows.view(-1, _WINDOW, 3 * _WINDOW)[:, cut:-cut, 3 * cut : -3 * cut]
+        picked = picked.view(-1, _WINDOW, 3 * _WINDOW)[:, cut:-cut, 3 * cut : -3 * cut]
         pairs = picked.reshape(-1, side, 2, side, 6).permute(0, 2, 4, 1, 3)
-        return pairs.reshape(-1, LIVE_COLORS, side, side)
+        return pairs.reshape(-1, COLORS, side, side)
 
     def _depths_around(self, depth: Tensor, mean: Tensor, tiles: Tensor) -> Tensor:
         """How far what is around the tiles lies before the background: three channels as in
@@ -395,6 +400,11 @@ class TrimapGraph(nn.Module):
             self.get_buffer("std"),
         )
         return (trimap(corrected)[0, 0] * 255 + 0.5).to(torch.uint8)
+
+
+def _as_bytes_lie(weight: Tensor) -> Tensor:
+    """Weights over 2×2 colors, from channel by channel to row by row and pixel by pixel."""
+    return weight.unflatten(1, (3, 2, 2)).permute(0, 2, 3, 1, 4, 5).flatten(1, 3)
 
 
 def _cut(image: Tensor, margin: int) -> Tensor:

@@ -32,20 +32,22 @@ HALF_RUN = 8
 
 STAGE1_RUN = 4
 
-LIVE = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 24, 25, 26)
-"""Channels of the refiner's picture that a frame brings: color, both differences, known."""
+LIVE = (*range(12), *range(24, 36), 36, 37, 38)
+"""Channels of the refiner's picture that come with a frame: color, its difference from the plate,
+both differences of depth, known."""
 
-FIXED = (12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 27)
+FIXED = (*range(12, 24), 39)
 """Channels of the refiner's picture that the scene knows: the plate, and where depth is known."""
 
-LIVE_COLORS, FIXED_COLORS = 12, 12
-"""How many of them are colors, which come first."""
+COLORS = 12
+"""Channels of color of the 2×2 pixels."""
 
 
 class Resident(NamedTuple):
-    """The scene as the graph reads it, float32; h×w is a quarter of the padded size.
+    """The scene as the graph reads it, float32 but for bytes; h×w is a quarter of the padded size.
 
     ``plate``, ``mean``, ``std``, ``known``: the background at a quarter of the size, 1×C×h×w.
+    ``near_plate``: rows of 16 pixels of the plate with a border, uint8.
     ``near_mean``: the background's depth at half size with a border, in rows of 8 pixels, metres,
     -1 where unknown. ``stage1``: what the plate adds to the refiner's first convolution, in rows of
     4 half-size pixels of 16 channels.
@@ -55,6 +57,7 @@ class Resident(NamedTuple):
     mean: Tensor
     std: Tensor
     known: Tensor
+    near_plate: Tensor
     near_mean: Tensor
     stage1: Tensor
 
@@ -73,7 +76,7 @@ def prepare(network: MattingNetwork, background: Background) -> Resident:
     picture = torch.cat([torch.zeros_like(plate), plate], dim=1)
     if depth:
         picture = torch.cat([picture, known.expand(-1, 4, -1, -1)], dim=1)
-    channels = list(FIXED if depth else FIXED[:FIXED_COLORS])
+    channels = list(FIXED if depth else FIXED[:COLORS])
     weight, bias = fold_norm(network.refiner.stage1)
     weight = weight[:, weight.shape[1] - half_size_channels(network.config) :]
     half = half_size(_replicate(picture, PICTURE_MARGIN))
@@ -84,6 +87,7 @@ def prepare(network: MattingNetwork, background: Background) -> Resident:
         mean=quarter_depth(mean),
         std=quarter_depth(std),
         known=quarter_depth(known),
+        near_plate=_bytes(_replicate(plate, BORDER)),
         near_mean=_replicate(near, BORDER)[..., 1::2, 1::2].reshape(-1, HALF_RUN),
         stage1=_runs(stage1, STAGE1_RUN),
     )
@@ -146,6 +150,11 @@ def _fill(target: NDArray[np.generic], image: NDArray[np.generic]) -> None:
     target[BORDER:bottom, right:] = image[:, -1:]
     target[:BORDER] = target[BORDER]
     target[bottom:] = target[bottom - 1]
+
+
+def _bytes(image: Tensor) -> Tensor:
+    """1×3×H×W in [0, 1] to rows of 16 pixels, 0 to 255."""
+    return (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).reshape(-1, 3 * RUN)
 
 
 def _replicate(image: Tensor, margin: int) -> Tensor:

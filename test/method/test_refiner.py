@@ -14,7 +14,7 @@ from dart_ros.method.refiner import TILE, Refiner, gather_tiles, scatter_tiles
 PICTURE = 10
 ALPHA_IN_STAGE1 = HIDDEN_CHANNELS
 PICTURE_IN_STAGE1 = HIDDEN_CHANNELS + 4
-DEPTH_IN_STAGE1 = PICTURE_IN_STAGE1 + 24
+DEPTH_IN_STAGE1 = PICTURE_IN_STAGE1 + 36
 
 
 def scene(seed: int, batch: int, rows: int, columns: int) -> tuple[BaseOutput, Tensor]:
@@ -97,6 +97,18 @@ def test_coarse_alpha_is_doubled_by_repeating_pixels(chosen: bool) -> None:
     found = refiner(base, picture, all_tiles(1, 3, 2) if chosen else None)
     expected = base.alpha[0, 0].numpy().repeat(4, 0).repeat(4, 1)
     np.testing.assert_allclose(found[0, 0].numpy(), expected, atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_refiner_sees_how_far_a_color_is_off() -> None:
+    base, picture = scene(3, 1, 2, 2)
+    taps = []
+    for pixel in range(4):
+        taps += [(0, pixel, PICTURE_IN_STAGE1 + 24 + 4 * 2 + pixel, 1, 1)]
+        taps += [(1, pixel, pixel, 1, 1), (2, 4 + pixel, pixel, 1, 1)]
+    found = wired(*taps)(base, picture, None)[0, 1].numpy()
+    frame, plate = picture[0, 2].numpy(), picture[0, 5].numpy()
+    np.testing.assert_allclose(found, np.minimum(4 * np.abs(frame - plate), 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("chosen", [False, True])

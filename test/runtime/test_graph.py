@@ -84,7 +84,7 @@ def test_every_network_can_be_deployed(config: NetworkConfig, tiles: int | None)
     random = np.random.default_rng(0)
     height, width = 50, 70
     background = Background(
-        torch.rand(1, 3, height, width),
+        torch.randint(256, (1, 3, height, width)) / 255,
         3 + torch.rand(1, 1, height, width),
         torch.full((1, 1, height, width), 0.03),
         (torch.rand(1, 1, height, width) > 0.2).float(),
