@@ -159,6 +159,7 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
     calls: dict[str, Callable[[], object]] = {}
     for name, pixels in (("its default", _PIXELS), ("same area", STRIDE**2 * (tiles or 0))):
         if pixels:
+            pixels = min(pixels, height * width)
             model = MattingRefine("mobilenetv2", 0.25, "sampling", pixels).eval()
             # Patches without an error are left out, and random weights give hardly any.
             torch.nn.init.constant_(model.decoder.conv4.bias[4:5], 1.0)
