@@ -95,6 +95,8 @@ class MattingGraph(nn.Module):
     _residual: Tensor
     _error: Tensor
     _quarter: Tensor
+    _steps: Tensor
+    _last: Tensor
 
     def __init__(
         self,
@@ -128,6 +130,8 @@ class MattingGraph(nn.Module):
         pick = torch.eye(_HEAD)[:5].view(5, _HEAD, 1, 1)
         for name, part in (("_alpha", pick[:1]), ("_residual", pick[1:4]), ("_error", pick[4:])):
             self.register_buffer(name, part.clone())
+        self.register_buffer("_steps", torch.tensor([10.0, 1.0, 0.0]))
+        self.register_buffer("_last", torch.tensor([0.0, 0.0, 1.0]))
         # The center 2×2 of each 4×4, of rows that are summed already.
         quarter = torch.zeros(3, 12, 1, 1)
         for channel in range(3):
@@ -260,10 +264,10 @@ class MattingGraph(nn.Module):
         around = self._colors_around(color.reshape(-1, 3 * RUN), tiles).to(dtype)
         behind = self._colors_around(scene.near_plate, tiles).to(dtype)
         difference = ((around - behind).abs() * (DIFFERENCE_GAIN / 255)).clamp(max=1)
-        picture = torch.cat([around, difference], dim=1)
+        parts = [around, difference]
         if self.config.depth_in_refiner:
-            before = self._depths_around(depth, scene.near_mean, tiles).to(dtype)
-            picture = torch.cat([picture, before], dim=1)
+            parts.append(self._depths_around(depth, scene.near_mean, tiles).to(dtype))
+        picture = torch.cat(parts, dim=3).permute(0, 3, 1, 2)
         rows = maps.permute(0, 2, 3, 1).reshape(-1, _HEAD)
         coarse = self._take(rows, self._map_windows, tiles, _QUARTER)
         x = _cut(F.pixel_shuffle(F.conv2d(coarse, self._stage1_maps), 2), 1)
@@ -273,24 +277,25 @@ class MattingGraph(nn.Module):
         return F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
 
     def _colors_around(self, runs: Tensor, tiles: Tensor) -> Tensor:
-        """Color around the tiles, K×12×14×14: of each half-size pixel the 2×2 that it is of."""
+        """Color around the tiles, K×14×14×12: of each half-size pixel the 2×2 that it is of."""
         picked = runs[self._color_windows[tiles].flatten()]
         cut, side = BORDER - PICTURE_MARGIN, _HALF
         picked = picked.view(-1, _WINDOW, 3 * _WINDOW)[:, cut:-cut, 3 * cut : -3 * cut]
-        pairs = picked.reshape(-1, side, 2, side, 6).permute(0, 2, 4, 1, 3)
-        return pairs.reshape(-1, COLORS, side, side)
+        pairs = picked.reshape(-1, side, 2, side, 6).transpose(2, 3)
+        return pairs.reshape(-1, side, side, COLORS)
 
     def _depths_around(self, depth: Tensor, mean: Tensor, tiles: Tensor) -> Tensor:
-        """How far what is around the tiles lies before the background: three channels as in
-        :func:`dart_ros.method.posterior.depth_channels`, less that of the scene."""
+        """How far what is around the tiles lies before the background, K×14×14×3: as in
+        :func:`dart_ros.method.posterior.depth_channels`, less the channel of the scene."""
         windows = self._depth_windows[tiles].flatten()
         cut = (BORDER - PICTURE_MARGIN) // 2
-        shape = -1, 1, _WINDOW // 2, _WINDOW // 2
+        shape = -1, _WINDOW // 2, _WINDOW // 2
         live = _cut(depth[1::2, 1::2].reshape(-1, HALF_RUN)[windows].view(shape), cut)
         behind = _cut(mean[windows].view(shape), cut)
         known = (live > 0).to(live.dtype)
         before = (behind - live) * known * (behind > 0).to(live.dtype)
-        return torch.cat([(before * 10.0).clamp(-1, 1), before.clamp(-1, 1), known], dim=1)
+        # All three in one go, because stacking single channels is slow.
+        return (before[..., None] * self._steps + known[..., None] * self._last).clamp(-1, 1)
 
     @staticmethod
     def _take(rows: Tensor, table: Tensor, tiles: Tensor, side: int) -> Tensor:
