@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -22,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from dart_ros.errors import FitError
+from dart_ros.fitting import composition
 from dart_ros.fitting.checkpoint import load_checkpoint, save_checkpoint
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.frame_pool import FramePool
@@ -295,12 +297,13 @@ class _Training:
 
 
 def _pool(run: Run, data: str) -> FramePool | None:
-    """The run's pool: a folder of its own for each data, seed and size."""
+    """The run's pool: a folder of its own for all that decides the frames."""
     if run.pool is None:
         return None
-    decisive = f"{data} {run.data.invented} {run.data.held_out} {run.data.max_depth} {run.size}"
-    name = hashlib.sha256(f"{decisive} {run.seed}".encode()).hexdigest()[:16]
-    return FramePool(run.pool.folder / name, run.pool.frames, run.seed)
+    settings = data, run.data.invented, run.data.held_out, run.data.max_depth, run.size, run.seed
+    digest = hashlib.sha256(repr(settings).encode())
+    digest.update(Path(composition.__file__).read_bytes())
+    return FramePool(run.pool.folder / digest.hexdigest()[:16], run.pool.frames, run.seed)
 
 
 def starting_network(run: Run) -> MattingNetwork:

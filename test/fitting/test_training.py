@@ -147,3 +147,17 @@ def test_weights_tell_what_they_were_trained_on(
     assert "other settings or data" in capsys.readouterr().err
     assert cli.main(["train", "teacher", str(run)]) == 1
     assert "is a run of the stage student" in capsys.readouterr().err
+
+
+def test_runs_of_the_same_frames_share_a_pool(library: Path, tmp_path: Path) -> None:
+    pool = {"folder": str(tmp_path / "pool"), "frames": 3}
+    for name, changes in (
+        ("full", {}),
+        ("color", {"network": {"depth_in_base": False}}),
+        ("other", {"seed": 5}),
+    ):
+        run = write_run(tmp_path / name, library, "student", pool=pool, **changes)
+        assert cli.main(["train", "student", str(run)]) == 0
+        folders = list((tmp_path / "pool").iterdir())
+        assert len(folders) == (2 if name == "other" else 1)
+        assert all(len(list(folder.glob("*.safetensors"))) == 3 for folder in folders)
