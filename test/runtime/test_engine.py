@@ -40,7 +40,9 @@ def make_room(height: int, width: int, frames: int = 2, seed: int = 0) -> Room:
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     texture = cv2.resize(random.random((9, 12, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
     stripes = 0.1 * np.sin(columns / 5)[..., None]
-    plate = np.clip(0.25 + 0.5 * texture + stripes, 0, 1).astype(np.float32)
+    # As bytes, which a captured plate is.
+    plate = np.clip(0.25 + 0.5 * texture + stripes, 0, 1)
+    plate = (np.round(255 * plate) / 255).astype(np.float32)
     mean = (3 + columns / width).astype(np.float32)
     mean[: height // 3, : width // 4] = 2.5
     known = np.ones((height, width), bool)
