@@ -89,7 +89,7 @@ def test_shipped_sprites_are_whole_and_hold_no_evaluation_identity() -> None:
         relief = cv2.imread(str(DATA / f"{entry['name']}.depth.png"), cv2.IMREAD_UNCHANGED)
         assert pixels is not None and relief is not None, path.name
         assert pixels.shape == (entry["height"], entry["width"], 4), path.name
-        assert max(entry["height"], entry["width"]) <= 800
+        assert entry["height"] <= 640
         assert relief.shape == ((entry["height"] + 1) // 2, (entry["width"] + 1) // 2)
         assert 0.02 < (pixels[..., 3] > 127).mean() <= 1
         expected = entry["height"] * entry["distance_m"] / entry["focal_px"]
