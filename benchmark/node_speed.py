@@ -25,13 +25,17 @@ from tqdm import tqdm
 
 from dart_ros.commands.options import size
 from dart_ros.errors import DartError
-from dart_ros.node.demo import Child, Demo, running_nodes, set_environment
+from dart_ros.node.demo import Child, Demo, DemoError, running_nodes, set_environment
 from dart_ros.node.demo_pictures import gradient, save_png
 from dart_ros.node.demo_recorder import Recorder
 from dart_ros.node.replay_node import DEMO_RECORDING
 
 SATURATED = 0.95
 """Share of the published frames below which the node is said not to follow any more."""
+
+
+PATIENCE = 60.0
+"""Seconds to wait for the first matte of a node that says that it mattes."""
 
 
 def resized(target: Path, height: int, width: int) -> Path:
@@ -62,9 +66,10 @@ def resized(target: Path, height: int, width: int) -> Path:
 def started(
     source: Path, rate: float, scenes: Path, logs: Path, backend: str, recorder: Recorder
 ) -> Iterator[tuple[Demo, Child, float]]:
-    """Camera and node, ready; with the seconds from the node's start to its first alpha.
+    """Camera and node, ready; with the seconds from the start of both to the first alpha.
 
-    The scene is captured first where the folder holds none; then no such time is known (NaN).
+    The scene is captured first where the folder holds none; then no such time is known (NaN). The
+    camera starts at the same time and takes its share of the cores.
     """
     options = argparse.Namespace(
         source=source,
@@ -84,8 +89,12 @@ def started(
         if not stored:
             demo.capture(None)
         demo.wait_for_mattes()
-        alpha = recorder.take()["alpha"]
+        alpha, deadline = recorder.take()["alpha"], time.monotonic() + PATIENCE
         while not alpha.arrivals:
+            node.check()
+            camera.check()
+            if time.monotonic() > deadline:
+                raise DemoError(f"No alpha arrived in {PATIENCE:.0f} s; see {node.log}.")
             time.sleep(0.02)
             alpha = recorder.take()["alpha"]
         first = (alpha.arrivals[0] - begun) / 1e9 if stored else float("nan")
