@@ -295,13 +295,22 @@ class Composer:
         return _Layer(rgb, alpha, depth), shadow
 
     def _blur_motion(self, rgb: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """Blur along one axis, as of a moving arm or a slow shutter."""
-        length = 3 + 2 * self._integer(4)
-        kernel = (1, length) if self._chance(0.7) else (length, 1)
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        stack = torch.cat([rgb, alpha])[None]
-        stack = F.avg_pool2d(stack, kernel, 1, padding, count_include_pad=False)[0]
-        return stack[:3], stack[3:]
+        """Blur along a line, as of a moving arm or a slow shutter; mostly short, at times long."""
+        height, width = alpha.shape[-2:]
+        longest = 0.08 * max(height, width)
+        length = math.exp(self._uniform(math.log(3.0), math.log(max(3.0, longest))))
+        angle = self._uniform(-0.5, 0.5) if self._chance(0.7) else self._uniform(0, math.pi)
+        steps, reach = round(length), math.ceil(length / 2)
+        # Who is cut by the picture's edge goes on beyond it.
+        stack = F.pad(torch.cat([rgb, alpha])[None], (reach,) * 4, mode="replicate")[0]
+        total = torch.zeros_like(torch.cat([rgb, alpha]))
+        for step in range(steps):
+            way = (step + 0.5) / steps - 0.5
+            row = reach + round(way * length * math.sin(angle))
+            column = reach + round(way * length * math.cos(angle))
+            total += stack[:, row : row + height, column : column + width]
+        total /= steps
+        return total[:3], total[3:]
 
     def _shadow(
         self,
@@ -401,16 +410,21 @@ class Composer:
                 known = known & (self._smooth_noise(height, width, cells) < level)
             if self._chance(0.15):
                 known = known & (frame.mean(dim=0, keepdim=True) > self._uniform(0.03, 0.15))
+            if self._chance(0.6):
+                known = known & ~self._hidden(depth)
         deviation = std if std is not None else noise * depth.clamp(min=0) ** 2
+        average, empty = depth, torch.where(depth > 0, depth, 0.0)
+        if not captured and self._chance(0.5):
+            average, spread, empty = self._mixed_edges(depth)
+            deviation = torch.maximum(deviation, spread)
         deviation = torch.maximum(deviation, STD_FLOOR * depth.clamp(min=0.1))
-        mean = torch.where(known, depth, self._max_depth)
+        mean = torch.where(known, average, self._max_depth)
         deviation = torch.where(known, deviation, 0.01 * self._max_depth)
 
         person = torch.isfinite(front)
         person_depth = torch.where(person, front, 0.0)
         if self._chance(0.75):
             person, person_depth = self._misregister(person, person_depth)
-        empty = torch.where(depth > 0, depth, 0.0)
         if self._chance(0.7):
             # Edges of the background are never measured twice at the same place.
             shift = (self._integer(5) - 2, self._integer(5) - 2)
@@ -445,6 +459,30 @@ class Composer:
         live = torch.round(live / quantum) * quantum
         seen = seen & (live > near) & (live < self._max_depth)
         return torch.where(seen, live, -1.0), mean, deviation, known.float()
+
+    def _hidden(self, depth: Tensor) -> Tensor:
+        """The bands beside the scene's own edges that a projector or second eye can't see."""
+        length = 1 + self._integer(8)
+        side = (length, 0) if self._chance(0.5) else (0, length)
+        padded = F.pad(-depth[None], (*side, 0, 0), mode="replicate")
+        nearest = -F.max_pool2d(padded, (1, length + 1), 1)[0]
+        return (nearest > 0) & (depth > 1.05 * nearest)
+
+    def _mixed_edges(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Edges of the scene that are measured now near and now far.
+
+        Returns:
+            mean and deviation over the capture, and the depth in the frame (0 unknown), metres.
+        """
+        height, width = depth.shape[-2:]
+        size = 3 + 2 * self._integer(2)
+        near = -F.max_pool2d(-depth[None], size, 1, size // 2)[0]
+        edge = (near > 0) & (depth > 1.05 * near)
+        share = self._smooth_noise(height, width, 40).clamp(-1, 1) * 0.5 + 0.5
+        gap = torch.where(edge, depth - near, 0.0)
+        low = torch.rand(share.shape, generator=self._noise, device=self._device) < share
+        frame = torch.where(edge & low, near, depth).clamp(min=0)
+        return depth - share * gap, torch.sqrt(share * (1 - share)) * gap, frame
 
     def _misregister(self, person: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Shifts the sensor's view of the people by up to 3 pixels and widens its outline."""
