@@ -1,10 +1,11 @@
 """The matting node: color and depth in, mattes out; see README.md for its topics and services.
 
-Three threads. The executor's thread owns the state: it takes messages, answers services and
-reports. The worker thread turns the latest pair into a matte (or feeds it to a capture) and
-publishes it. The loader thread reads scenes and builds engines, which takes seconds. The last two
-hand results over through the mailbox; what they read of the state (`_capture`, `_loaded`,
-`settings`) is replaced as a whole, never changed in place.
+The executor's thread owns the state: it takes messages, answers services and reports. The worker
+thread turns the latest pair into a matte (or feeds it to a capture) and publishes it. What takes
+seconds has threads of its own: the loader reads scenes and builds engines, another lists scenes,
+a third waits for the post-matting of stills. All of them hand results over through the mailbox;
+what they read of the state (`_capture`, `_loaded`, `_still`, `settings`) is replaced as a whole,
+never changed in place.
 """
 
 from __future__ import annotations
@@ -41,14 +42,16 @@ from dart_ros.node.image_messages import ImagePair, frame_from_pair
 from dart_ros.node.outputs import COLORED, Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
 from dart_ros.node.status import FrameLog, FrameSummary, diagnostics, story, without_figures
+from dart_ros.node.still import Still
 from dart_ros.node.stream_health import COLOR, DEPTH, INFO, StreamHealth
 from dart_ros.node.synchronizer import COLOR as COLOR_SIDE
 from dart_ros.node.synchronizer import DEPTH as DEPTH_SIDE
 from dart_ros.node.synchronizer import PairSynchronizer
 from dart_ros.node.worker import JobThread, LatestWorker
+from dart_ros.postmatting.process import PostMattingProcess
 from dart_ros.session.matter import Matter
 from dart_ros.session.scene import Scene, SceneStore, SceneSummary, check_name
-from dart_ros.srv import CaptureBackground, ListScenes, LoadScene
+from dart_ros.srv import CaptureBackground, ListScenes, LoadScene, TakeStill
 from dart_ros.values import Frame, Matte
 
 _TICK = 0.1  # seconds between two looks at the node's state
@@ -118,6 +121,9 @@ class MattingNode(LifecycleNode):
         self._fit: FitProcess | None = None
         self._fit_scene = ("", "")  # name and id
         self._fit_progress = (0.0, "")
+        self._still: Still | None = None
+        self._stills = JobThread(self._mailbox.post, "stills")
+        self._post_matting: PostMattingProcess | None = None
         self._trouble = ""
         self._troubled = 0.0
 
@@ -134,6 +140,7 @@ class MattingNode(LifecycleNode):
         DeferredService(self, CaptureBackground, "~/capture_background", self._capture_requested)
         DeferredService(self, LoadScene, "~/load_scene", self._load_requested)
         DeferredService(self, ListScenes, "~/list_scenes", self._list_requested)
+        DeferredService(self, TakeStill, "~/take_still", self._still_requested)
         self.create_service(Trigger, "~/cancel_fit", self._cancel_requested)
         # A steady clock: the node has to report also while simulated time stands still.
         self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -221,6 +228,10 @@ class MattingNode(LifecycleNode):
         self._worker = None
         if self._capture is not None:
             self._end_capture("the node was deactivated during the capture")
+        if self._still is not None:
+            self._still_over(self._still, "the node was deactivated before the still was done")
+        if self._post_matting is not None:
+            self._post_matting.kill()
 
     def _clean_up(self) -> None:
         self._deactivate()
@@ -235,7 +246,8 @@ class MattingNode(LifecycleNode):
     def close(self) -> bool:
         """End everything; False if a thread is still at work (an engine being built)."""
         self._clean_up()
-        return self._loader.stop(_GENTLY) and self._files.stop(_GENTLY)
+        threads = (self._loader, self._files, self._stills)
+        return all([thread.stop(_GENTLY) for thread in threads])
 
     # ---- images in, in the executor's thread -----------------------------------------------
 
@@ -267,17 +279,20 @@ class MattingNode(LifecycleNode):
     # ---- the way of a frame, in the worker thread ------------------------------------------
 
     def _process(self, pair: ImagePair) -> None:
-        capture, loaded, outputs = self._capture, self._loaded, self._outputs
+        capture, loaded, outputs, still = self._capture, self._loaded, self._outputs, self._still
+        if still is not None and still.taken:
+            still = None
         wanted = frozenset[str]() if outputs is None else outputs.wanted()
-        if capture is None and (loaded is None or not wanted) and not self._look_anyway():
+        idle = loaded is None or not (wanted or still)
+        if capture is None and idle and not self._look_anyway():
             return
         frame = frame_from_pair(pair, self._params.settings.max_depth)
         if capture is not None:
             self._feed(capture, frame)
         elif loaded is not None:
             _check_size(frame.camera.width, frame.camera.height, loaded.scene)
-            if outputs is not None and wanted:
-                self._matte(loaded.matter, outputs, wanted, pair, frame)
+            if outputs is not None and (wanted or still):
+                self._matte(loaded.matter, outputs, wanted, still, pair, frame)
         if not (frame.depth > 0).any():
             self._frames.doubtful(
                 time.monotonic(),
@@ -299,13 +314,21 @@ class MattingNode(LifecycleNode):
         matter: _Matter,
         outputs: Outputs,
         wanted: frozenset[str],
+        still: Still | None,
         pair: ImagePair,
         frame: Frame,
     ) -> None:
-        if wanted == {"camera_info"}:
+        if wanted == {"camera_info"} and still is None:
             outputs.publish_camera_info(pair)
             return
-        matte = matter.matte(frame, trimap="trimap" in wanted, foreground=bool(COLORED & wanted))
+        matte = matter.matte(
+            frame,
+            trimap="trimap" in wanted or still is not None,
+            foreground=bool(COLORED & wanted) or still is not None,
+        )
+        if still is not None:
+            still.take(pair.color.header, frame, matte)
+            self._mailbox.post(lambda: self._still_taken(still))
         outputs.publish(wanted, pair, frame, matte, self._params.settings)
         latency = (self.get_clock().now().nanoseconds - frame.stamp) * 1e-9
         self._frames.matted(time.monotonic(), latency)
@@ -571,6 +594,44 @@ class MattingNode(LifecycleNode):
         self.get_logger().info(f"cancel_fit: {response.message}")
         return response
 
+    # ---- stills ----------------------------------------------------------------------------
+
+    def _still_requested(self, request: TakeStill.Request, reply: Reply) -> None:
+        if not self._active:
+            self._refuse(reply, "the node is not active: activate it first")
+        elif self._capture is not None or self._finishing is not None:
+            self._refuse(reply, "a background is being captured: wait until it is done")
+        elif self._loaded is None:
+            self._refuse(reply, "there is no background yet: capture one or load a scene first")
+        elif self._still is not None:
+            self._refuse(reply, "a still is already being taken: wait until it is done")
+        else:
+            self._still = Still(reply, request.file)
+
+    def _still_taken(self, still: Still) -> None:
+        if self._still is not still:
+            return
+        settings = self._params.settings
+        post = PostMattingProcess(settings.post_matting, settings.post_matting_weights)
+        self._post_matting = post
+        self._stills.submit(
+            lambda: still.finish(post),
+            lambda message: self._still_over(still, "", message),
+            lambda error: self._still_over(still, str(error)),
+        )
+
+    def _still_over(self, still: Still, problem: str, message: str = "") -> None:
+        if self._still is not still:
+            return
+        self._still = None
+        if problem:
+            self._refuse(still.reply, problem)
+            return
+        self.get_logger().info(f"take_still: {message}")
+        still.reply.response.success = True
+        still.reply.response.message = message
+        still.reply.send()
+
     # ---- parameters ------------------------------------------------------------------------
 
     def _parameters_changed(self, before: Settings, after: Settings) -> None:
@@ -602,6 +663,12 @@ class MattingNode(LifecycleNode):
                 f"no usable frames for {capture.silent_for():.1f} s (capture_timeout), "
                 f"{capture.frames_taken} of {capture.frames_wanted} taken: {why}"
             )
+        still = self._still
+        if still is not None and still.waiting_for() > self._params.settings.capture_timeout:
+            why = frames.failing or self._why_no_pairs(now)
+            if capture is not None:
+                why = "a background is being captured"
+            self._still_over(still, f"no usable frame in {still.waiting_for():.1f} s: {why}")
         status = self._status(now, frames)
         told = story(status)
         if told == self._told and now - self._status_time < _STATUS_PERIOD:
@@ -665,6 +732,8 @@ class MattingNode(LifecycleNode):
         if self._fit is not None:
             progress, words = self._fit_progress
             return words, progress
+        if self._still is not None:
+            return "taking a still", 0.0
         if self._loaded is not None and self._outputs is not None and not self._outputs.wanted():
             return "idle: no output has a subscriber", 0.0
         return "", 0.0

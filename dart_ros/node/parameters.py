@@ -19,6 +19,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from dart_ros.postmatting import NAMES as POST_MATTINGS
 from dart_ros.runtime.engine import BACKENDS
 
 _BACKENDS = ("auto", *BACKENDS)
@@ -100,6 +101,14 @@ PARAMETERS: dict[str, _Parameter] = {
         "Image file used as background of the composite instead of a color; empty: the color.",
         constraints="a file that OpenCV can read",
     ),
+    "post_matting": _Parameter(
+        "closed-form",
+        "Method by which ~/take_still solves the outline of a still anew.",
+        constraints=f"one of {', '.join(POST_MATTINGS)}",
+    ),
+    "post_matting_weights": _Parameter(
+        "", "Folder of the weights of vitmatte; closed-form needs none."
+    ),
 }
 
 
@@ -125,6 +134,8 @@ class Settings:
     sync_slop: float
     composite_color: tuple[int, int, int]
     composite_image: str
+    post_matting: str
+    post_matting_weights: str
     composite_background: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @classmethod
@@ -149,6 +160,10 @@ def _checked(name: str, value: Any) -> Any:
     # Ranges and types are enforced by rclpy, from the descriptor.
     if name == "backend" and value not in _BACKENDS:
         raise ValueError(f"backend '{value}' is unknown; use one of {', '.join(_BACKENDS)}")
+    if name == "post_matting" and value not in POST_MATTINGS:
+        raise ValueError(
+            f"post_matting '{value}' is unknown; use one of {', '.join(POST_MATTINGS)}"
+        )
     if name == "scenes_dir" and not value:
         raise ValueError("scenes_dir is empty; name a folder")
     if name == "composite_color":

@@ -88,17 +88,10 @@ class PictureWriter(MatteWriter):
 
     def add(self, position: int, frame: Frame, matte: Matte) -> None:
         """See :meth:`MatteWriter.add`."""
-        if matte.foreground is None:
-            raise ValueError("a matte without foreground can't be a picture: ask the Matter for it")
-        bgra = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2BGRA)
-        bgra[..., 3] = matte.alpha
-        pictures = {"alpha": matte.alpha, "trimap": _trimap(matte), "foreground": bgra}
+        pictures = {"alpha": matte.alpha, "trimap": _trimap(matte), "foreground": _cutout(matte)}
         with self._errors():
             for kind, picture in pictures.items():
-                file = self.path / f"{kind}_{position:04d}.png"
-                part = file.with_suffix(".part")
-                part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-                os.replace(part, file)
+                _write_png(self.path / f"{kind}_{position:04d}.png", picture)
 
     def close(self, complete: bool = True) -> None:
         """Nothing to do: each picture is complete."""
@@ -211,6 +204,46 @@ class BagWriter(MatteWriter):
         height, width = gray.shape
         data = np.ascontiguousarray(gray).reshape(-1)
         return types["sensor_msgs/msg/Image"](header, height, width, "mono8", 0, width, data)
+
+
+def write_cutout(file: Path, matte: Matte) -> None:
+    """Write the estimated foreground with its alpha as RGBA PNG, whole or not at all.
+
+    Args:
+        file: named ``.png``; one that is there is replaced.
+        matte: with its foreground.
+
+    Raises:
+        RecordingError: if the file has another name or can't be written.
+    """
+    if file.suffix.lower() != ".png":
+        raise RecordingError(f"{file} is not named .png; a cut-out can only be a PNG.")
+    try:
+        _write_png(file, _cutout(matte))
+    except OSError as error:
+        raise RecordingError(
+            f"{file} can't be written ({error.strerror or error}); choose another place or make "
+            "space."
+        ) from error
+
+
+def _write_png(file: Path, picture: NDArray[np.uint8]) -> None:
+    part = file.with_suffix(".part")
+    try:
+        part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        os.replace(part, file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _cutout(matte: Matte) -> NDArray[np.uint8]:
+    """BGRA."""
+    if matte.foreground is None:
+        raise ValueError("a matte without foreground can't be a picture: ask the Matter for it")
+    bgra = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2BGRA)
+    bgra[..., 3] = matte.alpha
+    return np.asarray(bgra, np.uint8)
 
 
 def _trimap(matte: Matte) -> NDArray[np.uint8]:

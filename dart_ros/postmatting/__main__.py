@@ -1,0 +1,37 @@
+"""Post-matting of one picture as a program, see :mod:`dart_ros.postmatting.process`."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dart_ros.errors import PostMattingError
+from dart_ros.postmatting import create_post_matting
+
+
+def main(arguments: list[str]) -> int:
+    """Reads color and trimap (npz) from standard input and writes alpha (npy) to standard output.
+
+    Args:
+        arguments: the name of the method, and where it has weights their folder.
+
+    Returns:
+        The exit status: 0, or 1 with the reason in the last line of standard error.
+    """
+    name, *weights = arguments
+    given = np.load(io.BytesIO(sys.stdin.buffer.read()))
+    try:
+        method = create_post_matting(name, Path(weights[0]) if weights else None)
+        alpha = method.refine(given["color"], given["trimap"])
+    except PostMattingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    np.save(sys.stdout.buffer, alpha)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
