@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
+import cv2
 import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
@@ -787,6 +788,8 @@ def main(args: Sequence[str] | None = None) -> int:
     # Torch's threads wait for each other, which on a busy machine takes ten times as long as one
     # thread; the torch engine, which needs more, asks for them itself.
     torch.set_num_threads(1)
+    # OpenCV's take the cores from the engine's, for steps of a fraction of a millisecond.
+    cv2.setNumThreads(1)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = MattingNode()

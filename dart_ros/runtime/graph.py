@@ -83,7 +83,7 @@ class MattingGraph(nn.Module):
     _head_bias: Tensor
     _map_windows: Tensor
     _color_windows: Tensor
-    _depth_windows: Tensor
+    _half_windows: Tensor
     _stage1_windows: Tensor
     _places: Tensor
     _vertical: Tensor
@@ -170,7 +170,7 @@ class MattingGraph(nn.Module):
             ("_map_windows", pixel_windows(*grid, TILE, QUARTER_MARGIN)),
             ("_color_windows", run_windows(*grid, STRIDE, _WINDOW, RUN, full + 2 * BORDER)),
             (
-                "_depth_windows",
+                "_half_windows",
                 run_windows(*grid, STRIDE // 2, _WINDOW // 2, HALF_RUN, half + BORDER),
             ),
             ("_stage1_windows", run_windows(*grid, STRIDE // 2, _STAGE1, STAGE1_RUN, half + 4)),
@@ -262,7 +262,7 @@ class MattingGraph(nn.Module):
         """Alpha and residual of the tiles, K×4×16×16."""
         dtype = maps.dtype
         around = self._colors_around(color.reshape(-1, 3 * RUN), tiles).to(dtype)
-        behind = self._colors_around(scene.near_plate, tiles).to(dtype)
+        behind = self._plate_around(scene.near_plate, tiles).to(dtype)
         difference = ((around - behind).abs() * (DIFFERENCE_GAIN / 255)).clamp(max=1)
         parts = [around, difference]
         if self.config.depth_in_refiner:
@@ -284,10 +284,17 @@ class MattingGraph(nn.Module):
         pairs = picked.reshape(-1, side, 2, side, 6).transpose(2, 3)
         return pairs.reshape(-1, side, side, COLORS)
 
+    def _plate_around(self, runs: Tensor, tiles: Tensor) -> Tensor:
+        """The plate around the tiles, K×14×14×12, out of runs that lie in this order already."""
+        picked = runs[self._half_windows[tiles].flatten()]
+        cut, side = (BORDER - PICTURE_MARGIN) // 2, _WINDOW // 2
+        picked = picked.view(-1, side, COLORS * side)
+        return picked[:, cut:-cut, COLORS * cut : -COLORS * cut].reshape(-1, _HALF, _HALF, COLORS)
+
     def _depths_around(self, depth: Tensor, mean: Tensor, tiles: Tensor) -> Tensor:
         """How far what is around the tiles lies before the background, K×14×14×3: as in
         :func:`dart_ros.method.posterior.depth_channels`, less the channel of the scene."""
-        windows = self._depth_windows[tiles].flatten()
+        windows = self._half_windows[tiles].flatten()
         cut = (BORDER - PICTURE_MARGIN) // 2
         shape = -1, _WINDOW // 2, _WINDOW // 2
         live = _cut(depth[1::2, 1::2].reshape(-1, HALF_RUN)[windows].view(shape), cut)

@@ -6,13 +6,12 @@ import os
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dart_ros.errors import EngineError
 from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.runtime.cpu_trimap import CpuTrimap
 from dart_ros.runtime.export import onnx_bytes, scene_inputs
-from dart_ros.runtime.graph import TrimapGraph
 
 _PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -64,7 +63,7 @@ class OnnxRuntimeEngine:
             raise EngineError(f"ONNX Runtime can't load the network: {error}") from error
         self.name = f"onnxruntime ({used.removesuffix('ExecutionProvider').lower()})"
         self._shape = height, width
-        self._trimap = TrimapGraph(background).eval()
+        self._trimap = CpuTrimap(background)
         self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
     def matte(
@@ -88,15 +87,8 @@ class OnnxRuntimeEngine:
         self._last = alpha, trimap
         return alpha, picture if foreground else None
 
-    @torch.inference_mode()
     def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """See :class:`dart_ros.runtime.engine.Engine`."""
         if self._last is not None and self._last[0] is alpha:
             return self._last[1]  # it was made with this alpha
-        arrays = (np.require(array, requirements=["C", "W"]) for array in (alpha, depth))
-        try:
-            made: torch.Tensor = self._trimap(*map(torch.from_numpy, arrays))
-        except RuntimeError as error:
-            raise EngineError(f"torch failed on a frame: {error}") from error
-        result: NDArray[np.uint8] = made.numpy()
-        return result
+        return self._trimap(alpha, depth)

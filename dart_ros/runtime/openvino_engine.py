@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,12 +14,7 @@ from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
 from dart_ros.method.network import Background, MattingNetwork
-from dart_ros.method.trimap import (
-    BLUR_SIGMA,
-    LOWER_THRESHOLD,
-    UPPER_THRESHOLD,
-    depth_corrected_alpha,
-)
+from dart_ros.runtime.cpu_trimap import CpuTrimap
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.export import graph_digest
 from dart_ros.runtime.graph import FlatGraph, ForegroundGraph, MattingGraph
@@ -91,9 +84,7 @@ class OpenVinoEngine:
         frame = torch.from_numpy(self._frame.color), torch.from_numpy(self._frame.depth)
         # Kept, because the request only points to it.
         self._resident = tuple(x.contiguous() for x in prepare(network, background))
-        self._mean, self._std = background.mean[0, 0].numpy(), background.std[0, 0].numpy()
-        image = torch.zeros(height, width)
-        corrected_inputs = image.to(torch.uint8), image, image + 1, image + 1
+        self._trimap = CpuTrimap(background)
 
         def graph() -> MattingGraph:
             return MattingGraph(network, height, width, tiles)
@@ -107,10 +98,6 @@ class OpenVinoEngine:
                 "alpha", lambda: (FlatGraph(graph()), (*frame, *self._resident)), precision
             )
             self._foreground = request("foreground", foreground, "f32")
-            # The densities of the trimap are too narrow for half precision.
-            self._corrected = request(
-                "trimap", lambda: (_CorrectedAlpha(), corrected_inputs), "f32"
-            )
             for index, value in enumerate((*frame, *self._resident)):
                 tensor = openvino.Tensor(value.numpy(), shared_memory=True)
                 self._matting.set_input_tensor(index, tensor)
@@ -136,34 +123,7 @@ class OpenVinoEngine:
 
     def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """See :class:`dart_ros.runtime.engine.Engine`."""
-        try:
-            self._corrected.infer([alpha, depth, self._mean, self._std], share_inputs=True)
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed on a frame: {error}") from error
-        # As a convolution of a single channel the blur takes OpenVINO five times as long.
-        return trimap_levels(self._corrected.get_output_tensor(0).data)
-
-
-class _CorrectedAlpha(nn.Module):
-    """Eq. 12 with the scene as an input."""
-
-    def forward(self, alpha: Tensor, depth: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        return depth_corrected_alpha(alpha.float() * (1 / 255), depth, mean, std)
-
-
-def trimap_levels(corrected: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Eq. 13 by OpenCV: :func:`dart_ros.method.trimap.trimap` in bytes.
-
-    Args:
-        corrected: H×W in [0, 1].
-
-    Returns:
-        H×W: 0 background, 128 unknown, 255 foreground.
-    """
-    side = 2 * math.ceil(3 * BLUR_SIGMA) + 1
-    blurred = cv2.GaussianBlur(corrected, (side, side), BLUR_SIGMA, borderType=cv2.BORDER_REPLICATE)
-    unknown, foreground = blurred >= LOWER_THRESHOLD, blurred > UPPER_THRESHOLD
-    return unknown.view(np.uint8) * np.uint8(128) + foreground.view(np.uint8) * np.uint8(127)
+        return self._trimap(alpha, depth)
 
 
 def _output(request: openvino.InferRequest) -> NDArray[np.uint8]:

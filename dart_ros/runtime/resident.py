@@ -47,7 +47,8 @@ class Resident(NamedTuple):
     """The scene as the graph reads it, float32 but for bytes; h×w is a quarter of the padded size.
 
     ``plate``, ``mean``, ``std``, ``known``: the background at a quarter of the size, 1×C×h×w.
-    ``near_plate``: rows of 16 pixels of the plate with a border, uint8.
+    ``near_plate``: the plate with a border as the refiner reads it, the 2×2 of each half-size pixel
+    together, in rows of 8 half-size pixels, uint8.
     ``near_mean``: the background's depth at half size with a border, in rows of 8 pixels, metres,
     -1 where unknown. ``stage1``: what the plate adds to the refiner's first convolution, in rows of
     4 half-size pixels of 16 channels.
@@ -87,7 +88,7 @@ def prepare(network: MattingNetwork, background: Background) -> Resident:
         mean=quarter_depth(mean),
         std=quarter_depth(std),
         known=quarter_depth(known),
-        near_plate=_bytes(_replicate(plate, BORDER)),
+        near_plate=_squares(_replicate(plate, BORDER)),
         near_mean=_replicate(near, BORDER)[..., 1::2, 1::2].reshape(-1, HALF_RUN),
         stage1=_runs(stage1, STAGE1_RUN),
     )
@@ -152,9 +153,10 @@ def _fill(target: NDArray[np.generic], image: NDArray[np.generic]) -> None:
     target[bottom:] = target[bottom - 1]
 
 
-def _bytes(image: Tensor) -> Tensor:
-    """1×3×H×W in [0, 1] to rows of 16 pixels, 0 to 255."""
-    return (image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).reshape(-1, 3 * RUN)
+def _squares(image: Tensor) -> Tensor:
+    """1×3×H×W in [0, 1] to rows of 8 squares of 2×2 pixels, row by row, 0 to 255."""
+    squares = image[0].unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).permute(1, 3, 2, 4, 0)
+    return (squares * 255).round().to(torch.uint8).reshape(-1, COLORS * HALF_RUN)
 
 
 def _replicate(image: Tensor, margin: int) -> Tensor:
