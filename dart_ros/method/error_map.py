@@ -9,6 +9,10 @@ from torch import Tensor
 BETA = 0.05
 """Weight of the depth error in the combined map (paper: beta)."""
 
+SURE = 0.03
+"""Error below which a tile gains nothing by refinement, for engines that can do with fewer tiles;
+more than ``beta / 2``, which is what remains of Eq. 10 where depth is unknown and color is sure."""
+
 
 def depth_error(posterior: Tensor, raw_alpha: Tensor) -> Tensor:
     """Eq. 9: disagreement of the depth posterior A_D and the raw alpha, element by element.
@@ -48,8 +52,23 @@ def choose_tiles(error: Tensor, count: int, tile: int) -> Tensor:
     Raises:
         ValueError: if the tile does not divide the map.
     """
+    return torch.topk(worst_errors(error, tile), count, dim=1, sorted=False).indices
+
+
+def worst_errors(error: Tensor, tile: int) -> Tensor:
+    """The largest error of each tile.
+
+    Args:
+        error: B×1×h×w map at a quarter of the image size.
+        tile: side of a tile in pixels of the map; must divide h and w.
+
+    Returns:
+        B×T, tiles counted row by row.
+
+    Raises:
+        ValueError: if the tile does not divide the map.
+    """
     height, width = error.shape[-2:]
     if height % tile or width % tile:
         raise ValueError(f"tiles of {tile} do not divide a map of {width}x{height}: pad it first")
-    worst = F.max_pool2d(error, tile, tile) if tile > 1 else error
-    return torch.topk(worst.flatten(1), count, dim=1, sorted=False).indices
+    return (F.max_pool2d(error, tile, tile) if tile > 1 else error).flatten(1)

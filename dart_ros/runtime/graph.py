@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dart_ros.method.base_network import HIDDEN_CHANNELS
-from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
+from dart_ros.method.error_map import combine_errors, depth_error, worst_errors
 from dart_ros.method.network import STRIDE, Background, MattingNetwork
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import (
@@ -60,6 +60,20 @@ class Parts(NamedTuple):
     residual: Tensor
     tiles: Tensor
     refined: Tensor
+
+
+class Coarse(NamedTuple):
+    """What the base network makes of a frame.
+
+    ``maps``: float32 (h·w)×16 at a quarter of the padded size: alpha, residual, error and hidden
+    channels, cut to their ranges. ``picture``: alpha at the padded size, 0 to 255, in rows of 16
+    pixels. ``residual``: as in :class:`Parts`. ``worst``: the largest error of each tile.
+    """
+
+    maps: Tensor
+    picture: Tensor
+    residual: Tensor
+    worst: Tensor
 
 
 class MattingGraph(nn.Module):
@@ -204,21 +218,69 @@ class MattingGraph(nn.Module):
             alpha H×W, 0 to 255, and the parts of the foreground.
         """
         scene = Resident(*resident)
-        maps, posterior = self._coarse(color, depth, scene)
+        coarse = self.coarse(color, depth, scene.plate, scene.mean, scene.std, scene.known)
+        if self._count is None:
+            tiles = torch.arange(self._rows * self._columns, device=color.device)
+        else:
+            tiles = torch.topk(coarse.worst, self._count, sorted=False).indices
+        near = scene.near_plate, scene.near_mean, scene.stage1
+        alpha, refined = self.refine(color, depth, *near, coarse.maps, coarse.picture, tiles)
+        return alpha, Parts(coarse.residual, tiles, refined)
+
+    def coarse(
+        self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
+    ) -> Coarse:
+        """The first half of :meth:`forward`: the base network and the error map."""
+        maps, posterior = self._base_maps(color, depth, plate, mean, std, known)
         alpha = F.conv2d(maps, self._alpha)
         error = F.conv2d(maps, self._error)
         if self.config.depth_in_error:
             error = combine_errors(depth_error(posterior, alpha), error)
-        if self._count is None:
-            tiles = torch.arange(self._rows * self._columns, device=color.device)
-        else:
-            tiles = choose_tiles(error, self._count, TILE)[0]
-        refined = self._refine(maps, color, depth, scene, tiles)
         picture = self._upsampled(alpha, self._horizontal).clamp(0, 1)
-        picture = self._to_wire(picture.reshape(-1, STRIDE))
+        return Coarse(
+            maps.permute(0, 2, 3, 1).reshape(-1, _HEAD),
+            self._to_wire(picture.reshape(-1, STRIDE)),
+            F.conv2d(maps, self._residual),
+            worst_errors(error, TILE)[0],
+        )
+
+    def refine(
+        self,
+        color: Tensor,
+        depth: Tensor,
+        near_plate: Tensor,
+        near_mean: Tensor,
+        stage1: Tensor,
+        maps: Tensor,
+        picture: Tensor,
+        tiles: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The second half of :meth:`forward`: alpha, and the refined tiles.
+
+        Args:
+            color: as there.
+            depth: as there.
+            near_plate: of the scene.
+            near_mean: of the scene.
+            stage1: of the scene.
+            maps: from :meth:`coarse`.
+            picture: from :meth:`coarse`.
+            tiles: int64 K, which tiles to refine.
+        """
+        refined = self._refined(color, depth, near_plate, near_mean, stage1, maps, tiles)
         fine = self._to_wire(refined[:, 0].clamp(0, 1)).reshape(-1, STRIDE)
-        full = self._put(picture, tiles, fine, channels=1)
-        return full[..., 0], Parts(F.conv2d(maps, self._residual), tiles, refined)
+        return self._put(picture, tiles, fine, channels=1)[..., 0], refined
+
+    def blank_coarse(self) -> Coarse:
+        """What comes of nothing, of the right shapes."""
+        pixels = TILE * TILE * self._rows * self._columns
+        runs = STRIDE * self._rows * self._columns
+        return Coarse(
+            torch.zeros(pixels, _HEAD),
+            torch.zeros(runs, STRIDE, dtype=self._wire),
+            self.blank_parts().residual,
+            torch.zeros(self._rows * self._columns),
+        )
 
     def blank_parts(self) -> Parts:
         """Parts of nothing, of the right shapes."""
@@ -239,39 +301,47 @@ class MattingGraph(nn.Module):
         full = self._put(self._shifted(runs, coarse), tiles, self._shifted(own, fine), channels=3)
         return full
 
-    def _coarse(self, color: Tensor, depth: Tensor, scene: Resident) -> tuple[Tensor, Tensor]:
+    def _base_maps(
+        self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The decoder's maps, cut to their ranges, and the posterior."""
         rows, columns = TILE * self._rows, TILE * self._columns
         edge, dtype = BORDER // 4, self._low.dtype
         middle = color.reshape(rows + 2 * edge, 4, -1)[edge:-edge, 1:3].to(dtype)
         middle = (middle[:, 0] + middle[:, 1]).view(1, rows, columns + 2 * edge, 12)
         inputs = [F.conv2d(middle.permute(0, 3, 1, 2), self._quarter)[..., edge:-edge]]
-        inputs.append(scene.plate.to(dtype))
+        inputs.append(plate.to(dtype))
         live = depth[BORDER + 2 : -BORDER : 4, BORDER + 2 : -BORDER : 4][None, None]
-        posterior = posterior_map(live, scene.mean, scene.std).to(dtype)
+        posterior = posterior_map(live, mean, std).to(dtype)
         if self.config.depth_in_base:
-            inputs += [posterior, depth_channels(live, scene.mean, scene.known).to(dtype)]
+            inputs += [posterior, depth_channels(live, mean, known).to(dtype)]
         x = torch.cat(inputs, dim=1)
         half, quarter, eighth, deep = self._base.encoder(x)
         maps = self._decoder(self._base.aspp(deep), (eighth, quarter, half, x))
         return torch.minimum(torch.maximum(maps, self._low), self._high), posterior
 
-    def _refine(
-        self, maps: Tensor, color: Tensor, depth: Tensor, scene: Resident, tiles: Tensor
+    def _refined(
+        self,
+        color: Tensor,
+        depth: Tensor,
+        near_plate: Tensor,
+        near_mean: Tensor,
+        stage1: Tensor,
+        maps: Tensor,
+        tiles: Tensor,
     ) -> Tensor:
         """Alpha and residual of the tiles, K×4×16×16."""
         dtype = maps.dtype
         around = self._colors_around(color.reshape(-1, 3 * RUN), tiles).to(dtype)
-        behind = self._plate_around(scene.near_plate, tiles).to(dtype)
+        behind = self._plate_around(near_plate, tiles).to(dtype)
         difference = ((around - behind).abs() * (DIFFERENCE_GAIN / 255)).clamp(max=1)
         parts = [around, difference]
         if self.config.depth_in_refiner:
-            parts.append(self._depths_around(depth, scene.near_mean, tiles).to(dtype))
+            parts.append(self._depths_around(depth, near_mean, tiles).to(dtype))
         picture = torch.cat(parts, dim=3).permute(0, 3, 1, 2)
-        rows = maps.permute(0, 2, 3, 1).reshape(-1, _HEAD)
-        coarse = self._take(rows, self._map_windows, tiles, _QUARTER)
+        coarse = self._take(maps, self._map_windows, tiles, _QUARTER)
         x = _cut(F.pixel_shuffle(F.conv2d(coarse, self._stage1_maps), 2), 1)
-        plate = self._take(scene.stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
+        plate = self._take(stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
         x = F.relu(x + plate + F.conv2d(picture, self._stage1_picture))
         x = F.relu(F.conv2d(x, self._stage2_weight, self._stage2_bias))
         return F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
@@ -337,17 +407,28 @@ class MattingGraph(nn.Module):
         return (image * 255 + 0.5).to(self._wire)
 
 
-class FlatGraph(nn.Module):
-    """The graph with its results side by side."""
+class CoarseGraph(nn.Module):
+    """:meth:`MattingGraph.coarse` as a module of its own."""
 
     def __init__(self, graph: MattingGraph) -> None:
         super().__init__()
         self._graph = graph
 
-    def forward(self, color: Tensor, depth: Tensor, *resident: Tensor) -> tuple[Tensor, ...]:
-        """Alpha and the three parts, see :meth:`MattingGraph.forward`."""
-        alpha, parts = self._graph(color, depth, *resident)
-        return alpha, *parts
+    def forward(self, *inputs: Tensor) -> Coarse:
+        """See there."""
+        return self._graph.coarse(*inputs)
+
+
+class RefiningGraph(nn.Module):
+    """:meth:`MattingGraph.refine` as a module of its own, for any number of tiles."""
+
+    def __init__(self, graph: MattingGraph) -> None:
+        super().__init__()
+        self._graph = graph
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See there."""
+        return self._graph.refine(*inputs)
 
 
 class BakedGraph(nn.Module):

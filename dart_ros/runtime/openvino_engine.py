@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import math
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,27 +15,36 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
+from dart_ros.method.error_map import SURE
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.cpu_trimap import CpuTrimap
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.export import graph_digest
-from dart_ros.runtime.graph import FlatGraph, ForegroundGraph, MattingGraph
-from dart_ros.runtime.resident import FrameBuffer, prepare
+from dart_ros.runtime.graph import CoarseGraph, ForegroundGraph, MattingGraph, RefiningGraph
+from dart_ros.runtime.resident import FrameBuffer, Resident, prepare
 
 if TYPE_CHECKING:
     import openvino
+
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""The refiner is compiled for these shares of the tiles: for any number it runs half as fast."""
+
+_TILES = 7
+"""Input of the refining graph that tells the tiles."""
 
 
 class OpenVinoEngine:
     """OpenVINO on the CPU, bfloat16 inside where the CPU computes it natively.
 
     The scene is an input that stays in its place, so one compiled network serves all scenes of a
-    size; it is kept in the cache, from where it comes back in a fraction of a second.
+    size; it is kept in the cache, from where it comes back in a fraction of a second. Tiles of
+    which the network is sure are left out, so that a frame costs what is in it.
 
     Args:
         network: the network, in evaluation mode.
         background: the captured scene, 1×C×H×W.
-        tiles: number of refined tiles, None for all.
+        tiles: largest number of refined tiles, None to refine all, sure or not.
         threads: CPU threads, 0 for as many as there are cores.
         cache: where compiled networks are kept, None for the user's cache folder.
 
@@ -65,11 +76,11 @@ class OpenVinoEngine:
         self.name = f"openvino ({precision})"
         cache = cache or EngineCache()
         height, width = background.plate.shape[-2:]
-        settings = (height, width), tiles, precision, openvino.__version__, processor, native
+        settings = (height, width), precision, openvino.__version__, processor, native
         digest = graph_digest(network, *settings)[:16]
 
         def request(
-            kind: str, make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]], precision: str
+            kind: str, make: Callable[[], openvino.Model], precision: str
         ) -> openvino.InferRequest:
             options = {
                 "PERFORMANCE_HINT": "LATENCY",
@@ -82,25 +93,45 @@ class OpenVinoEngine:
 
         self._frame = FrameBuffer(height, width)
         frame = torch.from_numpy(self._frame.color), torch.from_numpy(self._frame.depth)
-        # Kept, because the request only points to it.
-        self._resident = tuple(x.contiguous() for x in prepare(network, background))
+        # Kept, because the requests only point to it.
+        self._scene = scene = Resident(*(x.contiguous() for x in prepare(network, background)))
+        far = *frame, scene.plate, scene.mean, scene.std, scene.known
+        near = *frame, scene.near_plate, scene.near_mean, scene.stage1
         self._trimap = CpuTrimap(background)
 
         def graph() -> MattingGraph:
             return MattingGraph(network, height, width, tiles)
 
-        def foreground() -> tuple[nn.Module, tuple[Tensor, ...]]:
+        def coarse() -> openvino.Model:
+            return _converted(CoarseGraph(graph()), far)
+
+        @functools.cache
+        def any_refining() -> openvino.Model:
             made = graph()
-            return ForegroundGraph(made), (frame[0], *made.blank_parts())
+            given, chosen = made.blank_coarse(), made.blank_parts().tiles
+            example = *near, given.maps, given.picture, chosen
+            return _converted(RefiningGraph(made), example, free=(_TILES,))
+
+        def refining(count: int) -> openvino.Model:
+            model = any_refining().clone()
+            model.reshape({model.input(_TILES): [count]})
+            return model
+
+        def foreground() -> openvino.Model:
+            made = graph()
+            example = frame[0], *made.blank_parts()
+            return _converted(ForegroundGraph(made), example, free=(2, 3))
 
         try:
-            self._matting = request(
-                "alpha", lambda: (FlatGraph(graph()), (*frame, *self._resident)), precision
-            )
+            self._coarse = request("coarse", coarse, precision)
             self._foreground = request("foreground", foreground, "f32")
-            for index, value in enumerate((*frame, *self._resident)):
-                tensor = openvino.Tensor(value.numpy(), shared_memory=True)
-                self._matting.set_input_tensor(index, tensor)
+            _place(self._coarse, [value.numpy() for value in far])
+            made = [self._coarse.get_output_tensor(index).data for index in (0, 1)]
+            self._refining = {}
+            for count in _counts(self._coarse.get_output_tensor(3).shape[0], tiles):
+                one = request(f"refining{count}", functools.partial(refining, count), precision)
+                _place(one, [*(value.numpy() for value in near), *made])
+                self._refining[count] = one
         except RuntimeError as error:
             raise EngineError(f"OpenVINO can't compile the network: {error}") from error
         self.notes = tuple(cache.notes)
@@ -111,19 +142,54 @@ class OpenVinoEngine:
         """See :class:`dart_ros.runtime.engine.Engine`."""
         try:
             self._frame.fill(color, depth)
-            self._matting.infer()
+            self._coarse.infer()
+            tiles = uncertain_tiles(self._coarse.get_output_tensor(3).data, list(self._refining))
+            refining = self._refining[len(tiles)]
+            refining.infer({_TILES: tiles}, share_inputs=True)
             if foreground:
-                parts = [self._matting.get_output_tensor(index).data for index in (1, 2, 3)]
-                self._foreground.infer([self._frame.color, *parts], share_inputs=True)
+                residual = self._coarse.get_output_tensor(2).data
+                refined = refining.get_output_tensor(1).data
+                inputs = [self._frame.color, residual, tiles, refined]
+                self._foreground.infer(inputs, share_inputs=True)
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"OpenVINO failed on a frame: {error}") from error
-        # Copied, since the request's own buffers are written again by the next frame.
-        alpha = _output(self._matting)
+        # Copied, since the requests' own buffers are written again by the next frame.
+        alpha = _output(refining)
         return alpha, _output(self._foreground) if foreground else None
 
     def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """See :class:`dart_ros.runtime.engine.Engine`."""
         return self._trimap(alpha, depth)
+
+
+def uncertain_tiles(worst: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.int64]:
+    """The tiles to refine: those with the largest errors, down to errors that are none.
+
+    Args:
+        worst: largest error of each tile.
+        counts: how many it may be, rising.
+
+    Returns:
+        Indices in no particular order: of the smallest count that is enough, or of the last.
+    """
+    wanted = int(np.count_nonzero(worst > SURE))
+    count = next((count for count in counts if count >= wanted), counts[-1])
+    return np.argpartition(worst, -count)[-count:]
+
+
+def _counts(total: int, tiles: int | None) -> list[int]:
+    """Numbers of tiles to be ready for, rising."""
+    if tiles is None or tiles >= total:
+        return [total]
+    return sorted({math.ceil(share * tiles) for share in SHARES})
+
+
+def _place(request: openvino.InferRequest, inputs: Sequence[NDArray[Any]]) -> None:
+    """Lets a request read its first inputs from memory that stays where it is."""
+    import openvino
+
+    for index, value in enumerate(inputs):
+        request.set_input_tensor(index, openvino.Tensor(value, shared_memory=True))
 
 
 def _output(request: openvino.InferRequest) -> NDArray[np.uint8]:
@@ -135,14 +201,14 @@ def _load(
     core: openvino.Core,
     cache: EngineCache,
     name: str,
-    make: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]],
+    make: Callable[[], openvino.Model],
     options: dict[str, object],
 ) -> openvino.CompiledModel:
     """A compiled network from the cache; one that OpenVINO doesn't accept is made once more."""
 
     def compiled() -> bytes:
         stream = io.BytesIO()
-        core.compile_model(_converted(*make()), "CPU", options).export_model(stream)
+        core.compile_model(make(), "CPU", options).export_model(stream)
         return stream.getvalue()
 
     try:
@@ -153,8 +219,10 @@ def _load(
         return core.import_model(cache.get(name, compiled), "CPU", options)
 
 
-def _converted(module: nn.Module, example: tuple[Tensor, ...]) -> openvino.Model:
-    """A module at the size of the example."""
+def _converted(
+    module: nn.Module, example: tuple[Tensor, ...], free: tuple[int, ...] = ()
+) -> openvino.Model:
+    """A module at the sizes of its example, but for inputs whose first size is free."""
     import openvino
 
     with torch.no_grad(), warnings.catch_warnings():
@@ -163,5 +231,6 @@ def _converted(module: nn.Module, example: tuple[Tensor, ...]) -> openvino.Model
         # Traced here, because convert_model traces twice to compare, which takes seconds.
         traced = torch.jit.freeze(torch.jit.trace(module.eval(), example, check_trace=False))
         model = openvino.convert_model(traced, example_input=example)
-    model.reshape({port: list(e.shape) for port, e in zip(model.inputs, example, strict=True)})
+    sides = [[-1 if i in free else x.shape[0], *x.shape[1:]] for i, x in enumerate(example)]
+    model.reshape(dict(zip(model.inputs, sides, strict=True)))
     return model

@@ -268,7 +268,7 @@ def test_openvino_makes_again_what_does_not_load(
     pytest.importorskip("openvino")
     cache, frame = EngineCache(tmp_path), odd_room.frames[0]
     expected = OpenVinoEngine(network, odd_room.background, 7, 1, cache).matte(*frame)
-    for file in tmp_path.glob("*_alpha.openvino"):
+    for file in tmp_path.glob("*_coarse.openvino"):
         if checksum:
             cache.write(file.name, b"nonsense")
         else:
