@@ -1,5 +1,6 @@
 """The trimap on a CPU: the same as :class:`dart_ros.runtime.graph.TrimapGraph`, several times
-faster, because depth changes nothing where alpha is 0 or 1 (Eq. 12), which is nearly everywhere."""
+faster, because depth changes nothing where alpha is 0 or 1 (Eq. 12), which is nearly everywhere,
+and all is background away from the foreground."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ from dart_ros.method.trimap import (
     depth_corrected_alpha,
 )
 
-_SIDE = 2 * math.ceil(3 * BLUR_SIGMA) + 1
+_REACH = math.ceil(3 * BLUR_SIGMA)
+"""Pixels by which the blur reaches."""
+
 _UNIT = (np.arange(256) / 255).astype(np.float32)
 
 
@@ -32,9 +35,9 @@ class CpuTrimap:
 
     def __init__(self, background: Background) -> None:
         self._size = tuple(background.mean.shape[-2:])
-        self._mean, self._std = background.mean.flatten(), background.std.flatten()
+        self._mean, self._std = background.mean[0, 0].numpy(), background.std[0, 0].numpy()
         # Kept, because new memory of this size takes longer than what is done with it.
-        self._corrected, self._blurred = np.empty((2, *self._size), np.float32)
+        self._corrected, self._blurred = np.empty((2, math.prod(self._size)), np.float32)
 
     @torch.inference_mode()
     def __call__(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -55,24 +58,28 @@ class CpuTrimap:
                 f"the trimap failed on a frame: alpha is {alpha.shape}, depth {depth.shape}, the "
                 f"scene {self._size}"
             )
-        alpha = np.ascontiguousarray(alpha)
-        flat = cv2.LUT(alpha, _UNIT, self._corrected).reshape(-1)
+        levels = np.zeros(self._size, np.uint8)
+        left, top, width, height = cv2.boundingRect(np.ascontiguousarray(alpha))
+        if width:
+            rows = slice(max(0, top - _REACH), top + height + _REACH)
+            columns = slice(max(0, left - _REACH), left + width + _REACH)
+            levels[rows, columns] = self._levels(alpha, depth, (rows, columns))
+        return levels
+
+    def _levels(
+        self, alpha: NDArray[np.uint8], depth: NDArray[np.float32], part: tuple[slice, slice]
+    ) -> NDArray[np.uint8]:
+        alpha = np.ascontiguousarray(alpha[part])
+        memory = (self._corrected, self._blurred)
+        corrected, blurred = (flat[: alpha.size].reshape(alpha.shape) for flat in memory)
+        cv2.LUT(alpha, _UNIT, corrected)
         # Wraps around: 0 becomes 255.
-        mixed = np.flatnonzero((alpha.reshape(-1) - np.uint8(1)) < 254)
-        index = torch.from_numpy(mixed)
-        flat[mixed] = depth_corrected_alpha(
-            torch.from_numpy(flat[mixed]),
-            torch.from_numpy(depth.reshape(-1)[mixed]),
-            self._mean[index],
-            self._std[index],
-        ).numpy()
-        blurred = cv2.GaussianBlur(
-            self._corrected,
-            (_SIDE, _SIDE),
-            BLUR_SIGMA,
-            self._blurred,
-            BLUR_SIGMA,
-            cv2.BORDER_REPLICATE,
-        )
+        mixed = np.divmod(np.flatnonzero((alpha - np.uint8(1)) < 254), alpha.shape[1])
+        maps = (depth[part], self._mean[part], self._std[part])
+        live, mean, std = (torch.from_numpy(image[mixed]) for image in maps)
+        prior = torch.from_numpy(corrected[mixed])
+        corrected[mixed] = depth_corrected_alpha(prior, live, mean, std).numpy()
+        side = 2 * _REACH + 1, 2 * _REACH + 1
+        cv2.GaussianBlur(corrected, side, BLUR_SIGMA, blurred, BLUR_SIGMA, cv2.BORDER_REPLICATE)
         unknown, foreground = blurred >= LOWER_THRESHOLD, blurred > UPPER_THRESHOLD
         return unknown.view(np.uint8) * np.uint8(128) + foreground.view(np.uint8) * np.uint8(127)
