@@ -25,7 +25,14 @@ from tqdm import tqdm
 
 from dart_ros.commands.options import size
 from dart_ros.errors import DartError
-from dart_ros.node.demo import Child, Demo, DemoError, running_nodes, set_environment
+from dart_ros.node.demo import (
+    Child,
+    Demo,
+    DemoError,
+    running_camera,
+    running_matting_node,
+    set_environment,
+)
 from dart_ros.node.demo_pictures import gradient, save_png
 from dart_ros.node.demo_recorder import Recorder
 from dart_ros.node.replay_node import DEMO_RECORDING
@@ -35,7 +42,7 @@ SATURATED = 0.95
 
 
 PATIENCE = 60.0
-"""Seconds to wait for the first matte of a node that says that it mattes."""
+"""Seconds to wait for the camera, and for the first matte of a node that says that it mattes."""
 
 
 def resized(target: Path, height: int, width: int) -> Path:
@@ -66,10 +73,10 @@ def resized(target: Path, height: int, width: int) -> Path:
 def started(
     source: Path, rate: float, scenes: Path, logs: Path, backend: str, recorder: Recorder
 ) -> Iterator[tuple[Demo, Child, float]]:
-    """Camera and node, ready; with the seconds from the start of both to the first alpha.
+    """Camera and node, ready; with the seconds from the start of the node to the first alpha.
 
     The scene is captured first where the folder holds none; then no such time is known (NaN). The
-    camera starts at the same time and takes its share of the cores.
+    camera runs already, as a robot's does.
     """
     options = argparse.Namespace(
         source=source,
@@ -82,8 +89,16 @@ def started(
     )
     stored = any(scenes.glob("demo*"))
     recorder.subscribe({"alpha": False})
-    begun = time.time_ns()
-    with running_nodes(options, logs, scenes) as (camera, node):
+    with contextlib.ExitStack() as stack:
+        camera = stack.enter_context(running_camera(options, logs))
+        deadline = time.monotonic() + PATIENCE
+        while not recorder.camera_ready():
+            camera.check()
+            if time.monotonic() > deadline:
+                raise DemoError(f"The camera did not start in {PATIENCE:.0f} s; see {camera.log}.")
+            time.sleep(0.05)
+        begun = time.time_ns()
+        node = stack.enter_context(running_matting_node(options, logs, scenes))
         demo = Demo(recorder, camera, node)
         demo.wait_for_stream()
         if not stored:

@@ -495,9 +495,8 @@ def ros_arguments(remaps: Mapping[str, str], parameters: Mapping[str, str | floa
 
 
 @contextlib.contextmanager
-def running_nodes(options: argparse.Namespace, logs: Path, scenes: Path) -> Iterator[list[Child]]:
-    """The camera and the matting node, started, and ended when the context is left."""
-    children: list[Child] = []
+def running_camera(options: argparse.Namespace, logs: Path) -> Iterator[Child]:
+    """The camera, started, and ended when the context is left."""
     parameters: dict[str, str | float] = {
         "recording": str(options.source),
         "rate": options.rate,
@@ -506,28 +505,36 @@ def running_nodes(options: argparse.Namespace, logs: Path, scenes: Path) -> Iter
         "info_topic": options.info_topic,
         "bag_empty_seconds": options.empty_seconds,
     }
+    with _running("camera", "replay_node", ros_arguments({}, parameters), logs) as child:
+        yield child
+
+
+@contextlib.contextmanager
+def running_matting_node(options: argparse.Namespace, logs: Path, scenes: Path) -> Iterator[Child]:
+    """The matting node, started, and ended when the context is left."""
     remaps = {
         "color/image_raw": f"/{COLOR_TOPIC}",
         "color/camera_info": f"/{COLOR_INFO_TOPIC}",
         "depth/image_raw": f"/{DEPTH_TOPIC}",
     }
-    matting: dict[str, str | float] = {
+    parameters: dict[str, str | float] = {
         "scenes_dir": str(scenes),
         "backend": options.backend,
         "composite_image": str(scenes / "background.png"),
     }
-    modules = (
-        ("camera", "dart_ros.node.replay_node", ros_arguments({}, parameters)),
-        ("matting node", "dart_ros.node.matting_node", ros_arguments(remaps, matting)),
-    )
+    arguments = ros_arguments(remaps, parameters)
+    with _running("matting node", "matting_node", arguments, logs) as child:
+        yield child
+
+
+@contextlib.contextmanager
+def _running(name: str, module: str, arguments: list[str], logs: Path) -> Iterator[Child]:
+    command = [sys.executable, "-m", f"dart_ros.node.{module}", *arguments]
+    child = Child(name, command, logs / f"{module}.log")
     try:
-        for name, module, arguments in modules:
-            log = logs / f"{module.rpartition('.')[2]}.log"
-            children.append(Child(name, [sys.executable, "-m", module, *arguments], log))
-        yield children
+        yield child
     finally:
-        for child in reversed(children):
-            child.stop()
+        child.stop()
 
 
 def common_stamps(tracks: Mapping[str, Track]) -> list[int]:
@@ -624,7 +631,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         scenes = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=output)))
         save_png(scenes / "background.png", gradient(640, 480))
         recorder = stack.enter_context(contextlib.closing(Recorder(_KEPT_BYTES)))
-        camera, node = stack.enter_context(running_nodes(options, logs, scenes.resolve()))
+        camera = stack.enter_context(running_camera(options, logs))
+        node = stack.enter_context(running_matting_node(options, logs, scenes.resolve()))
         demo = Demo(recorder, camera, node)
 
         demo.wait_for_stream()
