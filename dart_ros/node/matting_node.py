@@ -1,11 +1,11 @@
 """The matting node: color and depth in, mattes out; see README.md for its topics and services.
 
 The executor's thread owns the state: it takes messages, answers services and reports. The worker
-thread turns the latest pair into a matte (or feeds it to a capture) and publishes it. What takes
-seconds has threads of its own: the loader reads scenes and builds engines, another lists scenes,
-a third waits for the post-matting of stills. All of them hand results over through the mailbox;
-what they read of the state (`_capture`, `_loaded`, `_still`, `settings`) is replaced as a whole,
-never changed in place.
+thread turns the latest pair into a matte (or feeds it to a capture); the sender publishes it while
+the worker is at the next one. What takes seconds has threads of its own: the loader reads scenes
+and builds engines, another lists scenes, a third waits for the post-matting of stills. All of them
+hand results over through the mailbox; what they read of the state (`_capture`, `_loaded`, `_still`,
+`settings`) is replaced as a whole, never changed in place.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from dart_ros.node.stream_health import COLOR, DEPTH, INFO, StreamHealth
 from dart_ros.node.synchronizer import COLOR as COLOR_SIDE
 from dart_ros.node.synchronizer import DEPTH as DEPTH_SIDE
 from dart_ros.node.synchronizer import PairSynchronizer
-from dart_ros.node.worker import JobThread, LatestWorker
+from dart_ros.node.worker import JobThread, LatestWorker, OrderedWorker
 from dart_ros.postmatting.process import PostMattingProcess
 from dart_ros.session.matter import Matter
 from dart_ros.session.scene import Scene, SceneStore, SceneSummary, check_name
@@ -81,6 +81,17 @@ class _Loaded:
     matter: _Matter
 
 
+@dataclass(frozen=True, eq=False)
+class _Matted:
+    """A matte on its way out."""
+
+    outputs: Outputs
+    wanted: frozenset[str]
+    pair: ImagePair
+    frame: Frame
+    matte: Matte
+
+
 class MattingNode(LifecycleNode):
     """The lifecycle node ``matting_node``.
 
@@ -105,6 +116,7 @@ class MattingNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._outputs: Outputs | None = None
         self._worker: LatestWorker[ImagePair] | None = None
+        self._sender: OrderedWorker[_Matted] | None = None
         self._frames = FrameLog()
         self._health = StreamHealth()
         self._synchronizer: PairSynchronizer | None = None
@@ -200,6 +212,7 @@ class MattingNode(LifecycleNode):
         self._info = None
         self._pairs = 0
         self._active_since = time.monotonic()
+        self._sender = OrderedWorker(self._send, self._work_failed, "sending")
         self._worker = LatestWorker(self._process, self._work_failed, "matting")
         self._synchronize()
         kinds: Sequence[tuple[Any, str, Callable[[Any], None]]] = (
@@ -226,7 +239,9 @@ class MattingNode(LifecycleNode):
         self._inputs = []
         if self._worker is not None:
             self._worker.stop(_GENTLY)
-        self._worker = None
+        if self._sender is not None:
+            self._sender.stop(_GENTLY)
+        self._worker = self._sender = None
         if self._capture is not None:
             self._end_capture("the node was deactivated during the capture")
         if self._still is not None:
@@ -330,7 +345,14 @@ class MattingNode(LifecycleNode):
         if still is not None:
             still.take(pair.color.header, frame, matte)
             self._mailbox.post(lambda: self._still_taken(still))
-        outputs.publish(wanted, pair, frame, matte, self._params.settings)
+        sender = self._sender
+        if sender is not None:
+            sender.put(_Matted(outputs, wanted, pair, frame, matte))
+
+    def _send(self, matted: _Matted) -> None:
+        """Publish a matte, in the sender's thread."""
+        wanted, frame = matted.wanted, matted.frame
+        matted.outputs.publish(wanted, matted.pair, frame, matted.matte, self._params.settings)
         latency = (self.get_clock().now().nanoseconds - frame.stamp) * 1e-9
         self._frames.matted(time.monotonic(), latency)
 

@@ -1,4 +1,4 @@
-"""One worker thread behind a slot that holds only the latest item."""
+"""Threads that work on items: the latest one alone, each in turn, or jobs of any kind."""
 
 from __future__ import annotations
 
@@ -74,6 +74,49 @@ class LatestWorker(Generic[Item]):
                 self._on_error(error)
             # An idle worker must not keep the last images alive.
             del item
+
+
+class OrderedWorker(Generic[Item]):
+    """Works on every item in turn; who brings one while another still waits, waits himself.
+
+    Args:
+        work: called in the worker thread with each item.
+        on_error: called in the worker thread with whatever ``work`` raised; the thread goes on.
+        name: name of the thread.
+    """
+
+    def __init__(
+        self, work: Callable[[Item], None], on_error: Callable[[Exception], None], name: str
+    ) -> None:
+        self._work = work
+        self._on_error = on_error
+        self._items: queue.Queue[list[Item]] = queue.Queue(maxsize=1)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, item: Item) -> None:
+        """Hand over an item; blocks while one waits."""
+        self._items.put([item])
+
+    def stop(self, timeout: float) -> bool:
+        """End the thread after what was handed over; nothing may be handed over any more.
+
+        Returns:
+            Whether the thread has ended within ``timeout`` seconds.
+        """
+        try:
+            self._items.put([], timeout=timeout)
+        except queue.Full:
+            return False
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while items := self._items.get():
+            try:
+                self._work(items.pop())
+            except Exception as error:
+                self._on_error(error)
 
 
 class JobThread:

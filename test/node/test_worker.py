@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dart_ros.node.worker import JobThread, LatestWorker
+from dart_ros.node.worker import JobThread, LatestWorker, OrderedWorker
 
 
 def test_a_newer_item_replaces_the_one_that_waits() -> None:
@@ -119,3 +119,58 @@ def _wait(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
+
+
+def test_an_ordered_worker_loses_nothing_and_holds_up_who_is_faster() -> None:
+    done: list[int] = []
+    go_on = threading.Event()
+
+    def work(item: int) -> None:
+        assert go_on.wait(5)
+        done.append(item)
+
+    worker = OrderedWorker(work, pytest.fail, "ordered")
+    given: list[int] = []
+
+    def give() -> None:
+        for item in range(5):
+            worker.put(item)
+            given.append(item)
+
+    giver = threading.Thread(target=give)
+    giver.start()
+    _wait(lambda: len(given) == 2)  # one at work, one waiting
+    time.sleep(0.05)
+    assert given == [0, 1]
+    go_on.set()
+    giver.join(5)
+    assert worker.stop(5)
+    assert done == [0, 1, 2, 3, 4]
+
+
+def test_an_ordered_worker_goes_on_after_an_error() -> None:
+    done: list[int] = []
+    errors: list[Exception] = []
+
+    def work(item: int) -> None:
+        done.append(10 // item)
+
+    worker = OrderedWorker(work, errors.append, "ordered")
+    for item in (5, 0, 2):
+        worker.put(item)
+    assert worker.stop(5)
+    assert done == [2, 5]
+    assert isinstance(errors[0], ZeroDivisionError) and len(errors) == 1
+
+
+def test_an_ordered_worker_that_hangs_is_left_behind() -> None:
+    go_on = threading.Event()
+
+    def work(_: int) -> None:
+        go_on.wait(5)
+
+    worker = OrderedWorker(work, pytest.fail, "ordered")
+    worker.put(1)
+    worker.put(2)
+    assert not worker.stop(0.05)
+    go_on.set()
