@@ -52,6 +52,8 @@ def _bench(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     network = network_with(None)
+    # No engine may leave a tile out that its settings allow, as the official network may not.
+    torch.nn.init.ones_(network.base.decoder.head.get_parameter("bias")[4:5])
     rows = []
     for height, width in sizes:
         rows += _at_size(network, height, width, options)
