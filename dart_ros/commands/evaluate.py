@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import engine_options, open_given, positive, recording_options
 from dart_ros.errors import EvaluationError
+from dart_ros.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,9 +115,8 @@ def _write(output: Path, results: Results, table: str, report: str) -> None:
     }
     try:
         for name, text in texts.items():
-            temporary = output / f".{name}.tmp"
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(output / name)
+            with replacing(output / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise EvaluationError(
             f"The results can't be written to {output} ({error.strerror}); choose another folder."

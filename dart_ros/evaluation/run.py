@@ -22,6 +22,7 @@ from dart_ros.evaluation.methods.method import EmptyScene, Method
 from dart_ros.evaluation.metrics import flicker, score
 from dart_ros.evaluation.results import Results, SceneResult
 from dart_ros.evaluation.scenes import LabelledScene
+from dart_ros.files import replacing
 from dart_ros.fitting.weights import generic_weights_path
 from dart_ros.session.encodings import decode_file
 from dart_ros.session.scene import SceneStore
@@ -149,9 +150,9 @@ def _finished(folder: Path, stamp: str, frames: int) -> SceneResult | None:
 
 
 def _keep(folder: Path, stamp: str, result: SceneResult) -> None:
-    temporary = folder / ".result.json.tmp"
-    temporary.write_text(json.dumps({"stamp": stamp, "result": asdict(result)}), encoding="utf-8")
-    temporary.replace(folder / "result.json")
+    text = json.dumps({"stamp": stamp, "result": asdict(result)})
+    with replacing(folder / "result.json") as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _fingerprint(scene: LabelledScene, method: Method, fit_seconds: float, code: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dart_ros.errors import FitError
+from dart_ros.files import replacing
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -22,16 +23,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         FitError: if it can't be written, as on a full disk; the old one is still there then.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
     except (OSError, RuntimeError) as error:
         # torch's writer reports a full disk as a RuntimeError of its own.
-        temporary.unlink(missing_ok=True)
         raise FitError(
             f"{path} can't be written ({error}): free some disk space and run the same command "
             "again, it goes on from the last checkpoint"

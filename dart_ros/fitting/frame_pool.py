@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dart_ros.errors import FitError
+from dart_ros.files import replacing
 from dart_ros.fitting.composition import Batch
 from dart_ros.method.network import Background
 
@@ -67,13 +67,11 @@ class FramePool:
 
 
 def _write(path: Path, stored: dict[str, Tensor]) -> None:
-    # Several runs may write the same frame.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(stored, temporary)
-        temporary.replace(path)
+        # Several runs may write the same frame.
+        with replacing(path) as temporary:
+            save_file(stored, temporary)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
         raise FitError(
             f"{path} can't be written ({error}): free some disk space, or give a smaller pool"
         ) from error

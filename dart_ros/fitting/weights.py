@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dart_ros.errors import FitError
+from dart_ros.files import replacing
 from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 
@@ -64,9 +65,8 @@ def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in _state(network).items()
     }
-    temporary = path.with_name(f".{path.name}.tmp")
-    save_file(state, str(temporary), metadata=header)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(state, str(temporary), metadata=header)
 
 
 def network_with(weights: Weights | None) -> MattingNetwork:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
+from dart_ros.files import replacing
 from dart_ros.method.network import STRIDE, Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.graph import MattingGraph
@@ -142,10 +143,9 @@ def write_onnx(path: Path, content: bytes) -> None:
     Raises:
         EngineError: if it can't be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as error:
         raise EngineError(
             f"{path} can't be written ({error.strerror}): choose another place"

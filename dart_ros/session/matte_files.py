@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import RecordingError
+from dart_ros.files import replacing
 from dart_ros.values import Camera, Frame, Matte
 
 ALPHA_TOPIC, TRIMAP_TOPIC = "/matting_node/alpha", "/matting_node/trimap"
@@ -228,13 +229,8 @@ def write_cutout(file: Path, matte: Matte) -> None:
 
 
 def _write_png(file: Path, picture: NDArray[np.uint8]) -> None:
-    part = file.with_suffix(".part")
-    try:
-        part.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-        os.replace(part, file)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with replacing(file) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
 def _cutout(matte: Matte) -> NDArray[np.uint8]:

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 from dart_ros.errors import SceneError
+from dart_ros.files import replacing
 from dart_ros.values import Camera
 
 FORMAT_VERSION = 1
@@ -238,19 +239,12 @@ class SceneStore:
 
 
 def _write_atomically(path: Path, data: bytes, what: str) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        with replacing(path) as temporary, open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         _sync_directory(path.parent)
     except OSError as error:
         raise SceneError(
