@@ -290,14 +290,15 @@ class Composer:
             placed = placed * seen
         rgb = placed[:3] / 255
         if self._chance(0.25):
-            rgb, alpha = self._blur_motion(rgb, alpha)
+            # Long blur is rare: with much of it, near depth would no longer mean foreground.
+            longest = (0.08 if self._chance(0.12) else 0.02) * max(height, width)
+            rgb, alpha = self._blur_motion(rgb, alpha, longest)
         shadow = self._shadow(sprite, scale, center, mirror, (height, width))
         return _Layer(rgb, alpha, depth), shadow
 
-    def _blur_motion(self, rgb: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """Blur along a line, as of a moving arm or a slow shutter; mostly short, at times long."""
+    def _blur_motion(self, rgb: Tensor, alpha: Tensor, longest: float) -> tuple[Tensor, Tensor]:
+        """Blur along a line of up to ``longest`` pixels, as of a moving arm or a slow shutter."""
         height, width = alpha.shape[-2:]
-        longest = 0.08 * max(height, width)
         length = math.exp(self._uniform(math.log(3.0), math.log(max(3.0, longest))))
         angle = self._uniform(-0.5, 0.5) if self._chance(0.7) else self._uniform(0, math.pi)
         steps, reach = round(length), math.ceil(length / 2)
