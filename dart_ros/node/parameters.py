@@ -67,8 +67,8 @@ PARAMETERS: dict[str, _Parameter] = {
     "threads": _Parameter(0, "CPU threads of the engine; 0: its own choice.", 0, 256),
     "refine_fraction": _Parameter(
         0.25,
-        "Share of a 640x480 image that is refined at full resolution; larger images are refined "
-        "in a smaller share, as outlines grow with an image's side; 1 refines everything.",
+        "Largest share of a 640x480 image that is refined at full resolution; of larger images it "
+        "is smaller, as outlines grow with an image's side; 1 refines everything.",
         0.01,
         1.0,
     ),
