@@ -279,6 +279,11 @@ class Composer:
             alpha = sharp
         depth = distance + torch.where(alpha > 0.02, offset, 0.0).clamp(-1, 1)
 
+        rgb = placed[:3] / 255
+        if self._chance(0.25):
+            # Long blur is rare: with much of it, near depth would no longer mean foreground.
+            longest = (0.08 if self._chance(0.12) else 0.02) * max(height, width)
+            rgb, alpha = self._blur_motion(rgb, alpha, longest)
         overlap = alpha > 0.5
         if bool(overlap.any()) and self._chance(0.6):
             # Nothing of the scene stands before this one: come nearer where something would.
@@ -286,13 +291,7 @@ class Composer:
             depth = depth / max(1.0, excess * 1.02)
         else:
             seen = F.avg_pool2d((depth < reach + 0.03).float(), 3, stride=1, padding=1)
-            alpha = alpha * seen
-            placed = placed * seen
-        rgb = placed[:3] / 255
-        if self._chance(0.25):
-            # Long blur is rare: with much of it, near depth would no longer mean foreground.
-            longest = (0.08 if self._chance(0.12) else 0.02) * max(height, width)
-            rgb, alpha = self._blur_motion(rgb, alpha, longest)
+            rgb, alpha = rgb * seen, alpha * seen
         shadow = self._shadow(sprite, scale, center, mirror, (height, width))
         return _Layer(rgb, alpha, depth), shadow
 
@@ -465,9 +464,9 @@ class Composer:
         """The bands beside the scene's own edges that a projector or second eye can't see."""
         length = 1 + self._integer(8)
         side = (length, 0) if self._chance(0.5) else (0, length)
-        padded = F.pad(-depth[None], (*side, 0, 0), mode="replicate")
-        nearest = -F.max_pool2d(padded, (1, length + 1), 1)[0]
-        return (nearest > 0) & (depth > 1.05 * nearest)
+        padded = F.pad(_nearness(depth)[None], (*side, 0, 0), mode="replicate")
+        nearest = F.max_pool2d(padded, (1, length + 1), 1)[0]
+        return depth * nearest > 1.05
 
     def _mixed_edges(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Edges of the scene that are measured now near and now far.
@@ -477,8 +476,8 @@ class Composer:
         """
         height, width = depth.shape[-2:]
         size = 3 + 2 * self._integer(2)
-        near = -F.max_pool2d(-depth[None], size, 1, size // 2)[0]
-        edge = (near > 0) & (depth > 1.05 * near)
+        near = 1 / F.max_pool2d(_nearness(depth)[None], size, 1, size // 2)[0]
+        edge = depth > 1.05 * near
         share = self._smooth_noise(height, width, 40).clamp(-1, 1) * 0.5 + 0.5
         gap = torch.where(edge, depth - near, 0.0)
         low = torch.rand(share.shape, generator=self._noise, device=self._device) < share
@@ -548,6 +547,11 @@ def _compress(image: Tensor, quality: int) -> Tensor:
     level = torch.tensor([float(quality)], device=image.device)
     compressed: Tensor = jpeg_codec_differentiable(padded, level)[0, :, :height, :width]
     return compressed.clamp(0, 1)
+
+
+def _nearness(depth: Tensor) -> Tensor:
+    """1/m, 0 where unknown."""
+    return torch.where(depth > 0, 1 / depth.clamp(min=1e-3), 0.0)
 
 
 def _shift(image: Tensor, rows: int, columns: int) -> Tensor:

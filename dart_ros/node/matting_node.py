@@ -43,7 +43,7 @@ from dart_ros.node.image_messages import ImagePair, frame_from_pair
 from dart_ros.node.outputs import COLORED, Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
 from dart_ros.node.status import FrameLog, FrameSummary, diagnostics, story, without_figures
-from dart_ros.node.still import Still
+from dart_ros.node.still import Finished, Still
 from dart_ros.node.stream_health import COLOR, DEPTH, INFO, StreamHealth
 from dart_ros.node.synchronizer import COLOR as COLOR_SIDE
 from dart_ros.node.synchronizer import DEPTH as DEPTH_SIDE
@@ -89,7 +89,7 @@ class _Matted:
     wanted: frozenset[str]
     pair: ImagePair
     frame: Frame
-    matte: Matte
+    matte: Matte | None  # None if only camera_info is wanted
 
 
 class MattingNode(LifecycleNode):
@@ -245,7 +245,7 @@ class MattingNode(LifecycleNode):
         if self._capture is not None:
             self._end_capture("the node was deactivated during the capture")
         if self._still is not None:
-            self._still_over(self._still, "the node was deactivated before the still was done")
+            self._end_still(self._still, "the node was deactivated before the still was done")
         if self._post_matting is not None:
             self._post_matting.kill()
 
@@ -261,9 +261,10 @@ class MattingNode(LifecycleNode):
 
     def close(self) -> bool:
         """End everything; False if a thread is still at work (an engine being built)."""
+        worker, sender = self._worker, self._sender
         self._clean_up()
-        threads = (self._loader, self._files, self._stills)
-        return all([thread.stop(_GENTLY) for thread in threads])
+        threads = (worker, sender, self._loader, self._files, self._stills)
+        return all([thread is None or thread.stop(_GENTLY) for thread in threads])
 
     # ---- images in, in the executor's thread -----------------------------------------------
 
@@ -296,6 +297,7 @@ class MattingNode(LifecycleNode):
 
     def _process(self, pair: ImagePair) -> None:
         capture, loaded, outputs, still = self._capture, self._loaded, self._outputs, self._still
+        sender = self._sender
         if still is not None and still.taken:
             still = None
         wanted = frozenset[str]() if outputs is None else outputs.wanted()
@@ -307,15 +309,18 @@ class MattingNode(LifecycleNode):
             self._feed(capture, frame)
         elif loaded is not None:
             _check_size(frame.camera.width, frame.camera.height, loaded.scene)
-            if outputs is not None and (wanted or still):
-                self._matte(loaded.matter, outputs, wanted, still, pair, frame)
+            if outputs is not None and sender is not None and (wanted or still):
+                matte = self._matte(loaded.matter, wanted, still, pair, frame)
+                sender.put(_Matted(outputs, wanted, pair, frame, matte))
         if not (frame.depth > 0).any():
             self._frames.doubtful(
                 time.monotonic(),
                 "depth is unknown in the whole image, so mattes come from color alone: check the "
                 "depth sensor (range, max_depth, emitter, covered lens)",
             )
-        self._frames.usable()
+        # Of one that was handed to the sender only he knows.
+        if loaded is None or capture is not None or idle:
+            self._frames.usable()
 
     def _look_anyway(self) -> bool:
         """Whether to look at a frame that nobody needs, so that the status tells what is wrong."""
@@ -328,15 +333,13 @@ class MattingNode(LifecycleNode):
     def _matte(
         self,
         matter: _Matter,
-        outputs: Outputs,
         wanted: frozenset[str],
         still: Still | None,
         pair: ImagePair,
         frame: Frame,
-    ) -> None:
+    ) -> Matte | None:
         if wanted == {"camera_info"} and still is None:
-            outputs.publish_camera_info(pair)
-            return
+            return None
         matte = matter.matte(
             frame,
             trimap="trimap" in wanted or still is not None,
@@ -345,16 +348,18 @@ class MattingNode(LifecycleNode):
         if still is not None:
             still.take(pair.color.header, frame, matte)
             self._mailbox.post(lambda: self._still_taken(still))
-        sender = self._sender
-        if sender is not None:
-            sender.put(_Matted(outputs, wanted, pair, frame, matte))
+        return matte
 
     def _send(self, matted: _Matted) -> None:
         """Publish a matte, in the sender's thread."""
-        wanted, frame = matted.wanted, matted.frame
-        matted.outputs.publish(wanted, matted.pair, frame, matted.matte, self._params.settings)
-        latency = (self.get_clock().now().nanoseconds - frame.stamp) * 1e-9
-        self._frames.matted(time.monotonic(), latency)
+        outputs, wanted, pair, frame = matted.outputs, matted.wanted, matted.pair, matted.frame
+        if matted.matte is None:
+            outputs.publish_camera_info(pair)
+        else:
+            outputs.publish(wanted, pair, frame, matted.matte, self._params.settings)
+            latency = (self.get_clock().now().nanoseconds - frame.stamp) * 1e-9
+            self._frames.matted(time.monotonic(), latency)
+        self._frames.usable()
 
     def _feed(self, capture: CaptureSession, frame: Frame) -> None:
         try:
@@ -367,13 +372,15 @@ class MattingNode(LifecycleNode):
             self._mailbox.post(lambda: self._capture_complete(capture))
 
     def _work_failed(self, error: Exception) -> None:
+        self._frames.failed(time.monotonic(), self._told_reason(error))
+
+    def _told_reason(self, error: Exception) -> str:
+        """What to tell of an error; one that nobody raised on purpose goes into the log whole."""
         if isinstance(error, DartError):
-            self._frames.failed(time.monotonic(), str(error))
-            return
+            return str(error)
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.get_logger().error(text, throttle_duration_sec=5.0)
-        reason = f"internal error, please report it with the log: {error!r}"
-        self._frames.failed(time.monotonic(), reason)
+        return f"internal error, please report it with the log: {error!r}"
 
     # ---- scenes ----------------------------------------------------------------------------
 
@@ -412,11 +419,7 @@ class MattingNode(LifecycleNode):
 
         def failed(error: Exception) -> None:
             self._loading.pop(0)
-            reason = str(error)
-            if not isinstance(error, DartError):
-                lines = traceback.format_exception(type(error), error, error.__traceback__)
-                self.get_logger().error("".join(lines))
-                reason = f"internal error, please report it with the log: {error!r}"
+            reason = self._told_reason(error)
             self._report(reason)
             on_error(reason)
 
@@ -637,23 +640,28 @@ class MattingNode(LifecycleNode):
         settings = self._params.settings
         post = PostMattingProcess(settings.post_matting, settings.post_matting_weights)
         self._post_matting = post
-        self._stills.submit(
-            lambda: still.finish(post),
-            lambda message: self._still_over(still, "", message),
-            lambda error: self._still_over(still, str(error)),
-        )
 
-    def _still_over(self, still: Still, problem: str, message: str = "") -> None:
-        if self._still is not still:
-            return
-        self._still = None
-        if problem:
-            self._refuse(still.reply, problem)
-            return
-        self.get_logger().info(f"take_still: {message}")
-        still.reply.response.success = True
-        still.reply.response.message = message
-        still.reply.send()
+        def finished(made: Finished) -> None:
+            if self._still is not still:
+                return
+            self._still = None
+            self.get_logger().info(f"take_still: {made.message}")
+            for name, image in made.images.items():
+                setattr(still.reply.response, name, image)
+            still.reply.response.success = True
+            still.reply.response.message = made.message
+            still.reply.send()
+
+        def failed(error: Exception) -> None:
+            self._end_still(still, self._told_reason(error))
+
+        self._stills.submit(lambda: still.finish(post), finished, failed)
+
+    def _end_still(self, still: Still, reason: str) -> None:
+        if self._still is still:
+            self._still = None
+            still.give_up()
+            self._refuse(still.reply, reason)
 
     # ---- parameters ------------------------------------------------------------------------
 
@@ -688,10 +696,7 @@ class MattingNode(LifecycleNode):
             )
         still = self._still
         if still is not None and still.waiting_for() > self._params.settings.capture_timeout:
-            why = frames.failing or self._why_no_pairs(now)
-            if capture is not None:
-                why = "a background is being captured"
-            self._still_over(still, f"no usable frame in {still.waiting_for():.1f} s: {why}")
+            self._end_still(still, self._why_no_still(still, now, frames))
         status = self._status(now, frames)
         told = story(status)
         if told == self._told and now - self._status_time < _STATUS_PERIOD:
@@ -703,6 +708,15 @@ class MattingNode(LifecycleNode):
         self._told, self._status_time, self._last_reason = told, now, reason
         self._status_publisher.publish(status)
         self._diagnostics_publisher.publish(diagnostics(status, self.get_fully_qualified_name()))
+
+    def _why_no_still(self, still: Still, now: float, frames: FrameSummary) -> str:
+        why = frames.failing
+        if self._capture is not None:
+            why = "a background is being captured"
+        elif not why and self._health.silent_for(now, self._active_since) > _SILENCE:
+            why = self._why_no_pairs(now)
+        waited = f"no usable frame in {still.waiting_for():.1f} s (capture_timeout)"
+        return f"{waited}: {why or 'the engine is still at an earlier one'}"
 
     def _status(self, now: float, frames: FrameSummary) -> Status:
         status = Status()

@@ -114,7 +114,10 @@ class Outputs:
         self._publishers = {}
 
     def _send(self, name: str, message: Any) -> None:
-        self._publishers[name].publish(message)
+        publisher = self._publishers.get(name)
+        # A sender that takes long may find them taken back.
+        if publisher is not None:
+            publisher.publish(message)
 
 
 class Backdrop:

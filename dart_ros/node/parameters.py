@@ -79,7 +79,10 @@ PARAMETERS: dict[str, _Parameter] = {
         100, "Frames of the empty background that a capture takes by default.", 2, 10000
     ),
     "capture_timeout": _Parameter(
-        5.0, "Seconds without a usable frame after which a capture is given up.", 0.5, 600.0
+        5.0,
+        "Seconds without a usable frame after which a capture or a still is given up.",
+        0.5,
+        600.0,
     ),
     "fit_seconds": _Parameter(
         120.0, "Seconds that a fit to the scene takes by default.", 1.0, 86400.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from dart_ros.node.deferred_service import Reply
@@ -14,6 +16,13 @@ from dart_ros.node.image_messages import image_message
 from dart_ros.postmatting import PostMatting
 from dart_ros.session.matte_files import write_cutout
 from dart_ros.values import Frame, Matte
+
+
+class Finished(NamedTuple):
+    """A still that is done: what to tell, and the images for the response, by field."""
+
+    message: str
+    images: dict[str, Image]
 
 
 class Still:
@@ -28,13 +37,16 @@ class Still:
         self.reply = reply
         self._file = file
         self._since = time.monotonic()
+        self._given_up = False
         self._taken: tuple[Header, Frame, Matte] | None = None
 
     def take(self, header: Header, frame: Frame, matte: Matte) -> None:
         """Note the frame and its matte, with trimap and foreground; in the worker thread."""
-        # An engine may use its buffers again.
-        copies = {name: image.copy() for name, image in vars(matte).items() if image is not None}
-        self._taken = header, frame, replace(matte, **copies)
+        self._taken = header, frame, matte
+
+    def give_up(self) -> None:
+        """See to it that no file is written any more."""
+        self._given_up = True
 
     @property
     def taken(self) -> bool:
@@ -45,11 +57,8 @@ class Still:
         """Return the seconds for which the still waits for a frame."""
         return 0.0 if self.taken else time.monotonic() - self._since
 
-    def finish(self, post_matting: PostMatting) -> str:
-        """Solve the outline anew and fill in the response; takes seconds.
-
-        Returns:
-            What was done, in words.
+    def finish(self, post_matting: PostMatting) -> Finished:
+        """Solve the outline anew, and write the file if there is to be one; takes seconds.
 
         Raises:
             PostMattingError: if the method fails.
@@ -62,14 +71,15 @@ class Still:
         if trimap is None or foreground is None:
             raise ValueError("a still needs trimap and foreground: ask the matter for them")
         matte = replace(matte, alpha=post_matting.refine(frame.color, trimap))
-        if self._file:
+        if self._file and not self._given_up:
             path = Path(self._file).expanduser()
             write_cutout(path, matte)
-            return f"the cut-out was written to {path}"
-        response = self.reply.response
+            return Finished(f"the cut-out was written to {path}", {})
         rgba = cv2.cvtColor(foreground, cv2.COLOR_RGB2RGBA)
         rgba[..., 3] = matte.alpha
-        response.alpha = image_message(matte.alpha, "mono8", header)
-        response.trimap = image_message(trimap, "mono8", header)
-        response.foreground = image_message(rgba, "rgba8", header)
-        return "the still is in the response"
+        images = {
+            "alpha": image_message(matte.alpha, "mono8", header),
+            "trimap": image_message(trimap, "mono8", header),
+            "foreground": image_message(rgba, "rgba8", header),
+        }
+        return Finished("the still is in the response", images)

@@ -90,33 +90,46 @@ class OrderedWorker(Generic[Item]):
     ) -> None:
         self._work = work
         self._on_error = on_error
-        self._items: queue.Queue[list[Item]] = queue.Queue(maxsize=1)
+        self._changed = threading.Condition()
+        self._waiting: list[Item] = []  # empty or one item
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def put(self, item: Item) -> None:
-        """Hand over an item; blocks while one waits."""
-        self._items.put([item])
+        """Hand over an item; blocks while one waits. After :meth:`stop` the item is dropped."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._stopping)
+            if not self._stopping:
+                self._waiting = [item]
+                self._changed.notify_all()
 
     def stop(self, timeout: float) -> bool:
-        """End the thread after what was handed over; nothing may be handed over any more.
+        """End the thread after what was handed over.
 
         Returns:
             Whether the thread has ended within ``timeout`` seconds.
         """
-        try:
-            self._items.put([], timeout=timeout)
-        except queue.Full:
-            return False
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while items := self._items.get():
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._stopping)
+                if not self._waiting:
+                    return
+                item = self._waiting.pop()
+                self._changed.notify_all()
             try:
-                self._work(items.pop())
+                self._work(item)
             except Exception as error:
                 self._on_error(error)
+            # An idle worker must not keep the last images alive.
+            del item
 
 
 class JobThread:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -21,6 +23,13 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit status: 0, or 1 with the reason in the last line of standard error.
     """
+    # Libraries print what they like; what they print must not get into the result.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        return _refine(arguments, output)
+
+
+def _refine(arguments: list[str], output: IO[bytes]) -> int:
     name, *weights = arguments
     given = np.load(io.BytesIO(sys.stdin.buffer.read()))
     try:
@@ -29,7 +38,9 @@ def main(arguments: list[str]) -> int:
     except PostMattingError as error:
         print(error, file=sys.stderr)
         return 1
-    np.save(sys.stdout.buffer, alpha)
+    made = io.BytesIO()  # a pipe has no position, which NumPy asks for
+    np.save(made, alpha)
+    output.write(made.getvalue())
     return 0
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dart_ros.errors import PostMattingError
 
 _NICENESS = 10
+_PATIENCE = 600.0  # seconds; the first use of closed form compiles for a minute or more
 
 
 class PostMattingProcess:
@@ -57,7 +58,15 @@ class PostMattingProcess:
         # It may be gone already.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
-        solved, errors = process.communicate(given.getvalue())
+        try:
+            solved, errors = process.communicate(given.getvalue(), timeout=_PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.communicate()
+            raise PostMattingError(
+                f"Post-matting '{self._name}' took more than {_PATIENCE:.0f} s and was ended; use "
+                "the alpha without it."
+            ) from error
         if process.returncode != 0:
             said = errors.decode(errors="replace").strip().splitlines()
             if process.returncode == 1 and said:

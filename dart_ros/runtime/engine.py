@@ -31,6 +31,8 @@ class Engine(Protocol):
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Frame (H×W×3 RGB, H×W metres with -1 unknown) to alpha (H×W) and foreground (H×W×3).
 
+        What is returned is the caller's own: the next frame doesn't write to it.
+
         Args:
             color: the frame's color.
             depth: the frame's depth.

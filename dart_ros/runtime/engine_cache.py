@@ -12,8 +12,8 @@ from pathlib import Path
 
 from dart_ros.files import replacing
 
-MOST_FILES = 60
-"""Contents that are kept; a scene's engine takes one to three."""
+MOST_FILES = 120
+"""Contents that are kept; an engine takes up to six."""
 
 
 class EngineCache:
