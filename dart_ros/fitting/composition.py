@@ -236,10 +236,10 @@ class Composer:
         tint = 1 + 0.06 * self._normal(3, 1, 1)
         rgb = layer.rgb * gain * tint
         weight = layer.alpha.sum().clamp(min=1)
-        if self._chance(0.2):
+        if self._chance(0.35):
             own = rgb.sum(dim=(1, 2), keepdim=True) / weight
             wall = (plate * layer.alpha).sum(dim=(1, 2), keepdim=True) / weight
-            rgb = rgb + (wall - own) * self._uniform(0.5, 1.0) * layer.alpha
+            rgb = rgb + (wall - own) * self._uniform(0.6, 1.0) * layer.alpha
         if self._chance(0.3):
             contrast = self._uniform(0.4, 1.0)
             own = rgb.sum(dim=(1, 2), keepdim=True) / weight
@@ -280,7 +280,7 @@ class Composer:
         depth = distance + torch.where(alpha > 0.02, offset, 0.0).clamp(-1, 1)
 
         rgb = placed[:3] / 255
-        if self._chance(0.25):
+        if self._chance(0.2):
             # Long blur is rare: with much of it, near depth would no longer mean foreground.
             longest = (0.08 if self._chance(0.12) else 0.02) * max(height, width)
             rgb, alpha = self._blur_motion(rgb, alpha, longest)
