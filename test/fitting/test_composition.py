@@ -111,10 +111,10 @@ def test_no_foreground_where_alpha_is_zero(
         batch.color.numpy(), batch.background.plate.numpy(), batch.alpha[:, 0].numpy(), strict=True
     ):
         empty = inside(alpha == 0, 2)  # the camera may blur by a pixel
-        # Light tints grey by a few per cent, noise is below 0.04; the people are all green.
+        # Light tints grey and JPEG smears color, to 0.16 in 500 seeds; the people are all green.
         green = color[1] - (color[0] + color[2]) / 2
         green = ndimage.uniform_filter(green, 3)
-        assert not empty.any() or np.abs(green[empty]).max() < 0.12
+        assert not empty.any() or np.abs(green[empty]).max() < 0.25
         # Nothing gets lighter than light makes it, nor darker than three shadows.
         grey, before = (ndimage.uniform_filter(x.mean(axis=0), 3) for x in (color, plate))
         assert (grey[empty] < 1.6 * before[empty] + 0.05).all()
