@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from dart_ros.commands.options import size
 from dart_ros.errors import DartError
+from dart_ros.files import DEMO_RECORDING
 from dart_ros.node.demo import (
     Child,
     Demo,
@@ -35,7 +36,6 @@ from dart_ros.node.demo import (
 )
 from dart_ros.node.demo_pictures import gradient, save_png
 from dart_ros.node.demo_recorder import Recorder
-from dart_ros.node.replay_node import DEMO_RECORDING
 
 SATURATED = 0.95
 """Share of the published frames below which the node is said not to follow any more."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""The recording that ships, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+DEMO_RECORDING = Path(__file__).resolve().parent / "data" / "demo"
+"""The recording that ships."""
 
 _ABANDONED = 3600.0  # seconds after which nobody writes to a temporary file any more
 

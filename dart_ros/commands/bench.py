@@ -1,30 +1,41 @@
-"""``dart-ros bench``: the engines side by side, and the official network where it is installed."""
+"""``dart-ros bench``: the engines side by side, and the official network where it is installed.
+
+The engines matte frames of the recording that ships, as a user's engine would, and once more with
+a network that is sure of nothing, so that they refine all the tiles that their settings allow. The
+official network always refines a number of pixels that is set beforehand.
+"""
 
 from __future__ import annotations
 
 import argparse
+import copy
+import functools
+import itertools
 import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dart_ros.commands.options import positive_integer, size
 from dart_ros.errors import EngineError, EvaluationError
+from dart_ros.files import DEMO_RECORDING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from dart_ros.method.network import Background, MattingNetwork
+    from dart_ros.values import Frame
 
 SIZES = "640x480,1280x720,1920x1080"
 OFFICIAL = "BackgroundMattingV2"
 _KEPT: list[object] = []  # a library that is dropped takes its operators with it
 _PIXELS = 80_000  # refined by the official network on its own defaults
+_DEFAULT, _SAME_AREA = f"{OFFICIAL}, its default", f"{OFFICIAL}, same area"
+_EVERY_TILE = ", every tile refined"
+_FRAMES = 8
+_EMPTY_FRAMES = 20
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,8 +63,6 @@ def _bench(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
     network = network_with(None)
-    # No engine may leave a tile out that its settings allow, as the official network may not.
-    torch.nn.init.ones_(network.base.decoder.head.get_parameter("bias")[4:5])
     rows = []
     for height, width in sizes:
         rows += _at_size(network, height, width, options)
@@ -74,7 +83,7 @@ def _at_size(
     from dart_ros.runtime.engine import automatic, create_engine
     from dart_ros.runtime.timing import multiplications, resident_memory, time_interleaved
 
-    background, color, depth = frame_of(height, width)
+    background, frames = recorded(height, width)
     tiles = tile_count(height, width)
     asked = [name.strip() for name in options.backends.split(",") if name.strip()]
     calls: dict[str, Callable[[], object]] = {}
@@ -83,66 +92,98 @@ def _at_size(
         before = resident_memory()
         try:
             engine, _ = create_engine(network, background, tiles, name, options.threads)
+            memory[engine.name] = resident_memory() - before
+            unsure = unsure_everywhere(network)
+            every, _ = create_engine(unsure, background, tiles, name, options.threads)
         except EngineError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
-        memory[engine.name] = resident_memory() - before
+        turns = itertools.cycle(frames)
 
-        def alpha(engine: Any = engine) -> object:
-            return engine.matte(color, depth, foreground=False)
+        def alpha(engine: Any = engine, turns: Iterator[Frame] = turns) -> object:
+            frame = next(turns)
+            return engine.matte(frame.color, frame.depth, foreground=False)
 
-        def everything(engine: Any = engine) -> object:
-            made = engine.matte(color, depth)
-            return engine.trimap(made[0], depth)
+        def everything(engine: Any = engine, turns: Iterator[Frame] = turns) -> object:
+            frame = next(turns)
+            made = engine.matte(frame.color, frame.depth)
+            return engine.trimap(made[0], frame.depth)
 
         calls[engine.name] = alpha
         calls[f"{engine.name}, with foreground and trimap"] = everything
+        calls[engine.name + _EVERY_TILE] = functools.partial(alpha, every)
     official = _official(height, width, tiles)
     calls |= official
     if not calls:
         raise EngineError("there is no engine to time: name others with --backends")
     timings = time_interleaved(calls, options.rounds)
     macs = multiplications(network, background, tiles)
-    reference = next((timings[name] for name in official), None)
-    return [
-        {
-            "name": name,
-            "width": width,
-            "height": height,
-            "tiles": tiles,
-            **asdict(timing),
-            "times_faster_than_official": reference.median / timing.median if reference else None,
-            "memory_mb": memory.get(name),
-            "million_macs": None if name in official else macs,
-        }
-        for name, timing in timings.items()
-    ]
+    rows = []
+    for name, timing in timings.items():
+        than = _SAME_AREA if name.endswith(_EVERY_TILE) else _DEFAULT
+        rows.append(
+            {
+                "name": name,
+                "width": width,
+                "height": height,
+                "tiles": tiles,
+                **asdict(timing),
+                "times_faster": timings[than].median / timing.median if than in timings else None,
+                "than": than,
+                "memory_mb": memory.get(name),
+                "million_macs": None if name in official else macs,
+            }
+        )
+    return rows
 
 
-def frame_of(
-    height: int, width: int, seed: int = 0
-) -> tuple[Background, NDArray[np.uint8], NDArray[np.float32]]:
-    """A wall of blurred colors, and a frame with something before it: speed hangs on size alone.
-
-    Returns:
-        The background, H×W×3 RGB and H×W metres with a tenth unknown.
-    """
-    import cv2
-    import numpy as np
+def unsure_everywhere(network: MattingNetwork) -> MattingNetwork:
+    """The same network with an error map of 1: no engine leaves out a tile."""
     import torch
 
-    from dart_ros.method.network import Background
+    unsure = copy.deepcopy(network)
+    torch.nn.init.ones_(unsure.base.decoder.head.get_parameter("bias")[4:5])
+    return unsure
 
-    random = np.random.default_rng(seed)
-    coarse = random.integers(0, 256, (9, 16, 3), np.uint8)
-    plate = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
-    depth = 3 + random.normal(0, 0.01, (height, width)).astype(np.float32)
-    color, middle = plate.copy(), slice(width // 3, width // 2)
-    color[height // 4 :, middle], depth[height // 4 :, middle] = 200, 1.5
-    depth[random.random(depth.shape) < 0.1] = -1
-    flat = torch.ones(1, 1, height, width)
-    image = torch.from_numpy(plate).permute(2, 0, 1)[None].float() / 255
-    return Background(image, 3 * flat, 0.03 * flat, flat), color, depth
+
+def recorded(height: int, width: int) -> tuple[Background, list[Frame]]:
+    """The scene of the recording that ships, and some of its occupied frames, at another size."""
+    import numpy as np
+
+    from dart_ros.evaluation.scenes import empty_frames
+    from dart_ros.session.capture import BackgroundCapture
+    from dart_ros.session.matter import background_of
+    from dart_ros.session.recording import MAX_DEPTH, open_recording
+
+    recording = open_recording(DEMO_RECORDING)
+    capture = BackgroundCapture(_EMPTY_FRAMES, MAX_DEPTH)
+    for frame in empty_frames(recording, _EMPTY_FRAMES):
+        capture.add(resized(frame, height, width))
+    chosen = np.linspace(0, len(recording.occupied) - 1, _FRAMES).round().astype(int)
+    frames = [resized(recording.frame(recording.occupied[i]), height, width) for i in chosen]
+    return background_of(capture.finish("bench")), frames
+
+
+def resized(frame: Frame, height: int, width: int) -> Frame:
+    """A frame at another size, its middle cut to that shape."""
+    import cv2
+    import numpy as np
+
+    from dart_ros.values import Camera, Frame
+
+    camera = frame.camera
+    zoom = max(height / camera.height, width / camera.width)
+    size = round(camera.width * zoom), round(camera.height * zoom)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    cut = slice(top, top + height), slice(left, left + width)
+    focal = zoom * camera.fx, zoom * camera.fy
+    middle = zoom * camera.cx - left, zoom * camera.cy - top
+    return Frame(
+        np.ascontiguousarray(cv2.resize(frame.color, size, interpolation=cv2.INTER_LINEAR)[cut]),
+        np.ascontiguousarray(cv2.resize(frame.depth, size, interpolation=cv2.INTER_NEAREST)[cut]),
+        frame.stamp,
+        Camera(width, height, *focal, *middle, camera.frame_id),
+    )
 
 
 def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[[], object]]:
@@ -159,7 +200,7 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
         return {}
     source, plate = torch.rand(2, 1, 3, height, width).unbind()
     calls: dict[str, Callable[[], object]] = {}
-    for name, pixels in (("its default", _PIXELS), ("same area", STRIDE**2 * (tiles or 0))):
+    for name, pixels in ((_DEFAULT, _PIXELS), (_SAME_AREA, STRIDE**2 * (tiles or 0))):
         if pixels:
             pixels = min(pixels, height * width)
             model = MattingRefine("mobilenetv2", 0.25, "sampling", pixels).eval()
@@ -170,7 +211,7 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
                 with torch.inference_mode():
                     return model(source, plate)
 
-            calls[f"{OFFICIAL}, {name}"] = call
+            calls[name] = call
     return calls
 
 
@@ -204,7 +245,8 @@ def _growth(
     from dart_ros.runtime.timing import time_interleaved
 
     height, width = 720, 1280
-    background, color, depth = frame_of(height, width)
+    background, frames = recorded(height, width)
+    unsure, frame = unsure_everywhere(network), frames[-1]
     default = tile_count(height, width) or 1
     cores = os.cpu_count() or 1
     grown: dict[str, list[tuple[int, int]]] = {
@@ -215,20 +257,20 @@ def _growth(
     for kind, cases in grown.items():
         calls: dict[str, Callable[[], object]] = {}
         for tiles, threads in cases:
-            engine, _ = create_engine(network, background, tiles, "auto", threads)
+            engine, _ = create_engine(unsure, background, tiles, "auto", threads)
             key = str(tiles if kind == "tiles" else threads)
-            calls[key] = lambda engine=engine: engine.matte(color, depth, foreground=False)  # type: ignore[misc]
+            calls[key] = functools.partial(engine.matte, frame.color, frame.depth, foreground=False)
         timings = time_interleaved(calls, options.rounds)
         result[f"{kind} at {width}x{height}"] = [(key, t.median) for key, t in timings.items()]
     return result
 
 
 def _line(row: dict[str, Any]) -> str:
-    ratio = row["times_faster_than_official"]
+    ratio = row["times_faster"]
     return (
         f"{row['width']}x{row['height']}  {row['name']}: {row['median']:.1f} ms, p95 "
         f"{row['p95']:.1f}, CPU {row['cpu']:.0f} ms"
-        + ("" if ratio is None else f", {ratio:.1f}x")
+        + ("" if ratio is None else f", {ratio:.1f}x of {row['than']}")
         + ("" if row["memory_mb"] is None else f", {row['memory_mb']:.0f} MB")
         + ("" if row["million_macs"] is None else f", {row['million_macs']:.0f} MMAC")
     )

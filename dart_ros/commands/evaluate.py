@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import engine_options, open_given, positive, recording_options
 from dart_ros.errors import EvaluationError
-from dart_ros.files import replacing
+from dart_ros.files import DEMO_RECORDING, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from dart_ros.evaluation.results import Results
     from dart_ros.evaluation.scenes import LabelledScene
 
-DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 METHODS = ("dart", "depth", "mog2", "knn")
 
 
@@ -33,7 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="compare this method with others on a data set or a recording with truth",
     )
     command.add_argument(
-        "data", nargs="?", default=str(DEMO), help="data set or recording (the demo's)"
+        "data", nargs="?", default=str(DEMO_RECORDING), help="data set or recording (the demo's)"
     )
     command.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
     command.add_argument(

@@ -279,6 +279,11 @@ class Composer:
             alpha = sharp
         depth = distance + torch.where(alpha > 0.02, offset, 0.0).clamp(-1, 1)
 
+        rgb = placed[:3] / 255
+        if self._chance(0.1):
+            # Rare, for it blurs all of somebody: with much of it all outlines come out soft.
+            longest = (0.08 if self._chance(0.12) else 0.02) * max(height, width)
+            rgb, alpha = self._blur_motion(rgb, alpha, longest)
         overlap = alpha > 0.5
         if bool(overlap.any()) and self._chance(0.6):
             # Nothing of the scene stands before this one: come nearer where something would.
@@ -286,22 +291,26 @@ class Composer:
             depth = depth / max(1.0, excess * 1.02)
         else:
             seen = F.avg_pool2d((depth < reach + 0.03).float(), 3, stride=1, padding=1)
-            alpha = alpha * seen
-            placed = placed * seen
-        rgb = placed[:3] / 255
-        if self._chance(0.25):
-            rgb, alpha = self._blur_motion(rgb, alpha)
+            rgb, alpha = rgb * seen, alpha * seen
         shadow = self._shadow(sprite, scale, center, mirror, (height, width))
         return _Layer(rgb, alpha, depth), shadow
 
-    def _blur_motion(self, rgb: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        """Blur along one axis, as of a moving arm or a slow shutter."""
-        length = 3 + 2 * self._integer(4)
-        kernel = (1, length) if self._chance(0.7) else (length, 1)
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        stack = torch.cat([rgb, alpha])[None]
-        stack = F.avg_pool2d(stack, kernel, 1, padding, count_include_pad=False)[0]
-        return stack[:3], stack[3:]
+    def _blur_motion(self, rgb: Tensor, alpha: Tensor, longest: float) -> tuple[Tensor, Tensor]:
+        """Blur along a line of up to ``longest`` pixels, as of a moving arm or a slow shutter."""
+        height, width = alpha.shape[-2:]
+        length = math.exp(self._uniform(math.log(3.0), math.log(max(3.0, longest))))
+        angle = self._uniform(-0.5, 0.5) if self._chance(0.7) else self._uniform(0, math.pi)
+        steps, reach = round(length), math.ceil(length / 2)
+        # Who is cut by the picture's edge goes on beyond it.
+        stack = F.pad(torch.cat([rgb, alpha])[None], (reach,) * 4, mode="replicate")[0]
+        total = torch.zeros_like(torch.cat([rgb, alpha]))
+        for step in range(steps):
+            way = (step + 0.5) / steps - 0.5
+            row = reach + round(way * length * math.sin(angle))
+            column = reach + round(way * length * math.cos(angle))
+            total += stack[:, row : row + height, column : column + width]
+        total /= steps
+        return total[:3], total[3:]
 
     def _shadow(
         self,
@@ -401,16 +410,21 @@ class Composer:
                 known = known & (self._smooth_noise(height, width, cells) < level)
             if self._chance(0.15):
                 known = known & (frame.mean(dim=0, keepdim=True) > self._uniform(0.03, 0.15))
+            if self._chance(0.6):
+                known = known & ~self._hidden(depth)
         deviation = std if std is not None else noise * depth.clamp(min=0) ** 2
+        average, empty = depth, torch.where(depth > 0, depth, 0.0)
+        if not captured and self._chance(0.5):
+            average, spread, empty = self._mixed_edges(depth)
+            deviation = torch.maximum(deviation, spread)
         deviation = torch.maximum(deviation, STD_FLOOR * depth.clamp(min=0.1))
-        mean = torch.where(known, depth, self._max_depth)
+        mean = torch.where(known, average, self._max_depth)
         deviation = torch.where(known, deviation, 0.01 * self._max_depth)
 
         person = torch.isfinite(front)
         person_depth = torch.where(person, front, 0.0)
         if self._chance(0.75):
             person, person_depth = self._misregister(person, person_depth)
-        empty = torch.where(depth > 0, depth, 0.0)
         if self._chance(0.7):
             # Edges of the background are never measured twice at the same place.
             shift = (self._integer(5) - 2, self._integer(5) - 2)
@@ -445,6 +459,30 @@ class Composer:
         live = torch.round(live / quantum) * quantum
         seen = seen & (live > near) & (live < self._max_depth)
         return torch.where(seen, live, -1.0), mean, deviation, known.float()
+
+    def _hidden(self, depth: Tensor) -> Tensor:
+        """The bands beside the scene's own edges that a projector or second eye can't see."""
+        length = 1 + self._integer(8)
+        side = (length, 0) if self._chance(0.5) else (0, length)
+        padded = F.pad(_nearness(depth)[None], (*side, 0, 0), mode="replicate")
+        nearest = F.max_pool2d(padded, (1, length + 1), 1)[0]
+        return depth * nearest > 1.05
+
+    def _mixed_edges(self, depth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Edges of the scene that are measured now near and now far.
+
+        Returns:
+            mean and deviation over the capture, and the depth in the frame (0 unknown), metres.
+        """
+        height, width = depth.shape[-2:]
+        size = 3 + 2 * self._integer(2)
+        near = 1 / F.max_pool2d(_nearness(depth)[None], size, 1, size // 2)[0]
+        edge = depth > 1.05 * near
+        share = self._smooth_noise(height, width, 40).clamp(-1, 1) * 0.5 + 0.5
+        gap = torch.where(edge, depth - near, 0.0)
+        low = torch.rand(share.shape, generator=self._noise, device=self._device) < share
+        frame = torch.where(edge & low, near, depth).clamp(min=0)
+        return depth - share * gap, torch.sqrt(share * (1 - share)) * gap, frame
 
     def _misregister(self, person: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Shifts the sensor's view of the people by up to 3 pixels and widens its outline."""
@@ -509,6 +547,11 @@ def _compress(image: Tensor, quality: int) -> Tensor:
     level = torch.tensor([float(quality)], device=image.device)
     compressed: Tensor = jpeg_codec_differentiable(padded, level)[0, :, :height, :width]
     return compressed.clamp(0, 1)
+
+
+def _nearness(depth: Tensor) -> Tensor:
+    """1/m, 0 where unknown."""
+    return torch.where(depth > 0, 1 / depth.clamp(min=1e-3), 0.0)
 
 
 def _shift(image: Tensor, rows: int, columns: int) -> Tensor:

@@ -96,7 +96,8 @@ class Run:
         teacher: whom a student learns from; None for the truth alone.
         network: the encoder and where depth enters; ``start.weights`` must agree with it.
         seed: decides random weights and all frames.
-        size: (height, width) of the frames, multiples of 16.
+        size: (height, width) of the frames, multiples of 16, near a camera's: in much smaller ones
+            whatever the network sees is near an edge, and it makes holes in larger ones.
         batch: frames of a step, over all processes together.
         steps: length of the training; a run of fixed steps can be repeated bit for bit.
         minutes: length of the training instead of ``steps``.
@@ -116,7 +117,7 @@ class Run:
     teacher: Teacher | None = None
     network: NetworkConfig = field(default_factory=NetworkConfig)
     seed: int = 0
-    size: tuple[int, int] = (352, 448)
+    size: tuple[int, int] = (480, 640)
     batch: int = 16
     steps: int | None = None
     minutes: float | None = None

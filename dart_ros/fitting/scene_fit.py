@@ -27,10 +27,10 @@ from dart_ros.fitting.validation import ValidationSet, to_device
 from dart_ros.fitting.weights import network_with, weights_of
 from dart_ros.method.network import STRIDE, MattingNetwork, tile_count
 
-CROP = (352, 448)
+CROP = (480, 640)
 """Largest (height, width) of the frames that the fit trains on."""
 
-BATCH = 4
+BATCH = 2
 
 ENCODER_RATE = 1e-4
 RATE = 5e-4
@@ -51,7 +51,7 @@ MEAN_DECAY = 0.95
 HELD_OUT = 5
 """Every so many identities are kept for validation."""
 
-VALIDATION_FRAMES = 24
+VALIDATION_FRAMES = 16
 ROUNDS = 8
 """Validations within the given time."""
 

@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dart_ros.method.posterior import DEPTH_CHANNELS
-from dart_ros.method.unit_range import cut_to_unit
 
 HIDDEN_CHANNELS = 11
 """With alpha, residual and error 16 channels, which is what CPUs compute at a time."""
@@ -101,9 +100,9 @@ class BaseNetwork(nn.Module):
         half, quarter, eighth, deep = self.encoder(x)
         y = self.decoder(self.aspp(deep), (eighth, quarter, half, x))
         return BaseOutput(
-            alpha=cut_to_unit(y[:, 0:1]),
+            alpha=y[:, 0:1].clamp(0, 1),
             residual=y[:, 1:4],
-            error=cut_to_unit(y[:, 4:5]),
+            error=y[:, 4:5].clamp(0, 1),
             hidden=y[:, 5:].relu(),
         )
 

@@ -13,7 +13,6 @@ from dart_ros.method.base_network import BaseNetwork, NetworkConfig
 from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import TILE, Refiner
-from dart_ros.method.unit_range import cut_to_unit
 
 STRIDE = 4 * TILE
 """Image sides are padded to a multiple of this."""
@@ -105,7 +104,7 @@ class MattingNetwork(nn.Module):
             picture = torch.cat([colors, depth_channels(depth_p, mean, known)], dim=1)
         fine = self.refiner(base, picture, chosen)[..., :height, :width]
         return MattingOutput(
-            alpha=cut_to_unit(fine[:, :1]),
+            alpha=fine[:, :1].clamp(0, 1),
             foreground=(color + fine[:, 1:]).clamp(0, 1),
             coarse_alpha=base.alpha,
             coarse_residual=base.residual,

@@ -28,6 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dart_ros.errors import DartError
+from dart_ros.files import DEMO_RECORDING
 from dart_ros.msg import Status
 from dart_ros.node.demo_pictures import (
     Shot,
@@ -44,12 +45,7 @@ from dart_ros.node.demo_recorder import (
     camera_figures,
     pixels_of,
 )
-from dart_ros.node.replay_node import (
-    COLOR_INFO_TOPIC,
-    COLOR_TOPIC,
-    DEMO_RECORDING,
-    DEPTH_TOPIC,
-)
+from dart_ros.node.replay_node import COLOR_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC
 from dart_ros.session.scene import SceneStore
 from dart_ros.srv import CaptureBackground
 

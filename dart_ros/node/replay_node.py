@@ -11,7 +11,6 @@ import json
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import rclpy
@@ -28,6 +27,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
 from dart_ros.errors import DartError, RecordingError
+from dart_ros.files import DEMO_RECORDING
 from dart_ros.node.playback import Key, PictureQueue, Playlist, first_run, noisy_keys
 from dart_ros.session import recording as bags
 from dart_ros.session.recording import Recording, open_recording
@@ -38,7 +38,6 @@ COLOR_TOPIC = bags.COLOR_TOPIC.lstrip("/")
 COLOR_INFO_TOPIC = bags.CAMERA_INFO_TOPIC.lstrip("/")
 DEPTH_TOPIC = bags.DEPTH_TOPIC.lstrip("/")
 DEPTH_INFO_TOPIC = "camera/camera/aligned_depth_to_color/camera_info"
-DEMO_RECORDING = Path(__file__).resolve().parents[1] / "data" / "demo"
 
 _KEPT_BYTES = 1 << 30
 # Draws of simulated sensor noise on the empty scene, two seconds of them at 30 Hz.

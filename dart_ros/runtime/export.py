@@ -9,8 +9,10 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
@@ -63,7 +65,7 @@ class WholeGraph(nn.Module):
 
         Args:
             color: H×W×3 uint8 RGB.
-            depth: H×W float32 metres, -1 where unknown.
+            depth: H×W×2 uint8, what :func:`depth_bytes` makes.
             *scene: the inputs named :data:`SCENE`, see :func:`scene_inputs`.
 
         Returns:
@@ -73,17 +75,35 @@ class WholeGraph(nn.Module):
         # Bytes can't be moved in TensorRT, so they become numbers first and bytes again last.
         picture = color.to(self._dtype).permute(2, 0, 1)[None]
         picture = F.pad(picture, self._border, mode="replicate")[0].permute(1, 2, 0)
-        live = F.pad(depth[None, None], self._border, mode="replicate")[0, 0]
+        low_high = depth.to(torch.float32)
+        millimetres = low_high[..., 0] + 256 * low_high[..., 1]
+        unknown = torch.full_like(millimetres, -1.0)
+        metres = torch.where(millimetres > 0, millimetres * 1e-3, unknown)[None, None]
+        live = F.pad(metres, self._border, mode="replicate")[0, 0]
         alpha, parts = self._graph(picture, live, *resident)
         foreground = self._graph.foreground(picture, *parts)
         sure = alpha.float().floor()[None, None] * (1 / 255)
-        levels = trimap(depth_corrected_alpha(sure, depth[None, None], mean, std))[0, 0]
+        levels = trimap(depth_corrected_alpha(sure, metres, mean, std))[0, 0]
         # Reshaped to what they are, so that their sizes stand in the file.
         return (
             alpha.reshape(self._size).to(torch.uint8),
             foreground.reshape(*self._size, 3).to(torch.uint8),
             (levels * 255 + 0.5).reshape(self._size).to(torch.uint8),
         )
+
+
+def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Depth as the graph reads it: the data of a ``16UC1`` image, since TensorRT has no such type.
+
+    Args:
+        depth: H×W metres, -1 where unknown.
+
+    Returns:
+        H×W×2: the low and the high byte of millimetres, 0 where unknown; what is 65.535 m or
+        farther becomes that.
+    """
+    millimetres = np.clip(depth * np.float32(1e3), 0, 65535)
+    return np.rint(millimetres).astype("<u2").view(np.uint8).reshape(*depth.shape, 2)
 
 
 def scene_inputs(
@@ -115,7 +135,7 @@ def onnx_bytes(
     )
     example = (
         torch.zeros(height, width, 3, dtype=torch.uint8),
-        torch.ones(height, width),
+        torch.zeros(height, width, 2, dtype=torch.uint8),
         *scene_inputs(network, blank, half).values(),
     )
     file = io.BytesIO()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dart_ros.errors import EngineError
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.cpu_trimap import CpuTrimap
-from dart_ros.runtime.export import onnx_bytes, scene_inputs
+from dart_ros.runtime.export import depth_bytes, onnx_bytes, scene_inputs
 
 _PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -77,7 +77,7 @@ class OnnxRuntimeEngine:
             )
         try:
             self._binding.bind_cpu_input("color", np.ascontiguousarray(color))
-            self._binding.bind_cpu_input("depth", np.ascontiguousarray(depth))
+            self._binding.bind_cpu_input("depth", depth_bytes(depth))
             for name in ("alpha", "foreground", "trimap"):
                 self._binding.bind_output(name)
             self._session.run_with_iobinding(self._binding)

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from dart_ros.errors import EngineError
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.engine_cache import EngineCache
-from dart_ros.runtime.export import FRAME, OUTPUTS, graph_digest, onnx_bytes, scene_inputs
+from dart_ros.runtime.export import (
+    FRAME,
+    OUTPUTS,
+    depth_bytes,
+    graph_digest,
+    onnx_bytes,
+    scene_inputs,
+)
 from dart_ros.runtime.graph import TrimapGraph
 
 Progress = Callable[[float, str], None]
@@ -131,7 +138,7 @@ class TensorRtEngine:
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """See :class:`dart_ros.runtime.engine.Engine`."""
         try:
-            for name, array in (("color", color), ("depth", depth)):
+            for name, array in (("color", color), ("depth", depth_bytes(depth))):
                 target = self._host[name].numpy()
                 if array.shape != target.shape:
                     raise ValueError(f"{name} is {array.shape} instead of {target.shape}")

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from benchmark.node_speed import line, plot, resized
-from dart_ros.node.replay_node import DEMO_RECORDING
+from dart_ros.files import DEMO_RECORDING
 from dart_ros.session.recording import open_recording
 
 

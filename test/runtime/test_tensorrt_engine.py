@@ -74,13 +74,14 @@ def test_the_graph_keeps_to_what_tensorrt_builds(graph: bytes) -> None:
         for port in (*model.graph.input, *model.graph.output)
     }
     assert shapes["color"] == shapes["foreground"] == (*SIZE, 3)
-    assert shapes["depth"] == shapes["alpha"] == shapes["trimap"] == SIZE
+    assert shapes["depth"] == (*SIZE, 2)
+    assert shapes["alpha"] == shapes["trimap"] == SIZE
     types = {
         p.name: p.type.tensor_type.elem_type for p in (*model.graph.input, *model.graph.output)
     }
-    for name in ("color", "alpha", "foreground", "trimap"):
+    for name in ("color", "depth", "alpha", "foreground", "trimap"):
         assert types[name] == onnx.TensorProto.UINT8
-    for name in ("depth", "mean", "std", "full_mean", "full_std"):
+    for name in ("mean", "std", "full_mean", "full_std"):
         assert types[name] == onnx.TensorProto.FLOAT
     assert types["stage1"] == onnx.TensorProto.FLOAT16
 
