@@ -24,13 +24,16 @@ from dart_ros.method.base_network import (
 TILE = 4
 """Side of a tile in quarter-size pixels: 16 pixels of the image."""
 
-QUARTER_MARGIN = 2
-HALF_MARGIN = 3
+QUARTER_MARGIN = 1
+HALF_MARGIN = 2
 PICTURE_MARGIN = 2 * HALF_MARGIN
 """Pixels of the image beyond a tile that its refinement sees."""
 
 COARSE_CHANNELS = 4
 WIDTH = 16
+DEEP_WIDTH = 32
+"""Channels of stage one and two; the first convolution sees so much that it must be narrow."""
+
 DIFFERENCE_GAIN = 4.0
 """A sixteen-channel layer has no room to tell for each pixel how far its color is off."""
 
@@ -50,8 +53,8 @@ class Refiner(nn.Module):
         super().__init__()
         picture = half_size_channels(config)
         self.stage1 = _valid(ConvNorm(HIDDEN_CHANNELS + COARSE_CHANNELS + picture, WIDTH))
-        self.stage2 = _valid(ConvNorm(WIDTH, WIDTH))
-        self.head = nn.Conv2d(WIDTH, 4 * COARSE_CHANNELS, 3)
+        self.stage2 = _valid(ConvNorm(WIDTH, DEEP_WIDTH))
+        self.head = nn.Conv2d(DEEP_WIDTH, 4 * COARSE_CHANNELS, 1)
         start_undecided(self.head, channels=4)
 
     def forward(self, base: BaseOutput, picture: Tensor, tiles: Tensor | None) -> Tensor:
@@ -82,8 +85,7 @@ class Refiner(nn.Module):
     def _refine(self, quarter: Tensor, picture: Tensor) -> Tensor:
         """Surroundings of each tile, with their margins, to the tile itself."""
         doubled = F.interpolate(quarter, scale_factor=2.0, mode="nearest")
-        # The margin of the quarter map is wider than needed by one half-size pixel.
-        x = torch.cat([doubled[:, :, 1:-1, 1:-1], half_size(picture)], dim=1)
+        x = torch.cat([doubled, half_size(picture)], dim=1)
         return F.pixel_shuffle(self.head(self.stage2(self.stage1(x))), 2)
 
 

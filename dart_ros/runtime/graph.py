@@ -22,7 +22,6 @@ from dart_ros.method.refiner import (
     COARSE_CHANNELS,
     DIFFERENCE_GAIN,
     HALF_MARGIN,
-    PICTURE_MARGIN,
     QUARTER_MARGIN,
     TILE,
     half_size_channels,
@@ -126,9 +125,8 @@ class MattingGraph(nn.Module):
         self._decoder = FoldedDecoder(network.base.decoder)
         self._size = height, width
         self._wire = wire
-        rows, columns = (side // STRIDE for side in padded_shape(height, width))
-        # The border makes up one more.
-        self._rows, self._columns = rows - 1, columns - 1
+        # The border is less than a tile.
+        self._rows, self._columns = (side // STRIDE for side in padded_shape(height, width))
         total = self._rows * self._columns
         self._count = None if tiles is None or tiles >= total else tiles
         self._register_refiner(network)
@@ -187,7 +185,7 @@ class MattingGraph(nn.Module):
                 "_half_windows",
                 run_windows(*grid, STRIDE // 2, _WINDOW // 2, HALF_RUN, half + BORDER),
             ),
-            ("_stage1_windows", run_windows(*grid, STRIDE // 2, _STAGE1, STAGE1_RUN, half + 4)),
+            ("_stage1_windows", run_windows(*grid, STRIDE // 2, _STAGE1, STAGE1_RUN, half + 2)),
             ("_places", run_windows(*grid, STRIDE, STRIDE, STRIDE, full)),
         ):
             self.register_buffer(name, table)
@@ -340,35 +338,28 @@ class MattingGraph(nn.Module):
             parts.append(self._depths_around(depth, near_mean, tiles).to(dtype))
         picture = torch.cat(parts, dim=3).permute(0, 3, 1, 2)
         coarse = self._take(maps, self._map_windows, tiles, _QUARTER)
-        x = _cut(F.pixel_shuffle(F.conv2d(coarse, self._stage1_maps), 2), 1)
+        x = F.pixel_shuffle(F.conv2d(coarse, self._stage1_maps), 2)
         plate = self._take(stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
         x = F.relu(x + plate + F.conv2d(picture, self._stage1_picture))
         x = F.relu(F.conv2d(x, self._stage2_weight, self._stage2_bias))
         return F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
 
     def _colors_around(self, runs: Tensor, tiles: Tensor) -> Tensor:
-        """Color around the tiles, K×14×14×12: of each half-size pixel the 2×2 that it is of."""
+        """Color around the tiles, K×12×12×12: of each half-size pixel the 2×2 that it is of."""
         picked = runs[self._color_windows[tiles].flatten()]
-        cut, side = BORDER - PICTURE_MARGIN, _HALF
-        picked = picked.view(-1, _WINDOW, 3 * _WINDOW)[:, cut:-cut, 3 * cut : -3 * cut]
-        pairs = picked.reshape(-1, side, 2, side, 6).transpose(2, 3)
-        return pairs.reshape(-1, side, side, COLORS)
+        pairs = picked.view(-1, _HALF, 2, _HALF, 6).transpose(2, 3)
+        return pairs.reshape(-1, _HALF, _HALF, COLORS)
 
     def _plate_around(self, runs: Tensor, tiles: Tensor) -> Tensor:
-        """The plate around the tiles, K×14×14×12, out of runs that lie in this order already."""
-        picked = runs[self._half_windows[tiles].flatten()]
-        cut, side = (BORDER - PICTURE_MARGIN) // 2, _WINDOW // 2
-        picked = picked.view(-1, side, COLORS * side)
-        return picked[:, cut:-cut, COLORS * cut : -COLORS * cut].reshape(-1, _HALF, _HALF, COLORS)
+        """The plate around the tiles, K×12×12×12, out of runs that lie in this order already."""
+        return runs[self._half_windows[tiles].flatten()].view(-1, _HALF, _HALF, COLORS)
 
     def _depths_around(self, depth: Tensor, mean: Tensor, tiles: Tensor) -> Tensor:
-        """How far what is around the tiles lies before the background, K×14×14×3: as in
+        """How far what is around the tiles lies before the background, K×12×12×3: as in
         :func:`dart_ros.method.posterior.depth_channels`, less the channel of the scene."""
         windows = self._half_windows[tiles].flatten()
-        cut = (BORDER - PICTURE_MARGIN) // 2
-        shape = -1, _WINDOW // 2, _WINDOW // 2
-        live = _cut(depth[1::2, 1::2].reshape(-1, HALF_RUN)[windows].view(shape), cut)
-        behind = _cut(mean[windows].view(shape), cut)
+        live = depth[1::2, 1::2].reshape(-1, HALF_RUN)[windows].view(-1, _HALF, _HALF)
+        behind = mean[windows].view(-1, _HALF, _HALF)
         known = (live > 0).to(live.dtype)
         before = (behind - live) * known * (behind > 0).to(live.dtype)
         # All three in one go, because stacking single channels is slow.
@@ -498,8 +489,3 @@ class TrimapGraph(nn.Module):
 def _as_bytes_lie(weight: Tensor) -> Tensor:
     """Weights over 2×2 colors, from channel by channel to row by row and pixel by pixel."""
     return weight.unflatten(1, (3, 2, 2)).permute(0, 2, 3, 1, 4, 5).flatten(1, 3)
-
-
-def _cut(image: Tensor, margin: int) -> Tensor:
-    """The image less a margin."""
-    return image[..., margin:-margin, margin:-margin]

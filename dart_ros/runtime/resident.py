@@ -21,16 +21,16 @@ from dart_ros.method.network import (
 from dart_ros.method.refiner import PICTURE_MARGIN, half_size, half_size_channels
 from dart_ros.runtime.folding import fold_norm
 
-BORDER = 8
-"""Pixels around the padded picture, so that windows of tiles are whole runs of pixels."""
+BORDER = PICTURE_MARGIN
+"""Pixels around the padded picture: what the refinement of a tile sees is never cut."""
 
-RUN = 16
-"""Pixels of a run in color."""
+RUN = 8
+"""Pixels of a run in color: windows of tiles are whole runs."""
 
-HALF_RUN = 8
-"""Half-size pixels of a run in depth."""
+HALF_RUN = RUN // 2
+"""Half-size pixels of a run in the plate and in depth."""
 
-STAGE1_RUN = 4
+STAGE1_RUN = 2
 
 LIVE = (*range(12), *range(24, 36), 36, 37, 38)
 """Channels of the refiner's picture that come with a frame: color, its difference from the plate,
@@ -48,10 +48,10 @@ class Resident(NamedTuple):
 
     ``plate``, ``mean``, ``std``, ``known``: the background at a quarter of the size, 1×C×h×w.
     ``near_plate``: the plate with a border as the refiner reads it, the 2×2 of each half-size pixel
-    together, in rows of 8 half-size pixels, uint8.
-    ``near_mean``: the background's depth at half size with a border, in rows of 8 pixels, metres,
+    together, in rows of 4 half-size pixels, uint8.
+    ``near_mean``: the background's depth at half size with a border, in rows of 4 pixels, metres,
     -1 where unknown. ``stage1``: what the plate adds to the refiner's first convolution, in rows of
-    4 half-size pixels of 16 channels.
+    2 half-size pixels of 16 channels.
     """
 
     plate: Tensor
@@ -154,7 +154,7 @@ def _fill(target: NDArray[np.generic], image: NDArray[np.generic]) -> None:
 
 
 def _squares(image: Tensor) -> Tensor:
-    """1×3×H×W in [0, 1] to rows of 8 squares of 2×2 pixels, row by row, 0 to 255."""
+    """1×3×H×W in [0, 1] to rows of 4 squares of 2×2 pixels, row by row, 0 to 255."""
     squares = image[0].unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).permute(1, 3, 2, 4, 0)
     return (squares * 255).round().to(torch.uint8).reshape(-1, COLORS * HALF_RUN)
 
