@@ -68,7 +68,7 @@ def test_deployed_mattes_are_the_methods(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [DEMO, OFFICE], ids=["demo", "office"])
 def test_openvino_leaves_out_what_nobody_sees(path: Path, tmp_path: Path) -> None:
-    """Tolerance: mean difference 0.01 of 255, 5 pixels in 10,000 over 2 of 255.
+    """Tolerance: mean difference 0.02 of 255, 5 pixels in 10,000 over 2 of 255.
 
     Tiles of which the network is sure are not refined: hardly any in an empty view.
     """
@@ -84,7 +84,7 @@ def test_openvino_leaves_out_what_nobody_sees(path: Path, tmp_path: Path) -> Non
     for frame in frames:
         expected, _ = by_the_method(network, background, frame, tiles)
         difference = np.abs(engine.matte(frame.color, frame.depth)[0] - expected)
-        assert difference.mean() < 0.01
+        assert difference.mean() < 0.02
         assert (difference > 2).mean() < 0.0005
     empty = open_recording(str(path), max_depth=10.0)[0]
     engine.matte(empty.color, empty.depth)
