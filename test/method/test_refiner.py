@@ -42,7 +42,7 @@ def refiner() -> Refiner:
 
 
 def wired(*taps: tuple[int, int, int, int, int]) -> Refiner:
-    """A refiner of zeros but for ``(convolution 0..2, out, in, row, column)`` taps of 1."""
+    """A refiner of zeros but for taps of 1: ``(convolution 0..2, out, in, row, column)``."""
     refiner = Refiner(NetworkConfig()).eval()
     blocks = [refiner.stage1[0], refiner.stage2[0], refiner.head]
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_full_size_pixels_stay_in_place(chosen: bool, channel: int, down: int, r
     taps = []
     for pixel in range(4):
         taps.append((0, pixel, PICTURE_IN_STAGE1 + 4 * channel + pixel, 1 + down, 1 + right))
-        taps += [(1, pixel, pixel, 1, 1), (2, 4 * 2 + pixel, pixel, 1, 1)]
+        taps += [(1, pixel, pixel, 1, 1), (2, 4 * 2 + pixel, pixel, 0, 0)]
     found = wired(*taps)(base, picture, all_tiles(2, 2, 3) if chosen else None)
     for image, residual in zip(picture[:, channel].numpy(), found[:, 2].numpy(), strict=True):
         padded = np.pad(image, 2, mode="edge")
@@ -92,7 +92,7 @@ def test_full_size_pixels_stay_in_place(chosen: bool, channel: int, down: int, r
 @torch.no_grad()
 def test_coarse_alpha_is_doubled_by_repeating_pixels(chosen: bool) -> None:
     base, picture = scene(1, 1, 3, 2)
-    head = [(2, pixel, 7, 1, 1) for pixel in range(4)]
+    head = [(2, pixel, 7, 0, 0) for pixel in range(4)]
     refiner = wired((0, 5, ALPHA_IN_STAGE1, 1, 1), (1, 7, 5, 1, 1), *head)
     found = refiner(base, picture, all_tiles(1, 3, 2) if chosen else None)
     expected = base.alpha[0, 0].numpy().repeat(4, 0).repeat(4, 1)
@@ -105,7 +105,7 @@ def test_the_refiner_sees_how_far_a_color_is_off() -> None:
     taps = []
     for pixel in range(4):
         taps += [(0, pixel, PICTURE_IN_STAGE1 + 24 + 4 * 2 + pixel, 1, 1)]
-        taps += [(1, pixel, pixel, 1, 1), (2, 4 + pixel, pixel, 1, 1)]
+        taps += [(1, pixel, pixel, 1, 1), (2, 4 + pixel, pixel, 0, 0)]
     found = wired(*taps)(base, picture, None)[0, 1].numpy()
     frame, plate = picture[0, 2].numpy(), picture[0, 5].numpy()
     np.testing.assert_allclose(found, np.minimum(4 * np.abs(frame - plate), 1), atol=1e-6)
@@ -115,7 +115,7 @@ def test_the_refiner_sees_how_far_a_color_is_off() -> None:
 @torch.no_grad()
 def test_depth_is_one_sample_of_two_by_two(chosen: bool) -> None:
     base, picture = scene(2, 1, 2, 2)
-    head = [(2, 4 * 3 + pixel, 0, 1, 1) for pixel in range(4)]
+    head = [(2, 4 * 3 + pixel, 0, 0, 0) for pixel in range(4)]
     refiner = wired((0, 0, DEPTH_IN_STAGE1 + 1, 1, 1), (1, 0, 0, 1, 1), *head)
     found = refiner(base, picture, all_tiles(1, 2, 2) if chosen else None)
     sample = picture[0, 6 + 1, 1::2, 1::2].numpy()
