@@ -103,7 +103,8 @@ def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         farther becomes that.
     """
     millimetres = np.clip(depth * np.float32(1e3), 0, 65535)
-    return np.rint(millimetres).astype("<u2").view(np.uint8).reshape(*depth.shape, 2)
+    whole = np.rint(millimetres).astype("<u2", order="C")
+    return whole.view(np.uint8).reshape(*depth.shape, 2)
 
 
 def scene_inputs(

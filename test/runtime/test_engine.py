@@ -62,7 +62,9 @@ def make_room(height: int, width: int, frames: int = 2, seed: int = 0) -> Room:
         depth = np.where(body, 1.6, mean) + random.normal(0, 0.01, mean.shape)
         depth[~known & ~body] = -1
         depth[random.random(mean.shape) < 0.05] = -1
-        made.append((color, depth.astype(np.float32)))
+        # Whole millimetres, as sensors give them.
+        whole = np.where(depth > 0, np.round(1000 * depth), -1000)
+        made.append((color, whole.astype(np.float32) * np.float32(1e-3)))
     background = Background(
         torch.from_numpy(plate).permute(2, 0, 1)[None].contiguous(),
         *(torch.from_numpy(x.astype(np.float32))[None, None] for x in (mean, 0.01 * mean, known)),
@@ -95,7 +97,7 @@ def make_network() -> MattingNetwork:
             layer.weight[0] *= 0.1
             layer.weight[0, source, 1, 1] += 1
         refiner.head.weight *= 0.1
-        refiner.head.weight[:4, 0, 1, 1] += 1.6
+        refiner.head.weight[:4, 0, 0, 0] += 1.8
         refiner.head.bias[:4] = 0
     return network.eval()
 
