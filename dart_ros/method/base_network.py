@@ -34,13 +34,15 @@ class NetworkConfig:
     ``depth_in_base`` gives the base network the depth posterior and the depth channels beside
     the colors; without it the base network sees color alone, as in the paper.
     ``depth_in_refiner`` (Eq. 11) and ``depth_in_error`` (Eq. 10) are the paper's own uses of
-    depth. With none of the three this is the network of Background Matting V2.
+    depth. ``depth_in_light`` takes a change of light out of the frame before the network sees it
+    (:mod:`dart_ros.method.light`). With none of them this is the network of Background Matting V2.
     """
 
     encoder: EncoderName = "mobilenetv2"
     depth_in_base: bool = True
     depth_in_refiner: bool = True
     depth_in_error: bool = True
+    depth_in_light: bool = True
 
     @property
     def base_channels(self) -> int:

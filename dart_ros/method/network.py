@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dart_ros.method.base_network import BaseNetwork, NetworkConfig
 from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
+from dart_ros.method.light import light_gain
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import TILE, Refiner
 
@@ -42,9 +43,9 @@ class Background(NamedTuple):
 class MattingOutput(NamedTuple):
     """A batch of mattes.
 
-    Full size: ``alpha`` in [0, 1] and ``foreground`` in [0, 1] (3 channels). A quarter of the
-    (padded) size: ``coarse_alpha``, ``coarse_residual``, ``color_error`` (E_RGB), ``error`` (E,
-    or E_RGB where depth is kept out of it) and ``posterior`` (A_D).
+    Full size: ``alpha`` in [0, 1] and ``foreground`` in [0, 1] (3 channels), in the light of the
+    frame. A quarter of the (padded) size: ``coarse_alpha``, ``coarse_residual``, ``color_error``
+    (E_RGB), ``error`` (E, or E_RGB where depth is kept out of it) and ``posterior`` (A_D).
     """
 
     alpha: Tensor
@@ -84,9 +85,13 @@ class MattingNetwork(nn.Module):
         color_p, depth_p, plate, mean, std, known = (
             pad_to_stride(x) for x in (color, depth, *background)
         )
-        colors = torch.cat([color_p, plate], dim=1)
-        inputs = [quarter_color(colors)]
         depth_q, mean_q, std_q, known_q = (quarter_depth(x) for x in (depth_p, mean, std, known))
+        color_q, plate_q = quarter_color(color_p), quarter_color(plate)
+        gain = torch.ones_like(color[..., :1, :1])
+        if self.config.depth_in_light:
+            gain = light_gain(color_q, plate_q, depth_q, mean_q, std_q, known_q)
+            color_p, color_q = ((x / gain).clamp(max=1) for x in (color_p, color_q))
+        inputs = [color_q, plate_q]
         posterior = posterior_map(depth_q, mean_q, std_q)
         if self.config.depth_in_base:
             inputs += [posterior, depth_channels(depth_q, mean_q, known_q)]
@@ -99,15 +104,15 @@ class MattingNetwork(nn.Module):
         chosen = None
         if tiles is not None and tiles < total:
             chosen = choose_tiles(error.detach(), tiles, TILE)
-        picture = colors
+        picture = torch.cat([color_p, plate], dim=1)
         if self.config.depth_in_refiner:
-            picture = torch.cat([colors, depth_channels(depth_p, mean, known)], dim=1)
+            picture = torch.cat([picture, depth_channels(depth_p, mean, known)], dim=1)
         fine = self.refiner(base, picture, chosen)[..., :height, :width]
         return MattingOutput(
             alpha=fine[:, :1].clamp(0, 1),
-            foreground=(color + fine[:, 1:]).clamp(0, 1),
+            foreground=(color + gain * fine[:, 1:]).clamp(0, 1),
             coarse_alpha=base.alpha,
-            coarse_residual=base.residual,
+            coarse_residual=gain * base.residual,
             color_error=base.error,
             error=error,
             posterior=posterior,

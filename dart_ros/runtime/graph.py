@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dart_ros.method.base_network import HIDDEN_CHANNELS
 from dart_ros.method.error_map import combine_errors, depth_error, worst_errors
+from dart_ros.method.light import light_gain
 from dart_ros.method.network import STRIDE, Background, MattingNetwork
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import (
@@ -67,12 +68,14 @@ class Coarse(NamedTuple):
     ``maps``: float32 (h·w)×16 at a quarter of the padded size: alpha, residual, error and hidden
     channels, cut to their ranges. ``picture``: alpha at the padded size, 0 to 255, in rows of 16
     pixels. ``residual``: as in :class:`Parts`. ``worst``: the largest error of each tile.
+    ``gain``: 3, of the frame's light over the plate's.
     """
 
     maps: Tensor
     picture: Tensor
     residual: Tensor
     worst: Tensor
+    gain: Tensor
 
 
 class MattingGraph(nn.Module):
@@ -222,14 +225,15 @@ class MattingGraph(nn.Module):
         else:
             tiles = torch.topk(coarse.worst, self._count, sorted=False).indices
         near = scene.near_plate, scene.near_mean, scene.stage1
-        alpha, refined = self.refine(color, depth, *near, coarse.maps, coarse.picture, tiles)
+        made = coarse.maps, coarse.picture, coarse.gain
+        alpha, refined = self.refine(color, depth, *near, *made, tiles)
         return alpha, Parts(coarse.residual, tiles, refined)
 
     def coarse(
         self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
     ) -> Coarse:
         """The first half of :meth:`forward`: the base network and the error map."""
-        maps, posterior = self._base_maps(color, depth, plate, mean, std, known)
+        maps, posterior, gain = self._base_maps(color, depth, plate, mean, std, known)
         alpha = F.conv2d(maps, self._alpha)
         error = F.conv2d(maps, self._error)
         if self.config.depth_in_error:
@@ -238,8 +242,9 @@ class MattingGraph(nn.Module):
         return Coarse(
             maps.permute(0, 2, 3, 1).reshape(-1, _HEAD),
             self._to_wire(picture.reshape(-1, STRIDE)),
-            F.conv2d(maps, self._residual),
+            F.conv2d(maps, self._residual) * gain,
             worst_errors(error, TILE)[0],
+            gain.flatten(),
         )
 
     def refine(
@@ -251,6 +256,7 @@ class MattingGraph(nn.Module):
         stage1: Tensor,
         maps: Tensor,
         picture: Tensor,
+        gain: Tensor,
         tiles: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The second half of :meth:`forward`: alpha, and the refined tiles.
@@ -263,9 +269,10 @@ class MattingGraph(nn.Module):
             stage1: of the scene.
             maps: from :meth:`coarse`.
             picture: from :meth:`coarse`.
+            gain: from :meth:`coarse`.
             tiles: int64 K, which tiles to refine.
         """
-        refined = self._refined(color, depth, near_plate, near_mean, stage1, maps, tiles)
+        refined = self._refined(color, depth, near_plate, near_mean, stage1, maps, gain, tiles)
         fine = self._to_wire(refined[:, 0].clamp(0, 1)).reshape(-1, STRIDE)
         return self._put(picture, tiles, fine, channels=1)[..., 0], refined
 
@@ -278,6 +285,7 @@ class MattingGraph(nn.Module):
             torch.zeros(runs, STRIDE, dtype=self._wire),
             self.blank_parts().residual,
             torch.zeros(self._rows * self._columns),
+            torch.ones(3),
         )
 
     def blank_parts(self) -> Parts:
@@ -301,22 +309,26 @@ class MattingGraph(nn.Module):
 
     def _base_maps(
         self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The decoder's maps, cut to their ranges, and the posterior."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The decoder's maps, cut to their ranges, the posterior, and the gain of the light."""
         rows, columns = TILE * self._rows, TILE * self._columns
         edge, dtype = BORDER // 4, self._low.dtype
         middle = color.reshape(rows + 2 * edge, 4, -1)[edge:-edge, 1:3].to(dtype)
         middle = (middle[:, 0] + middle[:, 1]).view(1, rows, columns + 2 * edge, 12)
-        inputs = [F.conv2d(middle.permute(0, 3, 1, 2), self._quarter)[..., edge:-edge]]
-        inputs.append(plate.to(dtype))
+        small = F.conv2d(middle.permute(0, 3, 1, 2), self._quarter)[..., edge:-edge]
         live = depth[BORDER + 2 : -BORDER : 4, BORDER + 2 : -BORDER : 4][None, None]
+        gain = torch.ones(1, 3, 1, 1, dtype=dtype, device=color.device)
+        if self.config.depth_in_light:
+            gain = light_gain(small, plate, live, mean, std, known).to(dtype)
+            small = (small / gain).clamp(max=1)
+        inputs = [small, plate.to(dtype)]
         posterior = posterior_map(live, mean, std).to(dtype)
         if self.config.depth_in_base:
             inputs += [posterior, depth_channels(live, mean, known).to(dtype)]
         x = torch.cat(inputs, dim=1)
         half, quarter, eighth, deep = self._base.encoder(x)
         maps = self._decoder(self._base.aspp(deep), (eighth, quarter, half, x))
-        return torch.minimum(torch.maximum(maps, self._low), self._high), posterior
+        return torch.minimum(torch.maximum(maps, self._low), self._high), posterior, gain
 
     def _refined(
         self,
@@ -326,11 +338,14 @@ class MattingGraph(nn.Module):
         near_mean: Tensor,
         stage1: Tensor,
         maps: Tensor,
+        gain: Tensor,
         tiles: Tensor,
     ) -> Tensor:
         """Alpha and residual of the tiles, K×4×16×16."""
         dtype = maps.dtype
         around = self._colors_around(color.reshape(-1, 3 * RUN), tiles).to(dtype)
+        if self.config.depth_in_light:
+            around = (around * (1 / gain).repeat(COLORS // 3)).clamp(max=255)
         behind = self._plate_around(near_plate, tiles).to(dtype)
         difference = ((around - behind).abs() * (DIFFERENCE_GAIN / 255)).clamp(max=1)
         parts = [around, difference]
@@ -342,7 +357,8 @@ class MattingGraph(nn.Module):
         plate = self._take(stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
         x = F.relu(x + plate + F.conv2d(picture, self._stage1_picture))
         x = F.relu(F.conv2d(x, self._stage2_weight, self._stage2_bias))
-        return F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
+        refined = F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
+        return refined * torch.cat([torch.ones_like(gain[:1]), gain])[:, None, None]
 
     def _colors_around(self, runs: Tensor, tiles: Tensor) -> Tensor:
         """Color around the tiles, K×12×12×12: of each half-size pixel the 2×2 that it is of."""

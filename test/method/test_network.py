@@ -185,10 +185,10 @@ def test_a_base_of_colors_alone_does_not_see_depth() -> None:
 
 
 @torch.inference_mode()
-def test_without_its_three_uses_depth_changes_nothing() -> None:
+def test_without_its_uses_depth_changes_nothing() -> None:
     color, depth, background = frame(48, 64)
     other = torch.where(depth > 0, 0.5 * depth, 2.0)
-    plain = seeded(NetworkConfig(depth_in_base=False, depth_in_refiner=False, depth_in_error=False))
+    plain = seeded(NetworkConfig("mobilenetv2", False, False, False, False))
     near, far = (plain(color, d, background, tiles=3) for d in (depth, other))
     assert torch.equal(near.error, near.color_error)
     assert torch.equal(near.alpha, far.alpha)

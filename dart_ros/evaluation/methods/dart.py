@@ -71,8 +71,12 @@ class PaperDesign(Dart):
 
     name = "paper-design"
     title = "the paper's design"
-    needs = "weights trained with depth_in_base: false"
-    design: ClassVar[dict[str, bool]] = {"depth_in_base": False, "depth_in_refiner": True}
+    needs = "weights trained with depth_in_base and depth_in_light: false"
+    design: ClassVar[dict[str, bool]] = {
+        "depth_in_base": False,
+        "depth_in_refiner": True,
+        "depth_in_light": False,
+    }
 
 
 class PaperNoErrorMap(PaperDesign):
@@ -90,8 +94,12 @@ class ColorOnly(Dart):
 
     name = "color-only"
     title = "without both (Background Matting V2's design)"
-    needs = "weights trained with depth_in_base and depth_in_refiner: false"
-    design: ClassVar[dict[str, bool]] = {"depth_in_base": False, "depth_in_refiner": False}
+    needs = "weights trained with depth_in_base, depth_in_refiner and depth_in_light: false"
+    design: ClassVar[dict[str, bool]] = {
+        "depth_in_base": False,
+        "depth_in_refiner": False,
+        "depth_in_light": False,
+    }
 
     def _changed(self, network: MattingNetwork) -> MattingNetwork:
         return _with_depth_in_error(network, False)

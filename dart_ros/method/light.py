@@ -1,0 +1,68 @@
+"""The change of light between the captured plate and the frame (not in the paper).
+
+Automatic exposure and white balance answer to whoever walks in, and lamps and daylight change: the
+whole background then differs from the plate. Depth tells which pixels are background whatever the
+light; from these comes one gain per color channel, and the network sees the frame without it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+MOST_SAMPLES = 2048
+"""Pixels that are looked at, on a regular grid; TopK of more than 3840 doesn't build everywhere."""
+
+DEVIATIONS = 2.0
+"""Standard deviations within which a depth counts as the background's."""
+
+DARKEST = 0.06
+BRIGHTEST = 0.95
+"""Colors that tell of light: darker ones are noise, brighter ones may be cut off."""
+
+LEAST_SHARE = 0.05
+"""Of the samples that must be background, or the light counts as unchanged."""
+
+MOST_GAIN = 3.0
+"""The gain lies between this and its inverse."""
+
+
+def light_gain(
+    color: Tensor, plate: Tensor, depth: Tensor, mean: Tensor, std: Tensor, known: Tensor
+) -> Tensor:
+    """How much brighter the frame is than the plate, by the median over sure background.
+
+    Args:
+        color: B×3×h×w frame in [0, 1] (quarter-size).
+        plate: B×3×h×w in [0, 1].
+        depth: B×1×h×w metres, -1 where unknown.
+        mean: B×1×h×w background mean in metres.
+        std: B×1×h×w background standard deviation in metres.
+        known: B×1×h×w, 1 where the background's depth is known, else 0.
+
+    Returns:
+        B×3×1×1 gains, of red, green and blue; 1 where too little background is seen.
+    """
+    height, width = color.shape[-2:]
+    step = math.ceil(math.sqrt(height * width / MOST_SAMPLES))
+    grid = (..., slice(step // 2, None, step), slice(step // 2, None, step))
+    color, plate, depth, mean, std, known = (
+        x[grid].flatten(2).float() for x in (color, plate, depth, mean, std, known)
+    )
+    sure = (depth > 0) & (known > 0) & ((depth - mean).abs() <= DEVIATIONS * std)
+    for image in (color, plate):
+        sure = sure & (image.amin(1, keepdim=True) > DARKEST)
+        sure = sure & (image.amax(1, keepdim=True) < BRIGHTEST)
+    # Those that don't count are sorted behind all others.
+    ratios = torch.where(sure, color / plate.clamp(min=DARKEST), 1 / DARKEST)
+    samples = ratios.shape[-1]
+    ordered = torch.topk(ratios, samples, dim=2, largest=False).values
+    count = sure.float().sum(2, keepdim=True)
+    middle = ((count - 1) / 2).floor()
+    places = torch.arange(samples, device=color.device, dtype=count.dtype)
+    median = (ordered * (places == middle).to(count.dtype)).sum(2, keepdim=True)
+    enough = count >= max(1.0, LEAST_SHARE * samples)
+    gain = torch.where(enough, median, torch.ones_like(median))
+    return gain.clamp(1 / MOST_GAIN, MOST_GAIN)[..., None]
