@@ -100,7 +100,13 @@ def test_openvino_leaves_out_what_nobody_sees(path: Path, tmp_path: Path) -> Non
         NetworkConfig(depth_in_light=False),
         NetworkConfig("resnet50"),
     ],
-    ids=["no depth in refiner", "no depth in base", "no depth in error", "no depth in light", "resnet50"],
+    ids=[
+        "no depth in refiner",
+        "no depth in base",
+        "no depth in error",
+        "no depth in light",
+        "resnet50",
+    ],
 )
 @pytest.mark.parametrize("tiles", [5, None])
 def test_every_network_can_be_deployed(config: NetworkConfig, tiles: int | None) -> None:

@@ -66,9 +66,7 @@ def test_the_ablation_leaves_depth_out_of_the_error_alone() -> None:
 def test_the_papers_rows(
     room: Any, tmp_path: Path, method: type[Dart], in_refiner: bool, in_error: bool
 ) -> None:
-    config = NetworkConfig(
-        depth_in_base=False, depth_in_refiner=in_refiner, depth_in_light=False
-    )
+    config = NetworkConfig(depth_in_base=False, depth_in_refiner=in_refiner, depth_in_light=False)
     path = tmp_path / "weights.safetensors"
     save_network(MattingNetwork(config), path, {})
     row = method(path, backend="torch")
