@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,27 @@ def test_deployed_mattes_are_the_methods(path: Path) -> None:
             difference = np.abs(found - wanted)
             assert difference.mean() < 0.01
             assert (difference > 2).mean() < 1e-4
+
+
+@pytest.mark.parametrize("gain", [(1.25, 1.25, 1.25), (0.6, 0.6, 0.6), (1.15, 1.0, 0.85)])
+def test_exposure_and_white_balance_leave_the_matte_as_it_is(
+    gain: tuple[float, float, float],
+) -> None:
+    network = load_network()
+    background, frames = frames_of(DEMO)
+    tiles = tile_count(*background.plate.shape[-2:])
+    engine = TorchEngine(network, background, tiles, threads=1)
+    for frame in frames:
+        color = (frame.color * np.array(gain)).clip(0, 255).round().astype(np.uint8)
+        lit = replace(frame, color=color)
+        expected, before = by_the_method(network, background, lit, tiles)
+        alpha, foreground = engine.matte(lit.color, lit.depth)
+        assert foreground is not None
+        for found, wanted in ((alpha, expected), (foreground, before)):
+            assert np.abs(found - wanted).mean() < 0.01
+        same, _ = engine.matte(frame.color, frame.depth)
+        # Without what takes the light out it is 0.7 to 1.8.
+        assert np.abs(alpha.astype(int) - same).mean() < 0.1
 
 
 @pytest.mark.parametrize("path", [DEMO, OFFICE], ids=["demo", "office"])
