@@ -184,7 +184,8 @@ class Composer:
         out_height, out_width = self._size
         height, width = depth.shape[-2:]
         fit = max(out_height / height, out_width / width)
-        zoom = fit * math.exp(self._uniform(0.0, math.log(1.8)))
+        # A captured scene is only ever seen as it is.
+        zoom = max(fit, 1.0) if scene.captured else fit * 1.8 ** self._uniform(0, 1)
         crop_height, crop_width = int(out_height / zoom), int(out_width / zoom)
         top, left = self._integer(height - crop_height + 1), self._integer(width - crop_width + 1)
         window = (..., slice(top, top + crop_height), slice(left, left + crop_width))
@@ -194,10 +195,9 @@ class Composer:
         depth = F.interpolate(depth[window][None], self._size, mode="nearest")[0]
         if std is not None:
             std = F.interpolate(std[window][None], self._size, mode="nearest")[0]
-        if self._chance(0.5):
-            color, depth = color.flip(-1), depth.flip(-1)
-            std = std.flip(-1) if std is not None else None
         if not scene.captured:
+            if self._chance(0.5):
+                color, depth = color.flip(-1), depth.flip(-1)
             gains = [self._uniform(0.85, 1.15) for _ in range(3)]
             gain = torch.tensor(gains, device=self._device)[:, None, None]
             color = (color * gain * self._uniform(0.6, 1.2)).clamp(0, 1)

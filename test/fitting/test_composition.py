@@ -91,6 +91,21 @@ def test_ranges_and_shapes(
 
 @FEW
 @given(SEEDS)
+def test_crops_of_a_captured_scene_are_windows_of_it(sprites: list[Sprite], seed: int) -> None:
+    places = torch.arange(SIZE[0] * SIZE[1]).view(SIZE) / (SIZE[0] * SIZE[1])
+    scene = RgbdBackground(wall().color, WALL + places, 110.0, 0.05 + places)
+    for mean, std in zip(
+        *Composer(sprites, [scene], (64, 80), seed=seed).batch(3).background[1:3], strict=True
+    ):
+        first = round(float(mean[0, 0, 0] - WALL) * places.numel())
+        top, left = divmod(first, SIZE[1])
+        window = slice(top, top + 64), slice(left, left + 80)
+        np.testing.assert_allclose(mean[0], WALL + places[window], rtol=1e-6)
+        np.testing.assert_allclose(std[0], 0.05 + places[window], rtol=1e-6)
+
+
+@FEW
+@given(SEEDS)
 def test_a_captured_background_keeps_its_own_depth(sprites: list[Sprite], seed: int) -> None:
     background = compose(sprites, seed).background
     hole = np.zeros(SIZE, bool)
