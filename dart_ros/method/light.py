@@ -28,6 +28,9 @@ LEAST_SHARE = 0.05
 MOST_GAIN = 3.0
 """The gain lies between this and its inverse."""
 
+KNEE = 0.95
+"""Colors above this are cut off more and more: white is white in any light."""
+
 
 def light_gain(
     color: Tensor, plate: Tensor, depth: Tensor, mean: Tensor, std: Tensor, known: Tensor
@@ -66,3 +69,20 @@ def light_gain(
     enough = count >= max(1.0, LEAST_SHARE * samples)
     gain = torch.where(enough, median, torch.ones_like(median))
     return gain.clamp(1 / MOST_GAIN, MOST_GAIN)[..., None]
+
+
+def in_plate_light(color: Tensor, gain: Tensor, white: float = 1.0) -> Tensor:
+    """The frame as it would look in the light of the plate.
+
+    Args:
+        color: frame in [0, white], the channels where ``gain`` has them.
+        gain: of :func:`light_gain`, broadcastable.
+        white: the largest color.
+
+    Returns:
+        ``color / gain`` up to :data:`KNEE`, from there on ever nearer to ``color``: one that is cut
+        off may have been of any brightness above it. In [0, white].
+    """
+    inverse = 1 / gain
+    cut_off = (color * (1 / (white * (1 - KNEE))) - KNEE / (1 - KNEE)).clamp(0, 1)
+    return (color * (inverse + (1 - inverse) * cut_off)).clamp(max=white)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dart_ros.method.base_network import BaseNetwork, NetworkConfig
 from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
-from dart_ros.method.light import light_gain
+from dart_ros.method.light import in_plate_light, light_gain
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import TILE, Refiner
 
@@ -90,7 +90,7 @@ class MattingNetwork(nn.Module):
         gain = torch.ones_like(color[..., :1, :1])
         if self.config.depth_in_light:
             gain = light_gain(color_q, plate_q, depth_q, mean_q, std_q, known_q)
-            color_p, color_q = ((x / gain).clamp(max=1) for x in (color_p, color_q))
+            color_p, color_q = (in_plate_light(x, gain) for x in (color_p, color_q))
         inputs = [color_q, plate_q]
         posterior = posterior_map(depth_q, mean_q, std_q)
         if self.config.depth_in_base:

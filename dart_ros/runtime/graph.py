@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dart_ros.method.base_network import HIDDEN_CHANNELS
 from dart_ros.method.error_map import combine_errors, depth_error, worst_errors
-from dart_ros.method.light import light_gain
+from dart_ros.method.light import in_plate_light, light_gain
 from dart_ros.method.network import STRIDE, Background, MattingNetwork
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import (
@@ -320,7 +320,7 @@ class MattingGraph(nn.Module):
         gain = torch.ones(1, 3, 1, 1, dtype=dtype, device=color.device)
         if self.config.depth_in_light:
             gain = light_gain(small, plate, live, mean, std, known).to(dtype)
-            small = (small / gain).clamp(max=1)
+            small = in_plate_light(small, gain)
         inputs = [small, plate.to(dtype)]
         posterior = posterior_map(live, mean, std).to(dtype)
         if self.config.depth_in_base:
@@ -345,7 +345,7 @@ class MattingGraph(nn.Module):
         dtype = maps.dtype
         around = self._colors_around(color.reshape(-1, 3 * RUN), tiles).to(dtype)
         if self.config.depth_in_light:
-            around = (around * (1 / gain).repeat(COLORS // 3)).clamp(max=255)
+            around = in_plate_light(around, gain.repeat(COLORS // 3), white=255)
         behind = self._plate_around(near_plate, tiles).to(dtype)
         difference = ((around - behind).abs() * (DIFFERENCE_GAIN / 255)).clamp(max=1)
         parts = [around, difference]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dart_ros.method.light import BRIGHTEST, DARKEST, MOST_GAIN, light_gain
+from dart_ros.method.light import BRIGHTEST, DARKEST, MOST_GAIN, in_plate_light, light_gain
 from dart_ros.method.network import Background, MattingNetwork
 
 Scene = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -118,6 +118,24 @@ def test_large_images_are_sampled(height: int, width: int) -> None:
     found = light_gain(color, plate, *depths)
     np.testing.assert_allclose(found[0].flatten(), [0.8, 1.0, 1.25], rtol=1e-5)
     np.testing.assert_allclose(found[1].flatten(), [1, 1, 1], rtol=1e-5)
+
+
+def test_white_is_white_in_any_light() -> None:
+    color = torch.tensor([0.0, 0.5, 0.95, 0.975, 1.0])
+    # Half way to white, half of the gain is left: 0.975 * (0.8 + 0.2 / 2).
+    found = in_plate_light(color, torch.tensor(1.25))
+    assert found.tolist() == pytest.approx([0, 0.4, 0.76, 0.8775, 1], abs=1e-6)
+    found = in_plate_light(color, torch.tensor(0.8))
+    assert found.tolist() == pytest.approx([0, 0.625, 1, 1, 1], abs=1e-6)
+    found = in_plate_light(255 * color, torch.tensor(1.25), white=255)
+    assert found.tolist() == pytest.approx([0, 102, 193.8, 223.7625, 255], abs=1e-3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(1 / MOST_GAIN, MOST_GAIN))
+def test_what_is_brighter_stays_brighter(gain: float) -> None:
+    found = in_plate_light(torch.linspace(0, 1, 256), torch.tensor(gain))
+    assert bool((found.diff() >= -1e-6).all()) and float(found.max()) == 1
 
 
 @torch.inference_mode()
