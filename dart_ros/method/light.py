@@ -29,7 +29,7 @@ MOST_GAIN = 3.0
 """The gain lies between this and its inverse."""
 
 KNEE = 0.95
-"""Colors above this are cut off more and more: white is white in any light."""
+"""Colors above this may be cut off, the more the brighter they are."""
 
 
 def light_gain(
@@ -71,18 +71,19 @@ def light_gain(
     return gain.clamp(1 / MOST_GAIN, MOST_GAIN)[..., None]
 
 
-def in_plate_light(color: Tensor, gain: Tensor, white: float = 1.0) -> Tensor:
+def in_plate_light(color: Tensor, plate: Tensor, gain: Tensor, white: float = 1.0) -> Tensor:
     """The frame as it would look in the light of the plate.
 
     Args:
         color: frame in [0, white], the channels where ``gain`` has them.
+        plate: the same shape or broadcastable, in [0, white].
         gain: of :func:`light_gain`, broadcastable.
         white: the largest color.
 
     Returns:
-        ``color / gain`` up to :data:`KNEE`, from there on ever nearer to ``color``: one that is cut
-        off may have been of any brightness above it. In [0, white].
+        ``color / gain`` up to :data:`KNEE`, from there on ever more what the plate has where it is
+        brighter: a color that is cut off may have been of any brightness above it. In [0, white].
     """
-    inverse = 1 / gain
+    darkest = color / gain
     cut_off = (color * (1 / (white * (1 - KNEE))) - KNEE / (1 - KNEE)).clamp(0, 1)
-    return (color * (inverse + (1 - inverse) * cut_off)).clamp(max=white)
+    return (darkest + (plate - darkest).clamp(min=0) * cut_off).clamp(max=white)

@@ -90,7 +90,8 @@ class MattingNetwork(nn.Module):
         gain = torch.ones_like(color[..., :1, :1])
         if self.config.depth_in_light:
             gain = light_gain(color_q, plate_q, depth_q, mean_q, std_q, known_q)
-            color_p, color_q = (in_plate_light(x, gain) for x in (color_p, color_q))
+            color_p = in_plate_light(color_p, plate, gain)
+            color_q = in_plate_light(color_q, plate_q, gain)
         inputs = [color_q, plate_q]
         posterior = posterior_map(depth_q, mean_q, std_q)
         if self.config.depth_in_base:

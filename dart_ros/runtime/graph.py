@@ -320,7 +320,7 @@ class MattingGraph(nn.Module):
         gain = torch.ones(1, 3, 1, 1, dtype=dtype, device=color.device)
         if self.config.depth_in_light:
             gain = light_gain(small, plate, live, mean, std, known).to(dtype)
-            small = in_plate_light(small, gain)
+            small = in_plate_light(small, plate.to(dtype), gain)
         inputs = [small, plate.to(dtype)]
         posterior = posterior_map(live, mean, std).to(dtype)
         if self.config.depth_in_base:
@@ -344,9 +344,9 @@ class MattingGraph(nn.Module):
         """Alpha and residual of the tiles, K×4×16×16."""
         dtype = maps.dtype
         around = self._colors_around(color.reshape(-1, 3 * RUN), tiles).to(dtype)
-        if self.config.depth_in_light:
-            around = in_plate_light(around, gain.repeat(COLORS // 3), white=255)
         behind = self._plate_around(near_plate, tiles).to(dtype)
+        if self.config.depth_in_light:
+            around = in_plate_light(around, behind, gain.repeat(COLORS // 3), white=255)
         difference = ((around - behind).abs() * (DIFFERENCE_GAIN / 255)).clamp(max=1)
         parts = [around, difference]
         if self.config.depth_in_refiner:

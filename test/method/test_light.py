@@ -120,22 +120,25 @@ def test_large_images_are_sampled(height: int, width: int) -> None:
     np.testing.assert_allclose(found[1].flatten(), [1, 1, 1], rtol=1e-5)
 
 
-def test_white_is_white_in_any_light() -> None:
-    color = torch.tensor([0.0, 0.5, 0.95, 0.975, 1.0])
-    # Half way to white, half of the gain is left: 0.975 * (0.8 + 0.2 / 2).
-    found = in_plate_light(color, torch.tensor(1.25))
-    assert found.tolist() == pytest.approx([0, 0.4, 0.76, 0.8775, 1], abs=1e-6)
-    found = in_plate_light(color, torch.tensor(0.8))
-    assert found.tolist() == pytest.approx([0, 0.625, 1, 1, 1], abs=1e-6)
-    found = in_plate_light(255 * color, torch.tensor(1.25), white=255)
-    assert found.tolist() == pytest.approx([0, 102, 193.8, 223.7625, 255], abs=1e-3)
+def test_what_is_cut_off_may_be_what_the_plate_has() -> None:
+    color = torch.tensor([0.0, 0.5, 0.95, 0.975, 1.0, 1.0, 1.0])
+    plate = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 0.9, 0.3])
+    # 0.975 is half cut off: half way from 0.975 / 1.25 = 0.78 to the plate.
+    found = in_plate_light(color, plate, torch.tensor(1.25))
+    assert found.tolist() == pytest.approx([0, 0.4, 0.76, 0.89, 1, 0.9, 0.8], abs=1e-6)
+    found = in_plate_light(255 * color, 255 * plate, torch.tensor(1.25), white=255)
+    expected = [255 * x for x in (0, 0.4, 0.76, 0.89, 1, 0.9, 0.8)]
+    assert found.tolist() == pytest.approx(expected, abs=1e-3)
+    found = in_plate_light(color, plate, torch.tensor(0.8))
+    assert found.tolist() == pytest.approx([0, 0.625, 1, 1, 1, 1, 1], abs=1e-6)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.floats(1 / MOST_GAIN, MOST_GAIN))
-def test_what_is_brighter_stays_brighter(gain: float) -> None:
-    found = in_plate_light(torch.linspace(0, 1, 256), torch.tensor(gain))
-    assert bool((found.diff() >= -1e-6).all()) and float(found.max()) == 1
+@given(st.floats(1 / MOST_GAIN, MOST_GAIN), st.floats(0, 1))
+def test_a_plate_in_other_light_is_the_plate_again(gain: float, plate: float) -> None:
+    live = torch.tensor(min(1.0, gain * plate))
+    found = float(in_plate_light(live, torch.tensor(plate), torch.tensor(gain)))
+    assert found == pytest.approx(plate, abs=1e-5)
 
 
 @torch.inference_mode()

@@ -85,7 +85,7 @@ def test_exposure_and_white_balance_leave_the_matte_as_it_is(
             assert np.abs(found - wanted).mean() < 0.01
         same, _ = engine.matte(frame.color, frame.depth)
         # Without what takes the light out it is 0.7 to 1.8.
-        assert np.abs(alpha.astype(int) - same).mean() < 0.2
+        assert np.abs(alpha.astype(int) - same).mean() < 0.1
 
 
 @pytest.mark.parametrize("path", [DEMO, OFFICE], ids=["demo", "office"])
