@@ -70,7 +70,13 @@ def training_loss(teacher: Teacher | None, device: torch.device) -> Loss:
     def loss(output: MattingOutput, batch: Batch) -> Tensor:
         with torch.no_grad():
             # Its base alone is asked for; a single tile is the least it refines.
-            taught = network(batch.color, batch.depth, batch.background, tiles=1)
+            taught = network(
+                batch.color,
+                batch.depth,
+                batch.background,
+                tiles=1,
+                reduction=batch.color.shape[-2] // output.coarse_alpha.shape[-2],
+            )
         return distillation_loss(output, taught.coarse_alpha, batch, temperature)
 
     return loss

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.composition import Batch
-from dart_ros.method.network import MattingOutput
+from dart_ros.method.network import MattingOutput, tile_count
 
 Loss = Callable[[MattingOutput, Batch], Tensor]
 
@@ -28,7 +28,7 @@ class Stepper:
             processes.
         optimizer: of its parameters.
         loss: a mean over the frames of a batch.
-        tiles: how many tiles of each frame are refined, None for all.
+        reduction: of the base network's input, None for what the frames' size asks for.
         alone: False where other processes wait for this one's gradients: out of memory is an
             error then.
 
@@ -42,14 +42,14 @@ class Stepper:
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         loss: Loss,
-        tiles: int | None,
+        reduction: int | None = None,
         alone: bool = True,
     ) -> None:
         self.parts = 1
         self._network = network
         self._optimizer = optimizer
         self._loss = loss
-        self._tiles = tiles
+        self._reduction = reduction
         self._alone = alone
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._mixed = self._parameters[0].device.type == "cuda"
@@ -86,7 +86,10 @@ class Stepper:
         for part in _split(batch, self.parts):
             with self._precision():
                 color = part.color.contiguous(memory_format=torch.channels_last)
-                output = self._network(color, part.depth, part.background, tiles=self._tiles)
+                tiles = tile_count(*color.shape[-2:])
+                output = self._network(
+                    color, part.depth, part.background, tiles=tiles, reduction=self._reduction
+                )
                 loss = self._loss(output, part) * (len(color) / count)
             self.scaler.scale(loss).backward()
             total += loss.item()

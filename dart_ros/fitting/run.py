@@ -14,7 +14,7 @@ import yaml
 from dart_ros.errors import FitError
 from dart_ros.fitting.composition import MAX_DEPTH
 from dart_ros.method.base_network import NetworkConfig
-from dart_ros.method.network import STRIDE
+from dart_ros.method.network import STRIDE, base_reduction, padded_sides
 
 Stage = Literal["teacher", "student", "refiner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -96,8 +96,10 @@ class Run:
         teacher: whom a student learns from; None for the truth alone.
         network: the encoder and where depth enters; ``start.weights`` must agree with it.
         seed: decides random weights and all frames.
-        size: (height, width) of the frames, multiples of 16, near a camera's: in much smaller ones
-            whatever the network sees is near an edge, and it makes holes in larger ones.
+        sizes: (height, width) of the frames, near the cameras'; steps take them in turn. In much
+            smaller ones whatever the network sees is near an edge, and it makes holes in larger
+            ones. Multiples of 16, those of large frames of 32, see
+            :func:`dart_ros.method.network.padded_sides`.
         batch: frames of a step, over all processes together.
         steps: length of the training; a run of fixed steps can be repeated bit for bit.
         minutes: length of the training instead of ``steps``.
@@ -117,7 +119,7 @@ class Run:
     teacher: Teacher | None = None
     network: NetworkConfig = field(default_factory=NetworkConfig)
     seed: int = 0
-    size: tuple[int, int] = (480, 640)
+    sizes: tuple[tuple[int, int], ...] = ((480, 640), (704, 1280))
     batch: int = 16
     steps: int | None = None
     minutes: float | None = None
@@ -195,8 +197,15 @@ def _check(run: Run) -> None:
             raise ValueError(f"{name} is {value}: give 0 or more")
     if (run.steps is None) == (run.minutes is None):
         raise ValueError("give the length of the training as steps or as minutes")
-    if any(side <= 0 or side % STRIDE for side in run.size):
-        raise ValueError(f"size is {list(run.size)}: both sides must be multiples of {STRIDE}")
+    if not run.sizes:
+        raise ValueError("sizes is empty: give at least one")
+    for size in run.sizes:
+        whole = padded_sides(*size, base_reduction(*size))
+        if min(size) <= 0 or whole != size:
+            raise ValueError(
+                f"sizes holds {list(size)}: sides must be multiples of {STRIDE}, those of large "
+                f"frames of {2 * STRIDE}; the next is {list(whole)}"
+            )
     if run.data.held_out < 2:
         raise ValueError(f"data.held_out is {run.data.held_out}: give 2 or more")
     if not 0 <= run.mean_decay < 1:

@@ -25,7 +25,7 @@ from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationSet, to_device
 from dart_ros.fitting.weights import network_with, weights_of
-from dart_ros.method.network import STRIDE, MattingNetwork, tile_count
+from dart_ros.method.network import STRIDE, MattingNetwork, base_reduction
 
 CROP = (480, 640)
 """Largest (height, width) of the frames that the fit trains on."""
@@ -116,10 +116,12 @@ def fit_scene(
     if own_sprites is not None:
         library += load_sprites(own_sprites)
     training, held_out = split_identities(library, HELD_OUT)
-    size = _crop(*background.depth.shape)
+    height, width = background.depth.shape
+    reduction = base_reduction(height, width)
+    size = _crop(height, width, reduction)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     validation = ValidationSet(
-        held_out, [background], size, VALIDATION_FRAMES, max_depth, seed + 1, BATCH
+        held_out, [background], [size], VALIDATION_FRAMES, max_depth, seed + 1, BATCH, reduction
     )
     # torch's type hints lack this form of to().
     network = network_with(None)
@@ -133,7 +135,7 @@ def fit_scene(
         network,
         optimizer,
         training_loss(None if teacher is None else Teacher(teacher), device),
-        tile_count(*size),
+        reduction,
     )
     # Few steps on few pictures are noisy; their running mean is not.
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEAN_DECAY), use_buffers=True)
@@ -141,7 +143,7 @@ def fit_scene(
     assert isinstance(averaged, MattingNetwork)
     on_gpu = device.type == "cuda"
     stream = CompositionStream(
-        training, [background], size, BATCH, seed, max_depth, device if on_gpu else None
+        training, [background], [size], BATCH, seed, max_depth, device if on_gpu else None
     )
     batches = stream.batches(workers=0 if on_gpu else 1)
     _train_mode(network)
@@ -171,10 +173,11 @@ def fit_scene(
     return FitResult(best_weights, best < before, before, best, step, spent)
 
 
-def _crop(height: int, width: int) -> tuple[int, int]:
-    """Size of the crops: sides are multiples of the tile, which the loss of coarse maps needs."""
+def _crop(height: int, width: int, reduction: int) -> tuple[int, int]:
+    """Size of the crops: none that would be padded, since the loss of coarse maps can't have it."""
+    stride = STRIDE * reduction // 4
     rows, columns = (min(most, side) for most, side in zip(CROP, (height, width), strict=True))
-    return max(STRIDE, rows // STRIDE * STRIDE), max(STRIDE, columns // STRIDE * STRIDE)
+    return max(stride, rows // stride * stride), max(stride, columns // stride * stride)
 
 
 def _optimizer(network: MattingNetwork) -> torch.optim.Optimizer:

@@ -23,45 +23,52 @@ class CompositionStream(Dataset[Batch]):
     Args:
         sprites: what can stand in front.
         rooms: where it can stand.
-        size: (height, width) of the frames.
+        sizes: (height, width) of the frames; batches take them in turn.
         batch: frames of a whole batch.
         seed: the same seed gives the same frames.
         max_depth: the sensor's range in metres.
         device: where the frames are composed and stay.
         rank: number of this process among ``world``.
         world: number of processes that share a batch; divides ``batch``.
-        pool: where frames are kept to be used again; None composes each one anew.
+        pools: where the frames of each size are kept to be used again; None composes all anew.
     """
 
     def __init__(
         self,
         sprites: Sequence[Sprite],
         rooms: Sequence[RgbdBackground],
-        size: tuple[int, int],
+        sizes: Sequence[tuple[int, int]],
         batch: int,
         seed: int,
         max_depth: float = MAX_DEPTH,
         device: torch.device | None = None,
         rank: int = 0,
         world: int = 1,
-        pool: FramePool | None = None,
+        pools: Sequence[FramePool] | None = None,
     ) -> None:
         if batch % world:
             raise ValueError(f"a batch of {batch} can't be shared by {world} processes")
-        self._composer = Composer(sprites, rooms, size, max_depth, device=device)
+        self._composers = [
+            Composer(sprites, rooms, size, max_depth, device=device) for size in sizes
+        ]
         self._frames = range(rank * batch // world, (rank + 1) * batch // world)
         self._batch = batch
         self._seed = seed
-        self._pool = pool
+        self._pools = pools
 
     def __getitem__(self, number: int) -> Batch:
-        first = number * self._batch
-        if self._pool is None:
-            return self._composer.frames([_mix(self._seed, first + i) for i in self._frames])
-        return joined([self._pool.frame(first + i, self._compose) for i in self._frames])
-
-    def _compose(self, index: int) -> Batch:
-        return self._composer.frames([_mix(self._seed, index)])
+        turn, place = divmod(number, len(self._composers))
+        compose = self._composers[place].frames
+        if self._pools is None:
+            first = number * self._batch
+            return compose([_mix(self._seed, first + i) for i in self._frames])
+        first, pool = turn * self._batch, self._pools[place]
+        return joined(
+            [
+                pool.frame(first + i, lambda index: compose([_mix(self._seed, index)]))
+                for i in self._frames
+            ]
+        )
 
     def batches(self, start: int = 0, workers: int = 0) -> Iterator[Batch]:
         """All batches from number ``start`` on.

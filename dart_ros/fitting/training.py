@@ -34,7 +34,7 @@ from dart_ros.fitting.run import Run, described
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationScores, ValidationSet, to_device
 from dart_ros.fitting.weights import load_network, save_network
-from dart_ros.method.network import MattingNetwork, tile_count
+from dart_ros.method.network import MattingNetwork
 
 WARM_UP = 100
 """Steps in which the learning rates rise to their highest."""
@@ -94,19 +94,19 @@ class _Training:
         self._stream = CompositionStream(
             library.sprites,
             library.rooms,
-            run.size,
+            run.sizes,
             run.batch,
             run.seed,
             run.data.max_depth,
             device if run.workers == 0 else None,
             rank,
             world,
-            _pool(run, self._header["data"]),
+            _pools(run, self._header["data"]),
         )
         self._validation = ValidationSet(
             library.held_out_sprites,
             library.held_out_rooms,
-            run.size,
+            run.sizes,
             run.validation.frames,
             run.data.max_depth,
             run.validation.seed,
@@ -128,7 +128,6 @@ class _Training:
             _shared(self._network, world, device),
             self._optimizer,
             training_loss(run.teacher, device),
-            tile_count(*run.size),
             alone=world == 1,
         )
         self._step = 0
@@ -296,14 +295,18 @@ class _Training:
         return json.dumps([settings, self._header["data"]])
 
 
-def _pool(run: Run, data: str) -> FramePool | None:
-    """The run's pool: a folder of its own for all that decides the frames."""
+def _pools(run: Run, data: str) -> list[FramePool] | None:
+    """The run's pools, one of each size: folders of their own for all that decides the frames."""
     if run.pool is None:
         return None
-    settings = data, run.data.invented, run.data.held_out, run.data.max_depth, run.size, run.seed
-    digest = hashlib.sha256(repr(settings).encode())
-    digest.update(Path(composition.__file__).read_bytes())
-    return FramePool(run.pool.folder / digest.hexdigest()[:16], run.pool.frames, run.seed)
+    pools = []
+    for size in run.sizes:
+        settings = data, run.data.invented, run.data.held_out, run.data.max_depth, size, run.seed
+        digest = hashlib.sha256(repr(settings).encode())
+        digest.update(Path(composition.__file__).read_bytes())
+        folder = run.pool.folder / digest.hexdigest()[:16]
+        pools.append(FramePool(folder, run.pool.frames, run.seed))
+    return pools
 
 
 def starting_network(run: Run) -> MattingNetwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,27 +28,31 @@ class ValidationSet:
     Args:
         sprites: people and objects held out from training.
         backgrounds: rooms held out from training, or the scene of a fit.
-        size: (height, width) of the frames.
+        sizes: (height, width) of the frames, in turn.
         frames: how many.
         max_depth: the sensor's range in metres.
         seed: the same seed gives the same frames.
         batch: frames that go through the network at a time.
+        reduction: of the base network's input, None for what the frames' size asks for.
     """
 
     def __init__(
         self,
         sprites: Sequence[Sprite],
         backgrounds: Sequence[RgbdBackground],
-        size: tuple[int, int],
+        sizes: Sequence[tuple[int, int]],
         frames: int,
         max_depth: float,
         seed: int,
         batch: int = 4,
+        reduction: int | None = None,
     ) -> None:
-        composer = Composer(sprites, backgrounds, size, max_depth, seed)
+        composers = itertools.cycle(
+            [Composer(sprites, backgrounds, size, max_depth, seed) for size in sizes]
+        )
         counts = [min(batch, frames - first) for first in range(0, frames, batch)]
-        self._batches = [composer.batch(count) for count in counts]
-        self._tiles = tile_count(*size)
+        self._batches = [next(composers).batch(count) for count in counts]
+        self._reduction = reduction
 
     @torch.inference_mode()
     def score(self, network: MattingNetwork) -> ValidationScores:
@@ -58,7 +63,14 @@ class ValidationSet:
         frames = pixels = 0
         for batch in self._batches:
             moved = to_device(batch, device)
-            output = network(moved.color, moved.depth, moved.background, tiles=self._tiles)
+            tiles = tile_count(*moved.color.shape[-2:])
+            output = network(
+                moved.color,
+                moved.depth,
+                moved.background,
+                tiles=tiles,
+                reduction=self._reduction,
+            )
             difference = output.alpha - moved.alpha
             absolute += float(difference.abs().sum(dtype=torch.float64))
             squared += float(difference.square().sum(dtype=torch.float64))

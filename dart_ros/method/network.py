@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import BaseNetwork, NetworkConfig
+from dart_ros.method.base_network import BaseNetwork, BaseOutput, NetworkConfig
 from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
 from dart_ros.method.light import in_plate_light, light_gain
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import TILE, Refiner
 
 STRIDE = 4 * TILE
-"""Image sides are padded to a multiple of this."""
+"""Pixels of a tile's side."""
 
 REFINED_SHARE = 0.25
 """Share of a 640×480 image that is refined, in training as in use; see :func:`tile_count`."""
@@ -25,6 +25,9 @@ MOST_TILES = 1024
 """TopK over more than this doesn't build everywhere."""
 
 _REFERENCE_PIXELS = 640 * 480
+
+_LARGE = 2.0
+"""Images of so many times 640×480 go through the base network at an eighth of their size."""
 
 
 class Background(NamedTuple):
@@ -44,8 +47,9 @@ class MattingOutput(NamedTuple):
     """A batch of mattes.
 
     Full size: ``alpha`` in [0, 1] and ``foreground`` in [0, 1] (3 channels), in the light of the
-    frame. A quarter of the (padded) size: ``coarse_alpha``, ``coarse_residual``, ``color_error``
-    (E_RGB), ``error`` (E, or E_RGB where depth is kept out of it) and ``posterior`` (A_D).
+    frame. The (padded) size over :func:`base_reduction`: ``coarse_alpha``, ``coarse_residual``,
+    ``color_error`` (E_RGB), ``error`` (E, or E_RGB where depth is kept out of it) and
+    ``posterior`` (A_D).
     """
 
     alpha: Tensor
@@ -71,7 +75,12 @@ class MattingNetwork(nn.Module):
         self.refiner = Refiner(self.config)
 
     def forward(
-        self, color: Tensor, depth: Tensor, background: Background, tiles: int | None = None
+        self,
+        color: Tensor,
+        depth: Tensor,
+        background: Background,
+        tiles: int | None = None,
+        reduction: int | None = None,
     ) -> MattingOutput:
         """Mattes a batch of any size.
 
@@ -80,22 +89,27 @@ class MattingNetwork(nn.Module):
             depth: B×1×H×W metres, -1 where unknown.
             background: the captured scene, the same size.
             tiles: how many 16×16 tiles of each image are refined, None for all.
+            reduction: 4 or 8, None for :func:`base_reduction` of the size; crops of larger images
+                need that of the whole.
         """
         height, width = color.shape[-2:]
+        reduction = reduction or base_reduction(height, width)
         color_p, depth_p, plate, mean, std, known = (
-            pad_to_stride(x) for x in (color, depth, *background)
+            padded(x, reduction) for x in (color, depth, *background)
         )
-        depth_q, mean_q, std_q, known_q = (quarter_depth(x) for x in (depth_p, mean, std, known))
-        color_q, plate_q = quarter_color(color_p), quarter_color(plate)
+        depth_s, mean_s, std_s, known_s = (
+            reduced_depth(x, reduction) for x in (depth_p, mean, std, known)
+        )
+        color_s, plate_s = (reduced_color(x, reduction) for x in (color_p, plate))
         gain = torch.ones_like(color[..., :1, :1])
         if self.config.depth_in_light:
-            gain = light_gain(color_q, plate_q, depth_q, mean_q, std_q, known_q)
+            gain = light_gain(color_s, plate_s, depth_s, mean_s, std_s, known_s)
             color_p = in_plate_light(color_p, plate, gain)
-            color_q = in_plate_light(color_q, plate_q, gain)
-        inputs = [color_q, plate_q]
-        posterior = posterior_map(depth_q, mean_q, std_q)
+            color_s = in_plate_light(color_s, plate_s, gain)
+        inputs = [color_s, plate_s]
+        posterior = posterior_map(depth_s, mean_s, std_s)
         if self.config.depth_in_base:
-            inputs += [posterior, depth_channels(depth_q, mean_q, known_q)]
+            inputs += [posterior, depth_channels(depth_s, mean_s, known_s)]
         base = self.base(torch.cat(inputs, dim=1))
 
         error = base.error
@@ -104,11 +118,12 @@ class MattingNetwork(nn.Module):
         total = (color_p.shape[-2] // STRIDE) * (color_p.shape[-1] // STRIDE)
         chosen = None
         if tiles is not None and tiles < total:
-            chosen = choose_tiles(error.detach(), tiles, TILE)
+            chosen = choose_tiles(error.detach(), tiles, STRIDE // reduction)
         picture = torch.cat([color_p, plate], dim=1)
         if self.config.depth_in_refiner:
             picture = torch.cat([picture, depth_channels(depth_p, mean, known)], dim=1)
-        fine = self.refiner(base, picture, chosen)[..., :height, :width]
+        quarter = BaseOutput(*(to_quarter(x, reduction) for x in base))
+        fine = self.refiner(quarter, picture, chosen)[..., :height, :width]
         return MattingOutput(
             alpha=fine[:, :1].clamp(0, 1),
             foreground=(color + gain * fine[:, 1:]).clamp(0, 1),
@@ -145,28 +160,72 @@ def tile_count(height: int, width: int, share: float = REFINED_SHARE) -> int | N
     return min(MOST_TILES, max(1, round(share * total / math.sqrt(larger))))
 
 
-def quarter_color(image: Tensor) -> Tensor:
-    """Quarter-size image: the mean of the centre 2×2 of each 4×4 (bilinear, half-pixel centres).
+def base_reduction(height: int, width: int) -> int:
+    """4 or 8: the base network sees an image at a quarter or at an eighth of its sides.
+
+    It has to see people whole, as large as those that it learned from: at an eighth from twice
+    the area of 640×480 on, as 1280×720 has.
 
     Args:
-        image: B×C×H×W, sides divisible by 4.
+        height: rows of the image.
+        width: columns of the image.
     """
-    return F.avg_pool2d(image[:, :, 1:-1, 1:-1], 2, stride=4)
+    return 8 if height * width >= _LARGE * _REFERENCE_PIXELS else 4
 
 
-def quarter_depth(image: Tensor) -> Tensor:
-    """Quarter-size depth: one sample of each 4×4, since a mean would invent depths at edges.
+def reduced_color(image: Tensor, reduction: int) -> Tensor:
+    """Small image: the mean of the centre 2×2 of each 4×4 (bilinear, half-pixel centres), and of
+    2×2 of those for an eighth.
 
     Args:
-        image: B×C×H×W, sides divisible by 4.
+        image: B×C×H×W, sides divisible by the reduction.
+        reduction: 4 or 8, see :func:`base_reduction`.
     """
-    return image[:, :, 2::4, 2::4]
+    quarter = F.avg_pool2d(image[:, :, 1:-1, 1:-1], 2, stride=4)
+    return quarter if reduction == 4 else F.avg_pool2d(quarter, reduction // 4)
 
 
-def pad_to_stride(image: Tensor) -> Tensor:
-    """Repeats the right and bottom edge until the sides are multiples of the tile."""
+def reduced_depth(image: Tensor, reduction: int) -> Tensor:
+    """Small depth: one sample of each 4×4 or 8×8, since a mean would invent depths at edges.
+
+    Args:
+        image: B×C×H×W, sides divisible by the reduction.
+        reduction: 4 or 8, see :func:`base_reduction`.
+    """
+    return image[:, :, reduction // 2 :: reduction, reduction // 2 :: reduction]
+
+
+def to_quarter(maps: Tensor, reduction: int) -> Tensor:
+    """Maps of the base network at a quarter of the image, where the refiner reads them: bilinear.
+
+    Args:
+        maps: B×C×h×w.
+        reduction: 4 or 8, see :func:`base_reduction`.
+    """
+    if reduction == 4:
+        return maps
+    scale = reduction / 4
+    return F.interpolate(maps, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def padded_sides(height: int, width: int, reduction: int) -> tuple[int, int]:
+    """Rows and columns of an image as the network reads it.
+
+    Whole tiles, and sides at which the base network's maps halve evenly twice.
+
+    Args:
+        height: rows of the image.
+        width: columns of the image.
+        reduction: 4 or 8, see :func:`base_reduction`.
+    """
+    stride = STRIDE * reduction // 4
+    return height + -height % stride, width + -width % stride
+
+
+def padded(image: Tensor, reduction: int) -> Tensor:
+    """Repeats the right and bottom edge up to :func:`padded_sides`."""
     height, width = image.shape[-2:]
-    bottom, right = -height % STRIDE, -width % STRIDE
-    if bottom == 0 and right == 0:
+    rows, columns = padded_sides(height, width, reduction)
+    if (rows, columns) == (height, width):
         return image
-    return F.pad(image, (0, right, 0, bottom), mode="replicate")
+    return F.pad(image, (0, columns - width, 0, rows - height), mode="replicate")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
 from dart_ros.files import replacing
-from dart_ros.method.network import STRIDE, Background, MattingNetwork
+from dart_ros.method.network import Background, MattingNetwork, base_reduction, padded_sides
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.graph import MattingGraph
 from dart_ros.runtime.resident import BORDER, Resident, prepare
@@ -57,8 +57,8 @@ class WholeGraph(nn.Module):
         # A copy, since the caller's network would change its precision with the graph.
         graph = MattingGraph(copy.deepcopy(network), height, width, tiles, wire=self._dtype)
         self._graph = graph.to(self._dtype)
-        right, bottom = BORDER + -width % STRIDE, BORDER + -height % STRIDE
-        self._border = (BORDER, right, BORDER, bottom)
+        rows, columns = padded_sides(height, width, base_reduction(height, width))
+        self._border = (BORDER, BORDER + columns - width, BORDER, BORDER + rows - height)
 
     def forward(self, color: Tensor, depth: Tensor, *scene: Tensor) -> tuple[Tensor, ...]:
         """Mattes one frame.

@@ -17,7 +17,14 @@ from torch import Tensor, nn
 from dart_ros.method.base_network import HIDDEN_CHANNELS
 from dart_ros.method.error_map import combine_errors, depth_error, worst_errors
 from dart_ros.method.light import in_plate_light, light_gain
-from dart_ros.method.network import STRIDE, Background, MattingNetwork
+from dart_ros.method.network import (
+    STRIDE,
+    Background,
+    MattingNetwork,
+    base_reduction,
+    reduced_depth,
+    to_quarter,
+)
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import (
     COARSE_CHANNELS,
@@ -53,7 +60,7 @@ _STAGE1 = STRIDE // 2 + 2 * (HALF_MARGIN - 1)
 class Parts(NamedTuple):
     """What the foreground is made of, beside the frame.
 
-    ``residual``: coarse, 1×3×h×w at a quarter of the padded size. ``tiles``: int64 K, those that
+    ``residual``: coarse, 1×3×h×w as the base network makes it. ``tiles``: int64 K, those that
     were refined. ``refined``: K×4×16×16, alpha and residual.
     """
 
@@ -65,8 +72,8 @@ class Parts(NamedTuple):
 class Coarse(NamedTuple):
     """What the base network makes of a frame.
 
-    ``maps``: float32 (h·w)×16 at a quarter of the padded size: alpha, residual, error and hidden
-    channels, cut to their ranges. ``picture``: alpha at the padded size, 0 to 255, in rows of 16
+    ``maps``: float32 (h·w)×16 of the decoder: alpha, residual, error and hidden channels, cut to
+    their ranges. ``picture``: alpha at the padded size, 0 to 255, in rows of 16
     pixels. ``residual``: as in :class:`Parts`. ``worst``: the largest error of each tile.
     ``gain``: 3, of the frame's light over the plate's.
     """
@@ -105,6 +112,7 @@ class MattingGraph(nn.Module):
     _vertical: Tensor
     _horizontal: Tensor
     _horizontal_colors: Tensor
+    _doubling: Tensor
     _low: Tensor
     _high: Tensor
     _alpha: Tensor
@@ -127,6 +135,7 @@ class MattingGraph(nn.Module):
         self._base = network.base
         self._decoder = FoldedDecoder(network.base.decoder)
         self._size = height, width
+        self._reduction = base_reduction(height, width)
         self._wire = wire
         # The border is less than a tile.
         self._rows, self._columns = (side // STRIDE for side in padded_shape(height, width))
@@ -182,7 +191,7 @@ class MattingGraph(nn.Module):
         grid = self._rows, self._columns
         half, full = STRIDE * self._columns // 2, STRIDE * self._columns
         for name, table in (
-            ("_map_windows", pixel_windows(*grid, TILE, QUARTER_MARGIN)),
+            ("_map_windows", pixel_windows(*grid, STRIDE // self._reduction, QUARTER_MARGIN)),
             ("_color_windows", run_windows(*grid, STRIDE, _WINDOW, RUN, full + 2 * BORDER)),
             (
                 "_half_windows",
@@ -200,6 +209,12 @@ class MattingGraph(nn.Module):
         for pixel in range(TILE):
             across[4 * pixel : 4 * pixel + 4, 0, 0, pixel : pixel + 3] = taps
         self.register_buffer("_horizontal", across)
+        if self._reduction > 4:
+            # As to_quarter does it, of the windows of tiles, whose margin it makes smaller.
+            side = STRIDE // self._reduction + 2 * QUARTER_MARGIN
+            single = torch.eye(side * side).view(-1, 1, side, side)
+            doubled = to_quarter(single, self._reduction)[..., 1:-1, 1:-1]
+            self.register_buffer("_doubling", doubled.flatten(1).t().contiguous())
         # Three channels side by side, as bytes of a picture lie.
         colors = torch.zeros(STRIDE, 3, 3, 1, TILE + 2)
         for channel in range(3):
@@ -243,7 +258,7 @@ class MattingGraph(nn.Module):
             maps.permute(0, 2, 3, 1).reshape(-1, _HEAD),
             self._to_wire(picture.reshape(-1, STRIDE)),
             F.conv2d(maps, self._residual) * gain,
-            worst_errors(error, TILE)[0],
+            worst_errors(error, STRIDE // self._reduction)[0],
             gain.flatten(),
         )
 
@@ -278,7 +293,7 @@ class MattingGraph(nn.Module):
 
     def blank_coarse(self) -> Coarse:
         """What comes of nothing, of the right shapes."""
-        pixels = TILE * TILE * self._rows * self._columns
+        pixels = (STRIDE // self._reduction) ** 2 * self._rows * self._columns
         runs = STRIDE * self._rows * self._columns
         return Coarse(
             torch.zeros(pixels, _HEAD),
@@ -290,7 +305,8 @@ class MattingGraph(nn.Module):
 
     def blank_parts(self) -> Parts:
         """Parts of nothing, of the right shapes."""
-        rows, columns = TILE * self._rows, TILE * self._columns
+        side = STRIDE // self._reduction
+        rows, columns = side * self._rows, side * self._columns
         count = self._count or self._rows * self._columns
         return Parts(
             torch.zeros(1, 3, rows, columns),
@@ -316,7 +332,9 @@ class MattingGraph(nn.Module):
         middle = color.reshape(rows + 2 * edge, 4, -1)[edge:-edge, 1:3].to(dtype)
         middle = (middle[:, 0] + middle[:, 1]).view(1, rows, columns + 2 * edge, 12)
         small = F.conv2d(middle.permute(0, 3, 1, 2), self._quarter)[..., edge:-edge]
-        live = depth[BORDER + 2 : -BORDER : 4, BORDER + 2 : -BORDER : 4][None, None]
+        if self._reduction > 4:
+            small = F.avg_pool2d(small, self._reduction // 4)
+        live = reduced_depth(depth[BORDER:-BORDER, BORDER:-BORDER][None, None], self._reduction)
         gain = torch.ones(1, 3, 1, 1, dtype=dtype, device=color.device)
         if self.config.depth_in_light:
             gain = light_gain(small, plate, live, mean, std, known).to(dtype)
@@ -352,13 +370,22 @@ class MattingGraph(nn.Module):
         if self.config.depth_in_refiner:
             parts.append(self._depths_around(depth, near_mean, tiles).to(dtype))
         picture = torch.cat(parts, dim=3).permute(0, 3, 1, 2)
-        coarse = self._take(maps, self._map_windows, tiles, _QUARTER)
+        coarse = self._maps_around(maps, tiles)
         x = F.pixel_shuffle(F.conv2d(coarse, self._stage1_maps), 2)
         plate = self._take(stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
         x = F.relu(x + plate + F.conv2d(picture, self._stage1_picture))
         x = F.relu(F.conv2d(x, self._stage2_weight, self._stage2_bias))
         refined = F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
         return refined * torch.cat([torch.ones_like(gain[:1]), gain])[:, None, None]
+
+    def _maps_around(self, maps: Tensor, tiles: Tensor) -> Tensor:
+        """The decoder's maps around the tiles at a quarter of the size, K×16×6×6."""
+        if self._reduction == 4:
+            return self._take(maps, self._map_windows, tiles, _QUARTER)
+        side = STRIDE // self._reduction + 2 * QUARTER_MARGIN
+        picked = maps[self._map_windows[tiles].flatten()].view(-1, side * side, _HEAD)
+        quarter = torch.matmul(self._doubling, picked).view(-1, _QUARTER, _QUARTER, _HEAD)
+        return quarter.permute(0, 3, 1, 2)
 
     def _colors_around(self, runs: Tensor, tiles: Tensor) -> Tensor:
         """Color around the tiles, K×12×12×12: of each half-size pixel the 2×2 that it is of."""
@@ -388,7 +415,9 @@ class MattingGraph(nn.Module):
         return picked.permute(0, 3, 1, 2)
 
     def _upsampled(self, image: Tensor, horizontal: Tensor) -> Tensor:
-        """Bilinear ×4, edge repeated: 1×C×h×w to 4h×(w/4)×16C, bytes in a picture's order."""
+        """To the padded size, bilinear, edge repeated: 1×C×h×w to H×(W/16)×16C, bytes in a
+        picture's order."""
+        image = to_quarter(image, self._reduction)
         channels, rows, columns = image.shape[1], TILE * self._rows, TILE * self._columns
         x = F.pad(image, (1, 1, 1, 1), mode="replicate").permute(0, 2, 3, 1)
         x = x.reshape(rows + 2, 1, (columns + 2) * channels)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dart_ros.method.network import (
-    STRIDE,
     Background,
     MattingNetwork,
-    pad_to_stride,
-    quarter_color,
-    quarter_depth,
+    base_reduction,
+    padded,
+    padded_sides,
+    reduced_color,
+    reduced_depth,
 )
 from dart_ros.method.refiner import PICTURE_MARGIN, half_size, half_size_channels
 from dart_ros.runtime.folding import fold_norm
@@ -44,9 +45,9 @@ COLORS = 12
 
 
 class Resident(NamedTuple):
-    """The scene as the graph reads it, float32 but for bytes; h×w is a quarter of the padded size.
+    """The scene as the graph reads it, float32 but for bytes.
 
-    ``plate``, ``mean``, ``std``, ``known``: the background at a quarter of the size, 1×C×h×w.
+    ``plate``, ``mean``, ``std``, ``known``: the background as the base network sees it, 1×C×h×w.
     ``near_plate``: the plate with a border as the refiner reads it, the 2×2 of each half-size pixel
     together, in rows of 4 half-size pixels, uint8.
     ``near_mean``: the background's depth at half size with a border, in rows of 4 pixels, metres,
@@ -71,7 +72,8 @@ def prepare(network: MattingNetwork, background: Background) -> Resident:
         network: the network whose weights are in use.
         background: the captured scene, 1×C×H×W.
     """
-    plate, mean, std, known = (pad_to_stride(x) for x in background)
+    reduction = base_reduction(*background.plate.shape[-2:])
+    plate, mean, std, known = (padded(x, reduction) for x in background)
     depth = network.config.depth_in_refiner
     # The frame's own channels are left empty; what is picked of the others is the scene's.
     picture = torch.cat([torch.zeros_like(plate), plate], dim=1)
@@ -84,10 +86,10 @@ def prepare(network: MattingNetwork, background: Background) -> Resident:
     stage1 = F.conv2d(half[:, channels], weight[:, channels], bias)
     near = torch.where(known > 0, mean, torch.full_like(mean, -1.0))
     return Resident(
-        plate=quarter_color(plate),
-        mean=quarter_depth(mean),
-        std=quarter_depth(std),
-        known=quarter_depth(known),
+        plate=reduced_color(plate, reduction),
+        mean=reduced_depth(mean, reduction),
+        std=reduced_depth(std, reduction),
+        known=reduced_depth(known, reduction),
         near_plate=_squares(_replicate(plate, BORDER)),
         near_mean=_replicate(near, BORDER)[..., 1::2, 1::2].reshape(-1, HALF_RUN),
         stage1=_runs(stage1, STAGE1_RUN),
@@ -95,11 +97,9 @@ def prepare(network: MattingNetwork, background: Background) -> Resident:
 
 
 def padded_shape(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of a frame as the graph reads it: whole tiles and the border."""
-    return (
-        height + -height % STRIDE + 2 * BORDER,
-        width + -width % STRIDE + 2 * BORDER,
-    )
+    """Rows and columns of a frame as the graph reads it, with the border."""
+    rows, columns = padded_sides(height, width, base_reduction(height, width))
+    return rows + 2 * BORDER, columns + 2 * BORDER
 
 
 class FrameBuffer:

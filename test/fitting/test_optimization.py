@@ -21,11 +21,16 @@ class SmallMemory(MattingNetwork):
     most = 1
 
     def forward(
-        self, color: Tensor, depth: Tensor, background: Background, tiles: int | None = None
+        self,
+        color: Tensor,
+        depth: Tensor,
+        background: Background,
+        tiles: int | None = None,
+        reduction: int | None = None,
     ) -> MattingOutput:
         if len(color) > self.most:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return super().forward(color, depth, background, tiles)
+        return super().forward(color, depth, background, tiles, reduction)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,7 @@ def test_steps_learn_a_batch_by_heart(batch: Batch) -> None:
     torch.manual_seed(0)
     network = MattingNetwork().train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
-    stepper = Stepper(network, optimizer, matting_loss, 6)
+    stepper = Stepper(network, optimizer, matting_loss)
     losses = [stepper.step(batch) for _ in range(25)]
     assert all(loss == loss for loss in losses)
     assert losses[-1] < 0.6 * losses[0]
@@ -50,7 +55,7 @@ def test_out_of_memory_halves_the_batch_and_the_gradient_stays(batch: Batch) -> 
         torch.manual_seed(0)
         network = kind().eval()  # batch norm in training would see other batches
         optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
-        stepper = Stepper(network, optimizer, matting_loss, None)
+        stepper = Stepper(network, optimizer, matting_loss)
         loss = stepper.step(batch)
         gradients.append((loss, [p.grad for p in network.parameters() if p.grad is not None]))
     assert stepper.parts == 3
@@ -65,7 +70,7 @@ def test_too_little_memory_for_a_frame_is_an_error(batch: Batch) -> None:
     network.most = 0
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     with pytest.raises(FitError, match="smaller batch or size"):
-        Stepper(network, optimizer, matting_loss, None).step(batch)
+        Stepper(network, optimizer, matting_loss).step(batch)
     network.most = 1
     with pytest.raises(FitError, match="smaller batch or size"):
-        Stepper(network, optimizer, matting_loss, None, alone=False).step(batch)
+        Stepper(network, optimizer, matting_loss, alone=False).step(batch)

@@ -28,7 +28,7 @@ def write_run(folder: Path, library: Path, stage: str, **changes: object) -> Pat
         "stage": stage,
         "output": str(folder / "output"),
         "data": {"sprites": [str(library)], "invented": 2, "held_out": 2},
-        "size": [32, 48],
+        "sizes": [[32, 48]],
         "batch": 2,
         "steps": STEPS,
         "workers": 0,

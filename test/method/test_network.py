@@ -11,8 +11,9 @@ from dart_ros.method.network import (
     MOST_TILES,
     Background,
     MattingNetwork,
-    quarter_color,
-    quarter_depth,
+    base_reduction,
+    reduced_color,
+    reduced_depth,
     tile_count,
 )
 
@@ -50,7 +51,8 @@ def network() -> MattingNetwork:
 
 
 @pytest.mark.parametrize(
-    ("height", "width"), [(480, 640), (480, 848), (61, 97), (97, 61), (16, 16), (17, 15), (1, 1)]
+    ("height", "width"),
+    [(480, 640), (480, 848), (720, 1280), (61, 97), (97, 61), (16, 16), (17, 15), (1, 1)],
 )
 @pytest.mark.parametrize("tiles", [1, None])
 @torch.inference_mode()
@@ -60,9 +62,11 @@ def test_any_size_works(
     output = network(*frame(height, width), tiles=tiles)
     assert output.alpha.shape == (1, 1, height, width)
     assert output.foreground.shape == (1, 3, height, width)
-    quarter = (4 * -(-height // 16), 4 * -(-width // 16))
+    small = (4 * -(-height // 16), 4 * -(-width // 16))
+    if height * width > 600_000:
+        small = (4 * -(-height // 32), 4 * -(-width // 32))
     for image in output[2:]:
-        assert image.shape[-2:] == quarter
+        assert image.shape[-2:] == small
     for name, image in output._asdict().items():
         assert bool(image.isfinite().all()), name
         if name != "coarse_residual":
@@ -203,17 +207,62 @@ def test_unknown_depth_everywhere_gives_the_prior_and_a_matte(network: MattingNe
     assert bool(output.alpha.isfinite().all())
 
 
-def test_quarter_sizes_by_hand() -> None:
+def test_small_sizes_by_hand() -> None:
     image = torch.arange(32.0).view(1, 1, 4, 8)
     # Rows 1 and 2, columns 1 and 2 (then 5 and 6): (9 + 10 + 17 + 18) / 4.
-    assert quarter_color(image).tolist() == [[[[13.5, 17.5]]]]
-    assert quarter_depth(image).tolist() == [[[[18.0, 22.0]]]]
+    assert reduced_color(image, 4).tolist() == [[[[13.5, 17.5]]]]
+    assert reduced_depth(image, 4).tolist() == [[[[18.0, 22.0]]]]
+    image = torch.arange(64.0).view(1, 1, 8, 8) ** 2
+    middle = [(8 * row + column) ** 2 for row in (1, 2, 5, 6) for column in (1, 2, 5, 6)]
+    assert reduced_color(image, 8).item() == sum(middle) / 16
+    assert reduced_depth(image, 8).item() == 36**2
 
 
-def test_quarter_color_is_opencvs_bilinear() -> None:
+@pytest.mark.parametrize(
+    ("height", "width", "reduction"),
+    [(480, 640, 4), (480, 848, 4), (600, 1023, 4), (600, 1024, 8), (720, 1280, 8), (1280, 720, 8)],
+)
+def test_large_images_are_reduced_more(height: int, width: int, reduction: int) -> None:
+    assert base_reduction(height, width) == reduction
+
+
+@torch.inference_mode()
+def test_a_crop_of_a_large_image_is_matted_as_there(network: MattingNetwork) -> None:
+    """The middle of a crop, whose edges are far, is what it is in the whole; not at a quarter."""
+    whole = frame(640, 1152)
+    window = (..., slice(0, 512), slice(0, 1024))
+    color, depth, background = whole
+    crop = color[window], depth[window], Background(*(x[window] for x in background))
+    middle = (..., slice(200, 280), slice(440, 560))
+    expected = network(*whole).coarse_alpha[..., 25:35, 55:70]
+    found = network(*crop, reduction=8).coarse_alpha
+    assert found.shape[-2:] == (64, 128)
+    coarse = (found[..., 25:35, 55:70] - expected).abs().mean()
+    other = network(*whole).alpha[middle] - network(*crop, reduction=4).alpha[middle]
+    assert coarse < 0.2 * other.abs().mean()
+
+
+@torch.inference_mode()
+def test_the_refiner_reads_large_images_maps_at_a_quarter(network: MattingNetwork) -> None:
+    """Bilinear, as OpenCV does it; what is not refined is upsampled from there."""
+    scene = frame(64, 96)
+    some = network(*scene, tiles=6, reduction=8)
+    full = network(*scene, reduction=8)
+    coarse = some.coarse_alpha[0, 0].numpy()
+    assert coarse.shape == (8, 12)
+    worst = some.error[0, 0].numpy().reshape(4, 2, 6, 2).max(axis=(1, 3))
+    chosen = worst >= np.sort(worst.ravel())[-6]
+    quarter = cv2.resize(coarse, (24, 16), interpolation=cv2.INTER_LINEAR)
+    upsampled = cv2.resize(quarter, (96, 64), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+    mask = chosen.repeat(16, 0).repeat(16, 1)
+    expected = np.where(mask, full.alpha[0, 0].numpy(), upsampled)
+    np.testing.assert_allclose(some.alpha[0, 0].numpy(), expected, atol=1e-5)
+
+
+def test_reduced_color_is_opencvs_bilinear() -> None:
     image = np.random.default_rng(0).random((24, 36)).astype(np.float32)
     expected = cv2.resize(image, (9, 6), interpolation=cv2.INTER_LINEAR)
-    found = quarter_color(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    found = reduced_color(torch.from_numpy(image)[None, None], 4)[0, 0].numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

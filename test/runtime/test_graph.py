@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dart_ros.evaluation.scenes import empty_frames
@@ -61,6 +63,29 @@ def test_deployed_mattes_are_the_methods(path: Path) -> None:
         expected = by_the_method(network, background, frame, tiles)
         assert 0.01 < (expected[0] > 128).mean() < 0.9, "there is somebody in the frame"
         for found, wanted in zip(engine.matte(frame.color, frame.depth), expected, strict=True):
+            assert found is not None
+            difference = np.abs(found - wanted)
+            assert difference.mean() < 0.01
+            assert (difference > 2).mean() < 1e-4
+
+
+def test_deployed_mattes_of_large_frames_are_the_methods() -> None:
+    """At an eighth of the sides; same tolerance."""
+    network = load_network()
+    small, frames = frames_of(DEMO)
+    size = (721, 962)
+    background = Background(*(F.interpolate(x, size, mode="nearest") for x in small))
+    tiles = tile_count(*size)
+    engine = TorchEngine(network, background, tiles, threads=1)
+    for frame in frames:
+        large = replace(
+            frame,
+            color=cv2.resize(frame.color, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT),
+            depth=cv2.resize(frame.depth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT),
+        )
+        expected = by_the_method(network, background, large, tiles)
+        assert 0.01 < (expected[0] > 128).mean() < 0.9, "there is somebody in the frame"
+        for found, wanted in zip(engine.matte(large.color, large.depth), expected, strict=True):
             assert found is not None
             difference = np.abs(found - wanted)
             assert difference.mean() < 0.01

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dart_ros.errors import EngineError
-from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.method.network import Background, MattingNetwork, tile_count
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.export import onnx_bytes
 from dart_ros.runtime.tensorrt_engine import (
@@ -41,9 +41,13 @@ def graph(network: MattingNetwork) -> bytes:
 # -- the real builder -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("capability", [(8, 6), (8, 9)])
-def test_the_graph_is_built_in_half_precision(graph: bytes, capability: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("size", "capability"), [(SIZE, (8, 6)), ((720, 1280), (8, 9))])
+def test_the_graph_is_built_in_half_precision(
+    network: MattingNetwork, size: tuple[int, int], capability: tuple[int, int]
+) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
+    pytest.importorskip("onnx")
+    graph = onnx_bytes(network, *size, tile_count(*size), half=True)
     told: list[float] = []
     plan = build_plan(trt, graph, capability, on_progress=lambda share, _: told.append(share))
     assert len(plan) > 5_000_000  # weights in half precision
