@@ -14,7 +14,7 @@ import yaml
 from dart_ros.errors import FitError
 from dart_ros.fitting.composition import MAX_DEPTH
 from dart_ros.method.base_network import NetworkConfig
-from dart_ros.method.network import STRIDE, base_reduction, padded_sides
+from dart_ros.method.network import STRIDE, base_reduction, padded_sides, padding_stride
 
 Stage = Literal["teacher", "student", "refiner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -98,7 +98,7 @@ class Run:
         seed: decides random weights and all frames.
         sizes: (height, width) of the frames, near the cameras'; steps take them in turn. In much
             smaller ones whatever the network sees is near an edge, and it makes holes in larger
-            ones. Multiples of 16, those of large frames of 32, see
+            ones. Multiples of 16, those of large frames of 48, see
             :func:`dart_ros.method.network.padded_sides`.
         batch: frames of a step, over all processes together.
         steps: length of the training; a run of fixed steps can be repeated bit for bit.
@@ -119,7 +119,7 @@ class Run:
     teacher: Teacher | None = None
     network: NetworkConfig = field(default_factory=NetworkConfig)
     seed: int = 0
-    sizes: tuple[tuple[int, int], ...] = ((480, 640), (704, 1280))
+    sizes: tuple[tuple[int, int], ...] = ((480, 640), (720, 1248))
     batch: int = 16
     steps: int | None = None
     minutes: float | None = None
@@ -204,7 +204,7 @@ def _check(run: Run) -> None:
         if min(size) <= 0 or whole != size:
             raise ValueError(
                 f"sizes holds {list(size)}: sides must be multiples of {STRIDE}, those of large "
-                f"frames of {2 * STRIDE}; the next is {list(whole)}"
+                f"frames of {padding_stride(6)}; the next is {list(whole)}"
             )
     if run.data.held_out < 2:
         raise ValueError(f"data.held_out is {run.data.held_out}: give 2 or more")

@@ -25,7 +25,7 @@ from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationSet, to_device
 from dart_ros.fitting.weights import network_with, weights_of
-from dart_ros.method.network import STRIDE, MattingNetwork, base_reduction
+from dart_ros.method.network import MattingNetwork, base_reduction, padding_stride
 
 CROP = (480, 640)
 """Largest (height, width) of the frames that the fit trains on."""
@@ -175,7 +175,7 @@ def fit_scene(
 
 def _crop(height: int, width: int, reduction: int) -> tuple[int, int]:
     """Size of the crops: none that would be padded, since the loss of coarse maps can't have it."""
-    stride = STRIDE * reduction // 4
+    stride = padding_stride(reduction)
     rows, columns = (min(most, side) for most, side in zip(CROP, (height, width), strict=True))
     return max(stride, rows // stride * stride), max(stride, columns // stride * stride)
 

@@ -27,7 +27,7 @@ MOST_TILES = 1024
 _REFERENCE_PIXELS = 640 * 480
 
 _LARGE = 2.0
-"""Images of so many times 640×480 go through the base network at an eighth of their size."""
+"""Images of so many times 640×480 go through the base network at a sixth of their sides."""
 
 
 class Background(NamedTuple):
@@ -89,7 +89,7 @@ class MattingNetwork(nn.Module):
             depth: B×1×H×W metres, -1 where unknown.
             background: the captured scene, the same size.
             tiles: how many 16×16 tiles of each image are refined, None for all.
-            reduction: 4 or 8, None for :func:`base_reduction` of the size; crops of larger images
+            reduction: 4 or 6, None for :func:`base_reduction` of the size; crops of larger images
                 need that of the whole.
         """
         height, width = color.shape[-2:]
@@ -115,14 +115,14 @@ class MattingNetwork(nn.Module):
         error = base.error
         if self.config.depth_in_error:
             error = combine_errors(depth_error(posterior, base.alpha), base.error)
+        quarter = BaseOutput(*(to_quarter(x, reduction) for x in base))
         total = (color_p.shape[-2] // STRIDE) * (color_p.shape[-1] // STRIDE)
         chosen = None
         if tiles is not None and tiles < total:
-            chosen = choose_tiles(error.detach(), tiles, STRIDE // reduction)
+            chosen = choose_tiles(to_quarter(error.detach(), reduction), tiles, TILE)
         picture = torch.cat([color_p, plate], dim=1)
         if self.config.depth_in_refiner:
             picture = torch.cat([picture, depth_channels(depth_p, mean, known)], dim=1)
-        quarter = BaseOutput(*(to_quarter(x, reduction) for x in base))
         fine = self.refiner(quarter, picture, chosen)[..., :height, :width]
         return MattingOutput(
             alpha=fine[:, :1].clamp(0, 1),
@@ -161,46 +161,45 @@ def tile_count(height: int, width: int, share: float = REFINED_SHARE) -> int | N
 
 
 def base_reduction(height: int, width: int) -> int:
-    """4 or 8: the base network sees an image at a quarter or at an eighth of its sides.
+    """4 or 6: the base network sees an image at a quarter or at a sixth of its sides.
 
-    It has to see people whole, as large as those that it learned from: at an eighth from twice
-    the area of 640×480 on, as 1280×720 has.
+    It has to see people whole, and as large as those that it learned from: at a sixth from twice
+    the area of 640×480 on. 1280×720 becomes 120 rows, as 640×480 does at a quarter.
 
     Args:
         height: rows of the image.
         width: columns of the image.
     """
-    return 8 if height * width >= _LARGE * _REFERENCE_PIXELS else 4
+    return 6 if height * width >= _LARGE * _REFERENCE_PIXELS else 4
 
 
 def reduced_color(image: Tensor, reduction: int) -> Tensor:
-    """Small image: the mean of the centre 2×2 of each 4×4 (bilinear, half-pixel centres), and of
-    2×2 of those for an eighth.
+    """Small image: the mean of each square without its rim, so of the centre 2×2 of each 4×4
+    (bilinear, half-pixel centres) or of the centre 4×4 of each 6×6.
 
     Args:
         image: B×C×H×W, sides divisible by the reduction.
-        reduction: 4 or 8, see :func:`base_reduction`.
+        reduction: 4 or 6, see :func:`base_reduction`.
     """
-    quarter = F.avg_pool2d(image[:, :, 1:-1, 1:-1], 2, stride=4)
-    return quarter if reduction == 4 else F.avg_pool2d(quarter, reduction // 4)
+    return F.avg_pool2d(image[:, :, 1:-1, 1:-1], reduction - 2, stride=reduction)
 
 
 def reduced_depth(image: Tensor, reduction: int) -> Tensor:
-    """Small depth: one sample of each 4×4 or 8×8, since a mean would invent depths at edges.
+    """Small depth: one sample of each square, since a mean would invent depths at edges.
 
     Args:
         image: B×C×H×W, sides divisible by the reduction.
-        reduction: 4 or 8, see :func:`base_reduction`.
+        reduction: 4 or 6, see :func:`base_reduction`.
     """
     return image[:, :, reduction // 2 :: reduction, reduction // 2 :: reduction]
 
 
 def to_quarter(maps: Tensor, reduction: int) -> Tensor:
-    """Maps of the base network at a quarter of the image, where the refiner reads them: bilinear.
+    """Maps of the base network at a quarter of the image, where tiles and refiner read them.
 
     Args:
         maps: B×C×h×w.
-        reduction: 4 or 8, see :func:`base_reduction`.
+        reduction: 4 or 6, see :func:`base_reduction`; at a sixth they are upsampled, bilinear.
     """
     if reduction == 4:
         return maps
@@ -209,17 +208,21 @@ def to_quarter(maps: Tensor, reduction: int) -> Tensor:
 
 
 def padded_sides(height: int, width: int, reduction: int) -> tuple[int, int]:
-    """Rows and columns of an image as the network reads it.
-
-    Whole tiles, and sides at which the base network's maps halve evenly twice.
+    """Rows and columns of an image as the network reads it: whole tiles, and whole fours of the
+    base network's pixels, whose decoder doubles twice.
 
     Args:
         height: rows of the image.
         width: columns of the image.
-        reduction: 4 or 8, see :func:`base_reduction`.
+        reduction: 4 or 6, see :func:`base_reduction`.
     """
-    stride = STRIDE * reduction // 4
+    stride = padding_stride(reduction)
     return height + -height % stride, width + -width % stride
+
+
+def padding_stride(reduction: int) -> int:
+    """What padded sides are multiples of."""
+    return math.lcm(STRIDE, 4 * reduction)
 
 
 def padded(image: Tensor, reduction: int) -> Tensor:

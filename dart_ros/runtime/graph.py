@@ -60,7 +60,7 @@ _STAGE1 = STRIDE // 2 + 2 * (HALF_MARGIN - 1)
 class Parts(NamedTuple):
     """What the foreground is made of, beside the frame.
 
-    ``residual``: coarse, 1×3×h×w as the base network makes it. ``tiles``: int64 K, those that
+    ``residual``: coarse, 1×3×h×w at a quarter of the padded size. ``tiles``: int64 K, those that
     were refined. ``refined``: K×4×16×16, alpha and residual.
     """
 
@@ -72,8 +72,8 @@ class Parts(NamedTuple):
 class Coarse(NamedTuple):
     """What the base network makes of a frame.
 
-    ``maps``: float32 (h·w)×16 of the decoder: alpha, residual, error and hidden channels, cut to
-    their ranges. ``picture``: alpha at the padded size, 0 to 255, in rows of 16
+    ``maps``: float32 (h·w)×16 at a quarter of the padded size: alpha, residual, error and hidden
+    channels, cut to their ranges. ``picture``: alpha at the padded size, 0 to 255, in rows of 16
     pixels. ``residual``: as in :class:`Parts`. ``worst``: the largest error of each tile.
     ``gain``: 3, of the frame's light over the plate's.
     """
@@ -112,13 +112,12 @@ class MattingGraph(nn.Module):
     _vertical: Tensor
     _horizontal: Tensor
     _horizontal_colors: Tensor
-    _doubling: Tensor
     _low: Tensor
     _high: Tensor
     _alpha: Tensor
     _residual: Tensor
     _error: Tensor
-    _quarter: Tensor
+    _inner: Tensor
     _steps: Tensor
     _last: Tensor
 
@@ -156,11 +155,10 @@ class MattingGraph(nn.Module):
             self.register_buffer(name, part.clone())
         self.register_buffer("_steps", torch.tensor([10.0, 1.0, 0.0]))
         self.register_buffer("_last", torch.tensor([0.0, 0.0, 1.0]))
-        # The center 2×2 of each 4×4, of rows that are summed already.
-        quarter = torch.zeros(3, 12, 1, 1)
-        for channel in range(3):
-            quarter[channel, [3 + channel, 6 + channel]] = 0.25 / 255
-        self.register_buffer("_quarter", quarter)
+        # The mean of each square without its rim, of rows that are summed already.
+        inner = torch.zeros(3, self._reduction, 3)
+        inner[range(3), 1:-1, range(3)] = 1 / 255 / (self._reduction - 2) ** 2
+        self.register_buffer("_inner", inner.view(3, -1, 1, 1))
 
     def _register_refiner(self, network: MattingNetwork) -> None:
         refiner, config = network.refiner, network.config
@@ -191,7 +189,7 @@ class MattingGraph(nn.Module):
         grid = self._rows, self._columns
         half, full = STRIDE * self._columns // 2, STRIDE * self._columns
         for name, table in (
-            ("_map_windows", pixel_windows(*grid, STRIDE // self._reduction, QUARTER_MARGIN)),
+            ("_map_windows", pixel_windows(*grid, TILE, QUARTER_MARGIN)),
             ("_color_windows", run_windows(*grid, STRIDE, _WINDOW, RUN, full + 2 * BORDER)),
             (
                 "_half_windows",
@@ -209,12 +207,6 @@ class MattingGraph(nn.Module):
         for pixel in range(TILE):
             across[4 * pixel : 4 * pixel + 4, 0, 0, pixel : pixel + 3] = taps
         self.register_buffer("_horizontal", across)
-        if self._reduction > 4:
-            # As to_quarter does it, of the windows of tiles, whose margin it makes smaller.
-            side = STRIDE // self._reduction + 2 * QUARTER_MARGIN
-            single = torch.eye(side * side).view(-1, 1, side, side)
-            doubled = to_quarter(single, self._reduction)[..., 1:-1, 1:-1]
-            self.register_buffer("_doubling", doubled.flatten(1).t().contiguous())
         # Three channels side by side, as bytes of a picture lie.
         colors = torch.zeros(STRIDE, 3, 3, 1, TILE + 2)
         for channel in range(3):
@@ -253,12 +245,13 @@ class MattingGraph(nn.Module):
         error = F.conv2d(maps, self._error)
         if self.config.depth_in_error:
             error = combine_errors(depth_error(posterior, alpha), error)
-        picture = self._upsampled(alpha, self._horizontal).clamp(0, 1)
+        maps, error = to_quarter(maps, self._reduction), to_quarter(error, self._reduction)
+        picture = self._upsampled(F.conv2d(maps, self._alpha), self._horizontal).clamp(0, 1)
         return Coarse(
             maps.permute(0, 2, 3, 1).reshape(-1, _HEAD),
             self._to_wire(picture.reshape(-1, STRIDE)),
             F.conv2d(maps, self._residual) * gain,
-            worst_errors(error, STRIDE // self._reduction)[0],
+            worst_errors(error, TILE)[0],
             gain.flatten(),
         )
 
@@ -293,7 +286,7 @@ class MattingGraph(nn.Module):
 
     def blank_coarse(self) -> Coarse:
         """What comes of nothing, of the right shapes."""
-        pixels = (STRIDE // self._reduction) ** 2 * self._rows * self._columns
+        pixels = TILE * TILE * self._rows * self._columns
         runs = STRIDE * self._rows * self._columns
         return Coarse(
             torch.zeros(pixels, _HEAD),
@@ -305,8 +298,7 @@ class MattingGraph(nn.Module):
 
     def blank_parts(self) -> Parts:
         """Parts of nothing, of the right shapes."""
-        side = STRIDE // self._reduction
-        rows, columns = side * self._rows, side * self._columns
+        rows, columns = TILE * self._rows, TILE * self._columns
         count = self._count or self._rows * self._columns
         return Parts(
             torch.zeros(1, 3, rows, columns),
@@ -327,14 +319,14 @@ class MattingGraph(nn.Module):
         self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The decoder's maps, cut to their ranges, the posterior, and the gain of the light."""
-        rows, columns = TILE * self._rows, TILE * self._columns
-        edge, dtype = BORDER // 4, self._low.dtype
-        middle = color.reshape(rows + 2 * edge, 4, -1)[edge:-edge, 1:3].to(dtype)
-        middle = (middle[:, 0] + middle[:, 1]).view(1, rows, columns + 2 * edge, 12)
-        small = F.conv2d(middle.permute(0, 3, 1, 2), self._quarter)[..., edge:-edge]
-        if self._reduction > 4:
-            small = F.avg_pool2d(small, self._reduction // 4)
-        live = reduced_depth(depth[BORDER:-BORDER, BORDER:-BORDER][None, None], self._reduction)
+        dtype, side = self._low.dtype, self._reduction
+        rows, columns = (STRIDE * tiles // side for tiles in (self._rows, self._columns))
+        # Rows are summed before anything is picked of them, which would be slow.
+        squares = color[BORDER:-BORDER].reshape(rows, side, -1)[:, 1:-1].to(dtype)
+        middle = squares.sum(dim=1)[:, 3 * BORDER : -3 * BORDER]
+        middle = middle.reshape(1, rows, columns, 3 * side).permute(0, 3, 1, 2)
+        small = F.conv2d(middle, self._inner)
+        live = reduced_depth(depth[BORDER:-BORDER, BORDER:-BORDER][None, None], side)
         gain = torch.ones(1, 3, 1, 1, dtype=dtype, device=color.device)
         if self.config.depth_in_light:
             gain = light_gain(small, plate, live, mean, std, known).to(dtype)
@@ -370,22 +362,13 @@ class MattingGraph(nn.Module):
         if self.config.depth_in_refiner:
             parts.append(self._depths_around(depth, near_mean, tiles).to(dtype))
         picture = torch.cat(parts, dim=3).permute(0, 3, 1, 2)
-        coarse = self._maps_around(maps, tiles)
+        coarse = self._take(maps, self._map_windows, tiles, _QUARTER)
         x = F.pixel_shuffle(F.conv2d(coarse, self._stage1_maps), 2)
         plate = self._take(stage1, self._stage1_windows, tiles, _STAGE1).to(dtype)
         x = F.relu(x + plate + F.conv2d(picture, self._stage1_picture))
         x = F.relu(F.conv2d(x, self._stage2_weight, self._stage2_bias))
         refined = F.pixel_shuffle(F.conv2d(x, self._head_weight, self._head_bias), 2)
         return refined * torch.cat([torch.ones_like(gain[:1]), gain])[:, None, None]
-
-    def _maps_around(self, maps: Tensor, tiles: Tensor) -> Tensor:
-        """The decoder's maps around the tiles at a quarter of the size, K×16×6×6."""
-        if self._reduction == 4:
-            return self._take(maps, self._map_windows, tiles, _QUARTER)
-        side = STRIDE // self._reduction + 2 * QUARTER_MARGIN
-        picked = maps[self._map_windows[tiles].flatten()].view(-1, side * side, _HEAD)
-        quarter = torch.matmul(self._doubling, picked).view(-1, _QUARTER, _QUARTER, _HEAD)
-        return quarter.permute(0, 3, 1, 2)
 
     def _colors_around(self, runs: Tensor, tiles: Tensor) -> Tensor:
         """Color around the tiles, K×12×12×12: of each half-size pixel the 2×2 that it is of."""
@@ -415,9 +398,7 @@ class MattingGraph(nn.Module):
         return picked.permute(0, 3, 1, 2)
 
     def _upsampled(self, image: Tensor, horizontal: Tensor) -> Tensor:
-        """To the padded size, bilinear, edge repeated: 1×C×h×w to H×(W/16)×16C, bytes in a
-        picture's order."""
-        image = to_quarter(image, self._reduction)
+        """Bilinear ×4, edge repeated: 1×C×h×w to 4h×(w/4)×16C, bytes in a picture's order."""
         channels, rows, columns = image.shape[1], TILE * self._rows, TILE * self._columns
         x = F.pad(image, (1, 1, 1, 1), mode="replicate").permute(0, 2, 3, 1)
         x = x.reshape(rows + 2, 1, (columns + 2) * channels)

@@ -64,7 +64,7 @@ def test_any_size_works(
     assert output.foreground.shape == (1, 3, height, width)
     small = (4 * -(-height // 16), 4 * -(-width // 16))
     if height * width > 600_000:
-        small = (4 * -(-height // 32), 4 * -(-width // 32))
+        small = (8 * -(-height // 48), 8 * -(-width // 48))
     for image in output[2:]:
         assert image.shape[-2:] == small
     for name, image in output._asdict().items():
@@ -212,15 +212,15 @@ def test_small_sizes_by_hand() -> None:
     # Rows 1 and 2, columns 1 and 2 (then 5 and 6): (9 + 10 + 17 + 18) / 4.
     assert reduced_color(image, 4).tolist() == [[[[13.5, 17.5]]]]
     assert reduced_depth(image, 4).tolist() == [[[[18.0, 22.0]]]]
-    image = torch.arange(64.0).view(1, 1, 8, 8) ** 2
-    middle = [(8 * row + column) ** 2 for row in (1, 2, 5, 6) for column in (1, 2, 5, 6)]
-    assert reduced_color(image, 8).item() == sum(middle) / 16
-    assert reduced_depth(image, 8).item() == 36**2
+    image = torch.arange(36.0).view(1, 1, 6, 6) ** 2
+    middle = [(6 * row + column) ** 2 for row in range(1, 5) for column in range(1, 5)]
+    assert reduced_color(image, 6).item() == sum(middle) / 16
+    assert reduced_depth(image, 6).item() == 21**2
 
 
 @pytest.mark.parametrize(
     ("height", "width", "reduction"),
-    [(480, 640, 4), (480, 848, 4), (600, 1023, 4), (600, 1024, 8), (720, 1280, 8), (1280, 720, 8)],
+    [(480, 640, 4), (480, 848, 4), (600, 1023, 4), (600, 1024, 6), (720, 1280, 6), (1280, 720, 6)],
 )
 def test_large_images_are_reduced_more(height: int, width: int, reduction: int) -> None:
     assert base_reduction(height, width) == reduction
@@ -229,31 +229,30 @@ def test_large_images_are_reduced_more(height: int, width: int, reduction: int) 
 @torch.inference_mode()
 def test_a_crop_of_a_large_image_is_matted_as_there(network: MattingNetwork) -> None:
     """The middle of a crop, whose edges are far, is what it is in the whole; not at a quarter."""
-    whole = frame(640, 1152)
-    window = (..., slice(0, 512), slice(0, 1024))
+    whole = frame(624, 1152)
+    window = (..., slice(0, 480), slice(0, 960))
     color, depth, background = whole
     crop = color[window], depth[window], Background(*(x[window] for x in background))
-    middle = (..., slice(200, 280), slice(440, 560))
-    expected = network(*whole).coarse_alpha[..., 25:35, 55:70]
-    found = network(*crop, reduction=8).coarse_alpha
-    assert found.shape[-2:] == (64, 128)
-    coarse = (found[..., 25:35, 55:70] - expected).abs().mean()
-    other = network(*whole).alpha[middle] - network(*crop, reduction=4).alpha[middle]
-    assert coarse < 0.2 * other.abs().mean()
+    expected, found = network(*whole).coarse_alpha, network(*crop, reduction=6).coarse_alpha
+    assert found.shape[-2:] == (80, 160)
+    middle = (..., slice(34, 46), slice(70, 90))
+    difference = (found[middle] - expected[middle]).abs().mean()
+    pixels = (..., slice(204, 276), slice(420, 540))
+    other = network(*whole).alpha[pixels] - network(*crop, reduction=4).alpha[pixels]
+    assert difference < 0.2 * other.abs().mean()
 
 
 @torch.inference_mode()
 def test_the_refiner_reads_large_images_maps_at_a_quarter(network: MattingNetwork) -> None:
     """Bilinear, as OpenCV does it; what is not refined is upsampled from there."""
-    scene = frame(64, 96)
-    some = network(*scene, tiles=6, reduction=8)
-    full = network(*scene, reduction=8)
-    coarse = some.coarse_alpha[0, 0].numpy()
-    assert coarse.shape == (8, 12)
-    worst = some.error[0, 0].numpy().reshape(4, 2, 6, 2).max(axis=(1, 3))
-    chosen = worst >= np.sort(worst.ravel())[-6]
-    quarter = cv2.resize(coarse, (24, 16), interpolation=cv2.INTER_LINEAR)
-    upsampled = cv2.resize(quarter, (96, 64), interpolation=cv2.INTER_LINEAR).clip(0, 1)
+    scene = frame(96, 144)
+    some, full = network(*scene, tiles=13, reduction=6), network(*scene, reduction=6)
+    coarse, error = some.coarse_alpha[0, 0].numpy(), some.error[0, 0].numpy()
+    assert coarse.shape == error.shape == (16, 24)
+    larger = [cv2.resize(x, (36, 24), interpolation=cv2.INTER_LINEAR) for x in (coarse, error)]
+    worst = larger[1].reshape(6, 4, 9, 4).max(axis=(1, 3))
+    chosen = worst >= np.sort(worst.ravel())[-13]
+    upsampled = cv2.resize(larger[0], (144, 96), interpolation=cv2.INTER_LINEAR).clip(0, 1)
     mask = chosen.repeat(16, 0).repeat(16, 1)
     expected = np.where(mask, full.alpha[0, 0].numpy(), upsampled)
     np.testing.assert_allclose(some.alpha[0, 0].numpy(), expected, atol=1e-5)

@@ -70,7 +70,7 @@ def test_deployed_mattes_are_the_methods(path: Path) -> None:
 
 
 def test_deployed_mattes_of_large_frames_are_the_methods() -> None:
-    """At an eighth of the sides; same tolerance."""
+    """At a sixth of the sides; same tolerance."""
     network = load_network()
     small, frames = frames_of(DEMO)
     size = (721, 962)

@@ -27,7 +27,7 @@ def test_a_frame_is_padded_with_its_edge(height: int, width: int) -> None:
 def test_large_frames_are_padded_to_larger_multiples() -> None:
     assert padded_shape(480, 640) == (480 + 2 * BORDER, 640 + 2 * BORDER)
     assert padded_shape(481, 640) == (496 + 2 * BORDER, 640 + 2 * BORDER)
-    assert padded_shape(720, 1280) == (736 + 2 * BORDER, 1280 + 2 * BORDER)
+    assert padded_shape(720, 1280) == (720 + 2 * BORDER, 1296 + 2 * BORDER)
     assert FrameBuffer(720, 1280).depth.shape == padded_shape(720, 1280)
 
 
