@@ -8,6 +8,7 @@ resident (:mod:`dart_ros.runtime.resident`). Upsampling before a convolution is 
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -241,12 +242,15 @@ class MattingGraph(nn.Module):
     ) -> Coarse:
         """The first half of :meth:`forward`: the base network and the error map."""
         maps, posterior, gain = self._base_maps(color, depth, plate, mean, std, known)
-        alpha = F.conv2d(maps, self._alpha)
-        error = F.conv2d(maps, self._error)
+        alpha, learnt = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)
+        error = learnt
         if self.config.depth_in_error:
-            error = combine_errors(depth_error(posterior, alpha), error)
-        maps, error = to_quarter(maps, self._reduction), to_quarter(error, self._reduction)
-        picture = self._upsampled(F.conv2d(maps, self._alpha), self._horizontal).clamp(0, 1)
+            error = combine_errors(depth_error(posterior, alpha), learnt)
+        if self._reduction > 4:
+            # All of it in one go: nobody reads the learnt error again, so its channel is free.
+            maps = to_quarter(maps + self._error * (error - learnt), self._reduction)
+            alpha, error = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)
+        picture = self._upsampled(alpha, self._horizontal).clamp(0, 1)
         return Coarse(
             maps.permute(0, 2, 3, 1).reshape(-1, _HEAD),
             self._to_wire(picture.reshape(-1, STRIDE)),
@@ -322,8 +326,8 @@ class MattingGraph(nn.Module):
         dtype, side = self._low.dtype, self._reduction
         rows, columns = (STRIDE * tiles // side for tiles in (self._rows, self._columns))
         # Rows are summed before anything is picked of them, which would be slow.
-        squares = color[BORDER:-BORDER].reshape(rows, side, -1)[:, 1:-1].to(dtype)
-        middle = squares.sum(dim=1)[:, 3 * BORDER : -3 * BORDER]
+        inner = (color[BORDER + row : -BORDER : side].to(dtype) for row in range(1, side - 1))
+        middle = functools.reduce(torch.add, inner)[:, BORDER:-BORDER]
         middle = middle.reshape(1, rows, columns, 3 * side).permute(0, 3, 1, 2)
         small = F.conv2d(middle, self._inner)
         live = reduced_depth(depth[BORDER:-BORDER, BORDER:-BORDER][None, None], side)
