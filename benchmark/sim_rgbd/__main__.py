@@ -9,6 +9,7 @@ from pathlib import Path
 from dart_ros.errors import DartError
 
 CLEAN = Path(__file__).with_name("clean")
+LARGE = Path(__file__).with_name("large")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -21,9 +22,10 @@ def _parser() -> argparse.ArgumentParser:
     render = commands.add_parser("render", help="the clean renders anew; needs bpy 4.2")
     render.add_argument("--avatars", type=Path, required=True, help="folder of VALID avatars")
     render.add_argument("--furniture", type=Path, required=True, help="folder of .sh3f libraries")
-    render.add_argument("--output", type=Path, default=CLEAN, help="default: the ones shipped")
+    render.add_argument("--output", type=Path, help="default: the ones shipped")
     render.add_argument("--samples", type=int, default=6, help="of each pixel of color (6)")
-    render.add_argument("--scenes", type=int, nargs="+", default=range(12), help="numbers (all)")
+    render.add_argument("--scenes", type=int, nargs="+", help="numbers (all)")
+    render.add_argument("--large", action="store_true", help="some of them at 1280x720")
     return parser
 
 
@@ -38,10 +40,12 @@ def main() -> int:
             print(f"The data set is in {options.output}")
         else:
             from benchmark.sim_rgbd.render import render
+            from benchmark.sim_rgbd.scenes import LARGE_PLANS, PLANS
 
-            render(
-                options.avatars, options.furniture, options.output, options.samples, options.scenes
-            )
+            plans = LARGE_PLANS if options.large else dict(enumerate(PLANS))
+            output = options.output or (LARGE if options.large else CLEAN)
+            chosen = {n: plan for n, plan in plans.items() if n in (options.scenes or plans)}
+            render(options.avatars, options.furniture, output, chosen, options.samples)
     except DartError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

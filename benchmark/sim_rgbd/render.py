@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.sim_rgbd.blender import GLASS, Lamp, Shape, Studio
-from benchmark.sim_rgbd.scenes import PLANS, Actor, Light, Plan, Pose, Thing
+from benchmark.sim_rgbd.scenes import Actor, Light, Plan, Pose, Thing
 from dart_ros.errors import EvaluationError
 from dart_ros.fitting.rendering.furniture import Catalog, Piece
 from dart_ros.fitting.rendering.glb import Rig, read_glb
@@ -27,7 +27,6 @@ from dart_ros.fitting.rendering.rooms import Room, furnish
 from dart_ros.fitting.rendering.sprites import AVATAR_CREDIT
 from dart_ros.values import Camera
 
-WIDTH, HEIGHT = 640, 480
 _BRIGHTNESS = 0.2
 """Mean linear light of an empty room's picture; 0.2 is a middle grey on the screen."""
 
@@ -72,7 +71,8 @@ class Props:
 
 def camera_of(plan: Plan) -> Camera:
     """The camera of a scene."""
-    return Camera(WIDTH, HEIGHT, plan.focal, plan.focal, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+    middle = (plan.width - 1) / 2, (plan.height - 1) / 2
+    return Camera(plan.width, plan.height, plan.focal, plan.focal, *middle)
 
 
 def build_room(plan: Plan, props: Props) -> tuple[Room, list[Shape]]:
@@ -216,8 +216,8 @@ def render(
     avatars: Path,
     furniture: Path,
     output: Path,
+    plans: Mapping[int, Plan],
     samples: int = 6,
-    scenes: Sequence[int] = range(len(PLANS)),
 ) -> None:
     """Render the clean pictures of scenes.
 
@@ -229,24 +229,24 @@ def render(
         avatars: Folder of the VALID avatars.
         furniture: Folder of ``.sh3f`` libraries.
         output: Folder to write to.
+        plans: The scenes by their numbers.
         samples: Of each pixel of color.
-        scenes: Numbers of the scenes.
 
     Raises:
         EvaluationError: An avatar is missing or the folder can't be written.
     """
     from tqdm import tqdm
 
-    total = sum(1 + len(PLANS[number].frames) for number in scenes)
+    total = sum(1 + len(plan.frames) for plan in plans.values())
     # None: only on a terminal.
     with tqdm(total=total, unit="picture", disable=None) as bar:
-        for number in scenes:
+        for number, plan in plans.items():
             folder = output / f"scene_{number:02d}"
             if (folder / "scene.json").is_file():
-                bar.update(1 + len(PLANS[number].frames))
+                bar.update(1 + len(plan.frames))
                 continue
             folder.mkdir(parents=True, exist_ok=True)
-            _render_scene(PLANS[number], Props(avatars, furniture), folder, samples, bar.update)
+            _render_scene(plan, Props(avatars, furniture), folder, samples, bar.update)
 
 
 def _render_scene(

@@ -8,7 +8,7 @@ People, furniture and rooms are held out from the training data: people of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,8 @@ class Plan:
         eye: Height of the camera, metres.
         focal: Pixels.
         clear_from: The floor is free from here, metres from the back wall.
+        width: Pixels.
+        height: Pixels.
     """
 
     tags: tuple[str, ...]
@@ -130,6 +132,8 @@ class Plan:
     eye: float = 1.25
     focal: float = 540.0
     clear_from: float = 0.75
+    width: int = 640
+    height: int = 480
 
 
 def posed(name: str, seed: int = 0) -> Moving:
@@ -451,3 +455,18 @@ PLANS: tuple[Plan, ...] = (
         furniture=(Thing("BlendSwap-CC-BY/sofa3", 2.9, 0.42),),
     ),
 )
+
+_LARGE = {0: (0, 2), 3: (1,), 4: (0, 3), 5: (1,), 6: (2,), 7: (1, 3), 9: (0,), 10: (2,)}
+"""Test frames of scenes that are rendered in large as well."""
+
+LARGE_PLANS: Mapping[int, Plan] = {
+    number: replace(
+        PLANS[number],
+        frames=tuple(PLANS[number].frames[index] for index in frames),
+        focal=1.5 * PLANS[number].focal,
+        width=1280,
+        height=720,
+    )
+    for number, frames in _LARGE.items()
+}
+"""The same at 1280×720: as high a view, and a wider one."""

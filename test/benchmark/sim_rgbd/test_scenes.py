@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.sim_rgbd.scenes import PLANS, TAGS, Actor
+from benchmark.sim_rgbd.scenes import LARGE_PLANS, PLANS, TAGS, Actor
 from dart_ros.fitting.rendering.rooms import KINDS
 from dart_ros.fitting.rendering.sprites import HELD_OUT
 from dart_ros.session.sensor_noise import PROFILES
@@ -25,6 +25,16 @@ def test_plans() -> None:
                 assert item.z is None or 0.3 < item.z < deep - 1.2
                 if isinstance(item, Actor):
                     assert item.name in HELD_OUT
+
+
+def test_large_scenes_show_the_same() -> None:
+    for number, large in LARGE_PLANS.items():
+        plan = PLANS[number]
+        assert (large.width, large.height) == (1280, 720)
+        # The view is as high, in the same units.
+        assert large.focal / large.height == plan.focal / plan.height
+        assert 0 < len(large.frames) < len(plan.frames) and set(large.frames) <= set(plan.frames)
+        assert (large.seed, large.tags, large.sensor) == (plan.seed, plan.tags, plan.sensor)
 
 
 def test_a_tag_shows() -> None:
