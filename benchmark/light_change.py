@@ -1,0 +1,97 @@
+"""Mattes in other light than the capture's, with and without what takes the light out.
+
+``python -m benchmark.light_change`` gives the frames of the recording that ships another exposure
+or tint, mattes them by the generic network, and prints SAD for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+
+import numpy as np
+from tqdm import tqdm
+
+from dart_ros.errors import DartError
+from dart_ros.evaluation.metrics import sad
+from dart_ros.evaluation.scenes import RecordingScene
+from dart_ros.files import DEMO_RECORDING
+from dart_ros.fitting.weights import load_network
+from dart_ros.session.capture import BackgroundCapture
+from dart_ros.session.matter import Matter
+from dart_ros.session.recording import open_recording
+from dart_ros.values import Frame
+
+LIGHTS: dict[str, tuple[float, float, float]] = {
+    "as recorded": (1.0, 1.0, 1.0),
+    "0.6 times as bright": (0.6, 0.6, 0.6),
+    "0.8 times": (0.8, 0.8, 0.8),
+    "1.1 times": (1.1, 1.1, 1.1),
+    "1.25 times": (1.25, 1.25, 1.25),
+    "tinted by 15 %": (1.15, 1.0, 0.85),
+}
+"""Gains of red, green and blue."""
+
+_MAX_DEPTH = 10.0
+
+
+def lit(frame: Frame, gain: tuple[float, float, float]) -> Frame:
+    """The frame in another light; what gets too bright is cut off, as by a camera."""
+    color = (frame.color * np.array(gain)).clip(0, 255).round().astype(np.uint8)
+    return replace(frame, color=color)
+
+
+def measure(stride: int, backend: str) -> dict[str, dict[str, float]]:
+    """Mean SAD for each light: ``dart``, and ``without`` light taken out.
+
+    Args:
+        stride: every so many frames with somebody in them.
+        backend: name of the engine, or ``auto``.
+    """
+    recording = open_recording(DEMO_RECORDING, max_depth=_MAX_DEPTH)
+    scene = RecordingScene(recording, DEMO_RECORDING, _MAX_DEPTH, stride)
+    capture = BackgroundCapture(100, _MAX_DEPTH)
+    for frame in scene.empty():
+        capture.add(frame)
+        if capture.done:
+            break
+    captured = capture.finish("light")
+    without = load_network()
+    without.config = replace(without.config, depth_in_light=False)
+    matters = {
+        "dart": Matter(captured, backend),
+        "without": Matter(captured, backend, network=without),
+    }
+    found: dict[str, dict[str, float]] = {}
+    for light, gain in tqdm(LIGHTS.items(), unit="light", disable=None):
+        scores: dict[str, list[float]] = {name: [] for name in matters}
+        for number in range(len(scene)):
+            frame, truth = lit(scene.frame(number), gain), scene.alpha(number)
+            assert truth is not None
+            for name, matter in matters.items():
+                alpha = matter.matte(frame, trimap=False, foreground=False).alpha
+                scores[name].append(sad(alpha / 255, truth / 255))
+        found[light] = {name: float(np.mean(values)) for name, values in scores.items()}
+    return found
+
+
+def main() -> int:
+    """Run the command line; the exit code is 1 after an error that the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.light_change", description=__doc__)
+    parser.add_argument("--stride", type=int, default=9, help="every so many frames (9)")
+    parser.add_argument("--backend", default="auto", help="inference engine (auto)")
+    options = parser.parse_args()
+    try:
+        found = measure(options.stride, options.backend)
+    except DartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("SAD, thousands of pixels          dart   without light taken out")
+    for light, scores in found.items():
+        print(f"{light:32s}  {scores['dart']:5.2f}  {scores['without']:5.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
