@@ -17,6 +17,17 @@ Loss = Callable[[MattingOutput, Batch], Tensor]
 _LONGEST_GRADIENT = 1.0
 
 
+def keep_norms(network: nn.Module) -> None:
+    """Batch norm keeps its statistics while all else trains: a few small batches would spoil them.
+
+    Args:
+        network: in training mode; ``train()`` undoes this.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
 class Stepper:
     """Takes steps of an optimizer.
 

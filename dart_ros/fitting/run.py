@@ -105,6 +105,8 @@ class Run:
         minutes: length of the training instead of ``steps``.
         rates: learning rates.
         freeze_base: whether the stage ``refiner`` leaves the base network as it is.
+        keep_norms: whether batch norm keeps the statistics of ``start.weights``, as small batches
+            and frames of several sizes want it.
         mean_decay: of the running mean of the weights, which is what is saved.
         workers: processes that compose frames; 0 composes on the training device.
         pool: where frames are kept, so that each is composed once; None composes all anew.
@@ -125,6 +127,7 @@ class Run:
     minutes: float | None = None
     rates: Rates = field(default_factory=Rates)
     freeze_base: bool = True
+    keep_norms: bool = False
     mean_decay: float = 0.998
     workers: int = 1
     pool: Pool | None = None
@@ -216,6 +219,8 @@ def _check(run: Run) -> None:
         raise ValueError("start has imagenet and weights: give one of them")
     if run.stage == "refiner" and run.start.weights is None:
         raise ValueError("the stage refiner needs start.weights: those of a trained student")
+    if run.keep_norms and run.start.weights is None:
+        raise ValueError("keep_norms needs start.weights: random weights have no statistics")
     if run.teacher is not None and run.stage != "student":
         raise ValueError("only the stage student has a teacher")
 

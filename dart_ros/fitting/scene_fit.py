@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.library import split_identities, sprites_path
-from dart_ros.fitting.optimization import Stepper
+from dart_ros.fitting.optimization import Stepper, keep_norms
 from dart_ros.fitting.run import Teacher
 from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream
@@ -146,7 +145,8 @@ def fit_scene(
         training, [background], [size], BATCH, seed, max_depth, device if on_gpu else None
     )
     batches = stream.batches(workers=0 if on_gpu else 1)
-    _train_mode(network)
+    network.train()
+    keep_norms(network)
     start = time.monotonic()
     spent, step, done_rounds, idle = 0.0, 0, 0, 0
     while spent < seconds and idle < PATIENCE and not stop():
@@ -190,11 +190,3 @@ def _optimizer(network: MattingNetwork) -> torch.optim.Optimizer:
         {"params": fast, "lr": RATE, "highest": RATE},
     ]
     return torch.optim.AdamW(groups, weight_decay=1e-4)
-
-
-def _train_mode(network: MattingNetwork) -> None:
-    """Training with batch norm's statistics kept: a few small batches would spoil them."""
-    network.train()
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()

@@ -28,7 +28,7 @@ from dart_ros.fitting.checkpoint import load_checkpoint, save_checkpoint
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.frame_pool import FramePool
 from dart_ros.fitting.library import load_library
-from dart_ros.fitting.optimization import Stepper
+from dart_ros.fitting.optimization import Stepper, keep_norms
 from dart_ros.fitting.pretrained import load_imagenet_encoder
 from dart_ros.fitting.run import Run, described
 from dart_ros.fitting.stream import CompositionStream
@@ -207,6 +207,8 @@ class _Training:
 
     def _train_mode(self) -> None:
         self._network.train()
+        if self._run.keep_norms:
+            keep_norms(self._network)
         if self._frozen_base:
             self._network.base.eval()
 

@@ -112,6 +112,19 @@ def test_killed_and_started_again_it_ends_the_same(
         assert changed == {"refiner"}
 
 
+def test_norms_are_kept_while_all_else_learns(library: Path, tmp_path: Path, student: Path) -> None:
+    start = {"weights": str(student)}
+    sizes = [[32, 48], [64, 96]]
+    run = write_run(tmp_path, library, "student", start=start, keep_norms=True, sizes=sizes)
+    assert cli.main(["train", "student", str(run)]) == 0
+    before, after = load_file(student), load_file(tmp_path / "output" / "weights.safetensors")
+    statistics = {name for name in before if name.endswith(("running_mean", "running_var"))}
+    assert statistics
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+    assert not torch.equal(before["refiner.head.weight"], after["refiner.head.weight"])
+    assert not torch.equal(before["base.decoder.head.weight"], after["base.decoder.head.weight"])
+
+
 def test_two_processes_share_a_batch(library: Path, tmp_path: Path) -> None:
     # One frame a process would leave batch norm a single value of each channel.
     run = write_run(tmp_path, library, "student", steps=2, batch=4)
