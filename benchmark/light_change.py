@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from dart_ros.errors import DartError
 from dart_ros.evaluation.metrics import sad
-from dart_ros.evaluation.scenes import RecordingScene
+from dart_ros.evaluation.scenes import EMPTY_FRAMES, RecordingScene
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.weights import load_network
-from dart_ros.session.capture import BackgroundCapture
+from dart_ros.session.capture import capture_scene
 from dart_ros.session.matter import Matter
 from dart_ros.session.recording import open_recording
 from dart_ros.values import Frame
@@ -51,12 +51,7 @@ def measure(stride: int, backend: str) -> dict[str, dict[str, float]]:
     """
     recording = open_recording(DEMO_RECORDING, max_depth=_MAX_DEPTH)
     scene = RecordingScene(recording, DEMO_RECORDING, _MAX_DEPTH, stride)
-    capture = BackgroundCapture(100, _MAX_DEPTH)
-    for frame in scene.empty():
-        capture.add(frame)
-        if capture.done:
-            break
-    captured = capture.finish("light")
+    captured = capture_scene(scene.empty(), EMPTY_FRAMES, "light", _MAX_DEPTH)
     without = load_network()
     without.config = replace(without.config, depth_in_light=False)
     matters = {

@@ -151,17 +151,16 @@ def recorded(height: int, width: int) -> tuple[Background, list[Frame]]:
     import numpy as np
 
     from dart_ros.evaluation.scenes import empty_frames
-    from dart_ros.session.capture import BackgroundCapture
+    from dart_ros.session.capture import capture_scene
     from dart_ros.session.matter import background_of
     from dart_ros.session.recording import MAX_DEPTH, open_recording
 
     recording = open_recording(DEMO_RECORDING)
-    capture = BackgroundCapture(_EMPTY_FRAMES, MAX_DEPTH)
-    for frame in empty_frames(recording, _EMPTY_FRAMES):
-        capture.add(resized(frame, height, width))
+    empty = (resized(f, height, width) for f in empty_frames(recording, _EMPTY_FRAMES))
+    scene = capture_scene(empty, _EMPTY_FRAMES, "bench", MAX_DEPTH)
     chosen = np.linspace(0, len(recording.occupied) - 1, _FRAMES).round().astype(int)
     frames = [resized(recording.frame(recording.occupied[i]), height, width) for i in chosen]
-    return background_of(capture.finish("bench")), frames
+    return background_of(scene), frames
 
 
 def resized(frame: Frame, height: int, width: int) -> Frame:

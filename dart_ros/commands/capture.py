@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dart_ros.commands.options import capture_scene, open_given, recording_options, scenes_options
+from dart_ros.commands.options import open_given, recording_options, scenes_options
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -21,6 +21,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _capture(options: argparse.Namespace) -> None:
+    from dart_ros.session.capture import capture_scene
     from dart_ros.session.scene import SceneStore, check_name
 
     check_name(options.scene)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dart_ros.method.network import MattingNetwork
     from dart_ros.session.recording import Recording
-    from dart_ros.session.scene import Scene
-    from dart_ros.values import Frame
 
 SCENES_DIR = "~/.ros/dart_ros/scenes"
 MAX_DEPTH = 10.0
@@ -96,16 +93,6 @@ def open_given(options: argparse.Namespace) -> Recording:
         if (value := getattr(options, key)) is not None
     }
     return open_recording(options.recording, max_depth=options.max_depth, **given)
-
-
-def capture_scene(frames: Iterable[Frame], wanted: int, name: str, max_depth: float) -> Scene:
-    """A scene of empty frames, held in memory."""
-    from dart_ros.session.capture import BackgroundCapture
-
-    capture = BackgroundCapture(wanted, max_depth)
-    for frame in frames:
-        capture.add(frame)
-    return capture.finish(name)
 
 
 def say(**entry: Any) -> None:

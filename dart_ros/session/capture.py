@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
 
 import cv2
@@ -195,6 +196,25 @@ class BackgroundCapture:
         changed = (parts.mean(axis=(1, 3)) >= 0.5).astype(np.uint8)
         # Sensors see an edge wander by pixels: what is thinner than three cells isn't motion.
         return cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(bool)
+
+
+def capture_scene(frames: Iterable[Frame], wanted: int, name: str, max_depth: float) -> Scene:
+    """A scene of frames that are at hand, as those of a recording.
+
+    Args:
+        frames: of the empty scene, all of which are used.
+        wanted: how many there should be; a few less will do.
+        name: plain name of the scene.
+        max_depth: range of the sensor in metres.
+
+    Raises:
+        CaptureError: see :class:`BackgroundCapture`.
+        SceneError: if ``name`` isn't plain.
+    """
+    capture = BackgroundCapture(wanted, max_depth)
+    for frame in frames:
+        capture.add(frame)
+    return capture.finish(name)
 
 
 def _gain(cells: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -53,12 +53,9 @@ class EmptyScene:
     @cached_property
     def captured(self) -> Scene:
         """The background as the node captures it; CaptureError if it isn't empty or stable."""
-        from dart_ros.session.capture import BackgroundCapture
+        from dart_ros.session.capture import capture_scene
 
-        capture = BackgroundCapture(EMPTY_FRAMES, self.max_depth)
-        for frame in self.frames():
-            capture.add(frame)
-        return capture.finish("evaluation")
+        return capture_scene(self.frames(), EMPTY_FRAMES, "evaluation", self.max_depth)
 
     @cached_property
     def fitted(self) -> Scene:
