@@ -224,6 +224,11 @@ class Composer:
             color = color * (gain * tint) + lift
         if self._chance(0.4):
             color = color * (1 + 0.05 * self._smooth_noise(height, width, 3).clamp(-2, 2))
+        if self._chance(0.1):
+            # Glints on floors and furniture go and come with whoever stands in their light.
+            cells, fewest = 6 + self._integer(20), self._uniform(1.2, 2.2)
+            glint = (self._smooth_noise(height, width, cells) - fewest).clamp(0, 1)
+            color = color + self._uniform(-0.2, 0.5) * glint
         if self._chance(0.25):
             shift = [self._integer(3) - 1, self._integer(3) - 1]
             weight = self._uniform(0, 0.8)
@@ -253,10 +258,17 @@ class Composer:
         column = self._integer(width)
         farthest = float(reach[0, :, column].max())
         distance = math.exp(self._uniform(math.log(near), math.log(max(near * 1.3, farthest))))
+        floor = _floor_rows(reach[0, :, column]) if "bottom" not in sprite.cut else []
+        spot = floor[self._integer(len(floor))] if len(floor) and self._chance(0.6) else None
+        if spot is not None:
+            # Somebody who stands where the floor is seen: depth can't tell shoes from shadows.
+            distance = max(near, float(reach[0, spot, column]))
         scale = (focal / sprite.focal) * (sprite.distance / distance)
         sprite_height = sprite.size[0] * scale
         if "bottom" in sprite.cut:
             bottom = height + self._uniform(0, 0.15) * sprite_height
+        elif spot is not None:
+            bottom = float(spot)
         elif self._chance(0.75):
             # Feet go to the lowest row of this column whose depth is the sprite's.
             gap = (reach[0, :, column] - distance).abs() / distance
@@ -320,7 +332,7 @@ class Composer:
         mirror: float,
         size: tuple[int, int],
     ) -> Tensor:
-        """1×H×W factor in (0, 1]: a shadow on the floor, one on the wall, one at the feet."""
+        """1×H×W factor in (0, 1]: shadows on floor and wall, at the feet, under the soles."""
         height, width = size
         # Shadows are never as sharp as outlines: half of the resolution is enough.
         small = (math.ceil(height / 2), math.ceil(width / 2))
@@ -350,15 +362,26 @@ class Composer:
             feet = (middle_x, middle_y + extent / 2)
             cast = _warp(sprite, half_scale, feet, small, flat=0.12, mirror=mirror)
             shade = shade * self._soften(cast[3:4] / 255, 4.0)
+        if self._chance(0.6):
+            # Under soles and hems, of a foot in the air as well, it is darkest.
+            drop, aside = self._uniform(0.0, 0.04) * extent, self._uniform(-0.03, 0.03) * extent
+            below = (middle_x + aside, middle_y + drop)
+            cast = _warp(sprite, half_scale, below, small, mirror=mirror)[3:4] / 255
+            part = self._uniform(0.05, 0.25) * extent
+            rows = torch.arange(small[0], device=self._device) - (middle_y + extent / 2 - part)
+            cast = cast * (rows / (0.3 * part)).clamp(0, 1)[:, None]
+            wider = min(12, round(self._uniform(0.0, 0.02) * extent))
+            cast = F.max_pool2d(cast, (1, 2 * wider + 1), 1, (0, wider))
+            shade = shade * self._soften(cast, self._softness(4.0), darkest=0.9)
         return F.interpolate(shade[None], size, mode="bilinear", align_corners=False)[0]
 
     def _softness(self, highest: float) -> float:
         """Half-size pixels by which a shadow blurs; hard shadows are as frequent as soft ones."""
         return math.exp(self._uniform(math.log(0.3), math.log(highest)))
 
-    def _soften(self, cast: Tensor, sigma: float) -> Tensor:
+    def _soften(self, cast: Tensor, sigma: float, darkest: float = 0.7) -> Tensor:
         """A silhouette to a soft factor."""
-        strength = self._uniform(0.08, 0.7)
+        strength = self._uniform(0.08, darkest)
         radius = round(2 * sigma)
         size = 2 * radius + 1
         blurred = cast[None]
@@ -547,6 +570,15 @@ def _compress(image: Tensor, quality: int) -> Tensor:
     level = torch.tensor([float(quality)], device=image.device)
     compressed: Tensor = jpeg_codec_differentiable(padded, level)[0, :, :height, :width]
     return compressed.clamp(0, 1)
+
+
+def _floor_rows(depth: Tensor) -> list[int]:
+    """Rows of a column (H metres, from above) at which a floor comes nearer, in the lower part."""
+    step = max(1, len(depth) // 80)
+    nearer = depth[:-step] / depth[step:] - 1
+    slopes = (nearer > 0.006) & (nearer < 0.08)
+    rows = torch.nonzero(slopes[:-step] & slopes[step:])[:, 0] + step
+    return [row for row in rows.tolist() if row >= 0.4 * len(depth)]
 
 
 def _nearness(depth: Tensor) -> Tensor:

@@ -130,10 +130,9 @@ def test_no_foreground_where_alpha_is_zero(
         green = color[1] - (color[0] + color[2]) / 2
         green = ndimage.uniform_filter(green, 3)
         assert not empty.any() or np.abs(green[empty]).max() < 0.25
-        # Nothing gets lighter than light makes it, nor darker than three shadows.
+        # Nothing gets lighter than light and a glint make it.
         grey, before = (ndimage.uniform_filter(x.mean(axis=0), 3) for x in (color, plate))
-        assert (grey[empty] < 1.6 * before[empty] + 0.05).all()
-        assert (grey[empty] > 0.05 * before[empty] - 0.05).all()
+        assert (grey[empty] < 1.6 * before[empty] + 0.55).all()
 
 
 @FEW
@@ -180,6 +179,39 @@ def test_over_many_frames_there_is_everything(sprites: list[Sprite]) -> None:
     assert (depth[person] < WALL - 0.3).mean() > 0.5
     green = batch.color[:, 1] - (batch.color[:, 0] + batch.color[:, 2]) / 2
     assert float(green[torch.from_numpy(alpha > 0.999)].mean()) > 0.2
+
+
+def floor_and_wall() -> RgbdBackground:
+    """A level camera 1.2 m above a grey floor, before a wall at 3 m."""
+    height, width, focal = 240, 320, 275.0
+    rows = np.arange(height) + 0.5 - height / 2
+    depth = np.minimum(3.0, focal * 1.2 / np.maximum(rows, 1e-3))[:, None].repeat(width, 1)
+    color = torch.full((3, height, width), 150, dtype=torch.uint8)
+    std = torch.full((height, width), 0.01)
+    return RgbdBackground(color, torch.from_numpy(depth).float(), focal, std)
+
+
+def test_people_stand_on_the_floor_with_shadows_under_their_soles(sprites: list[Sprite]) -> None:
+    scene = floor_and_wall()
+    composer = Composer(sprites[:1], [scene], seed=0)
+    darkness, gaps = [], []
+    for _ in range(100):
+        batch = composer.batch(1)
+        alpha = batch.alpha[0, 0].numpy() > 0.02
+        parts, count = ndimage.label(alpha)
+        rows, columns = np.nonzero(alpha)
+        if count != 1 or rows.max() > 230 or columns.min() < 3 or columns.max() > 316:
+            continue
+        column = int(columns[rows == rows.max()].mean())
+        person = batch.depth[0, 0].numpy()[rows.max() - 20 : rows.max() - 5, column]
+        if (person > 0).any():
+            gaps.append(np.median(person[person > 0]) / float(scene.depth[rows.max(), column]) - 1)
+        below = slice(rows.max() + 1, rows.max() + 4), slice(column - 2, column + 3)
+        ratio = batch.color[0].mean(dim=0) / batch.background.plate[0].mean(dim=0)
+        darkness.append(float(ratio[below].mean() / ratio[torch.from_numpy(~alpha)].median()))
+    assert len(darkness) > 10
+    assert np.mean(np.abs(gaps) < 0.05) > 0.5
+    assert np.mean(np.array(darkness) < 0.75) > 0.2
 
 
 def test_without_a_sprite_or_a_background_there_is_nothing_to_compose(
