@@ -195,10 +195,10 @@ def test_people_stand_on_the_floor_with_shadows_under_their_soles(sprites: list[
     scene = floor_and_wall()
     composer = Composer(sprites[:1], [scene], seed=0)
     darkness, gaps = [], []
-    for _ in range(100):
+    for _ in range(60):
         batch = composer.batch(1)
         alpha = batch.alpha[0, 0].numpy() > 0.02
-        parts, count = ndimage.label(alpha)
+        _, count = ndimage.label(alpha)
         rows, columns = np.nonzero(alpha)
         if count != 1 or rows.max() > 230 or columns.min() < 3 or columns.max() > 316:
             continue
@@ -209,7 +209,7 @@ def test_people_stand_on_the_floor_with_shadows_under_their_soles(sprites: list[
         below = slice(rows.max() + 1, rows.max() + 4), slice(column - 2, column + 3)
         ratio = batch.color[0].mean(dim=0) / batch.background.plate[0].mean(dim=0)
         darkness.append(float(ratio[below].mean() / ratio[torch.from_numpy(~alpha)].median()))
-    assert len(darkness) > 10
+    assert len(darkness) > 6
     assert np.mean(np.abs(gaps) < 0.05) > 0.5
     assert np.mean(np.array(darkness) < 0.75) > 0.2
 
