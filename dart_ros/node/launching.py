@@ -18,6 +18,7 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
     SetEnvironmentVariable,
+    UnsetLaunchConfiguration,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node, PushRosNamespace
@@ -141,8 +142,7 @@ def _start(
 ) -> list[LaunchDescriptionEntity]:
     given = dict(context.launch_configurations)
     values = {argument.name: given.pop(argument.name) for argument in arguments}
-    outer = given.pop("ros_namespace", "")
-    full_namespace = _joined(outer, values["namespace"])
+    full_namespace = _joined(given.pop("ros_namespace", ""), values["namespace"])
     profile = _profile(values["fastdds_profile"])
     namespace = [PushRosNamespace(values["namespace"])] if values["namespace"] else []
 
@@ -151,14 +151,12 @@ def _start(
         nodes.append(_replay_node(source.replayed, values))
     started = [*profile, GroupAction([*namespace, *nodes])]
     if source.driver is not None and values["start_camera"] == "true":
-        # Nothing of ours is forwarded: an argument such as log_level means something else there.
-        started.append(
-            GroupAction(
-                [*profile, *namespace, *_driver(source.driver, values, given)],
-                forwarding=False,
-                launch_configurations={"ros_namespace": outer} if outer else {},
-            )
-        )
+        # The driver must not see our arguments: one such as log_level means something else there.
+        hidden = [UnsetLaunchConfiguration(name) for name in values]
+        # Only texts are arguments; the lists of SetParameter and SetRemap are in scope anyway.
+        others = {name: value for name, value in given.items() if isinstance(value, str)}
+        driver = _driver(source.driver, values, others)
+        started.append(GroupAction([*hidden, *namespace, *driver]))
     if values["rviz"] == "true":
         started.append(_rviz(source.frame.format_map(values), full_namespace))
     return started
