@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
+from dart_ros.node.synchronizer import Gap
+
 WINDOW = 1.0
 """Seconds over which rates are counted."""
 
@@ -55,7 +57,7 @@ class StreamHealth:
         now: float,
         topics: Mapping[str, str],
         publishers: Mapping[str, int],
-        gap: float | None,
+        gap: Gap | None,
         slop: float,
     ) -> str:
         """Say in words why no pairs come.
@@ -64,7 +66,7 @@ class StreamHealth:
             now: seconds of a steady clock.
             topics: full topic name of each input.
             publishers: how many publishers each input has.
-            gap: seconds between the newest color and depth stamps, if both have come.
+            gap: what the newest color and depth stamps tell, if both have come.
             slop: seconds by which the stamps of a pair may differ.
         """
         rates = self.rates_text(now)
@@ -72,11 +74,7 @@ class StreamHealth:
         orphans = [name for name in silent if publishers[name] == 0]
         mute = [name for name in silent if publishers[name] > 0]
         if not silent:
-            apart = "" if gap is None else f" ({gap * 1e3:.0f} ms apart)"
-            return (
-                f"{rates}, but no color stamp is within {slop * 1e3:.0f} ms of a depth stamp"
-                f"{apart}: raise sync_slop, or let the camera synchronize the two"
-            )
+            return f"{rates}, but {_why_unpaired(topics, publishers, gap, slop)}"
         advice = []
         if orphans:
             names = ", ".join(topics[name] for name in orphans)
@@ -94,3 +92,24 @@ class StreamHealth:
                 "QoS settings not match (ros2 topic info -v)?"
             )
         return f"{rates}: {'; '.join(advice)}"
+
+
+def _why_unpaired(
+    topics: Mapping[str, str], publishers: Mapping[str, int], gap: Gap | None, slop: float
+) -> str:
+    """Say why no pairs come of color and depth that both arrive."""
+    sides = () if gap is None else zip((COLOR, DEPTH), gap.stuck, strict=True)
+    stuck = [name for name, is_stuck in sides if is_stuck]
+    if not stuck:
+        apart = "" if gap is None else f" ({gap.seconds * 1e3:.0f} ms apart)"
+        return (
+            f"no color stamp is within {slop * 1e3:.0f} ms of a depth stamp{apart}: "
+            "raise sync_slop, or let the camera synchronize the two"
+        )
+    words = f"the stamps of {', '.join(topics[name] for name in stuck)} do not advance"
+    crowds = [
+        f"{publishers[name]} publishers on {topics[name]}" for name in stuck if publishers[name] > 1
+    ]
+    if crowds:
+        return f"{words}, with {', '.join(crowds)}: stop all but one"
+    return f"{words}: does the driver set header.stamp, is /clock published?"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 try:
@@ -13,6 +15,9 @@ except ImportError:
 #: A stamp this far (nanoseconds) behind the one before it means that time was set back, as when a
 #: bag starts over; messages that are merely late come within less.
 _TIME_JUMP = 1_000_000_000
+#: Stamps do not advance if, of so many messages on one side, more than this share has a stamp not
+#: newer than the one before; when a bag starts over it is a single message.
+_LOOK_BACK, _STUCK_SHARE = 20, 0.15
 
 COLOR, DEPTH = 0, 1
 
@@ -76,6 +81,19 @@ class _MessageFiltersPairs:
         self._inputs[side].signalMessage(message)
 
 
+@dataclass(frozen=True)
+class Gap:
+    """What the latest stamps of color and depth tell when no pairs come of them.
+
+    Attributes:
+        seconds: between the latest color and depth stamps, >= 0.
+        stuck: for color and depth, whether stamps keep standing still or going back.
+    """
+
+    seconds: float
+    stuck: tuple[bool, bool] = (False, False)
+
+
 class PairSynchronizer:
     """Pairs color and depth and hands the pairs on in the order of time.
 
@@ -98,24 +116,28 @@ class PairSynchronizer:
         self._queue_size = queue_size
         self._on_pair = on_pair
         self._latest: list[int | None] = [None, None]
+        self._steps = (deque[bool](maxlen=_LOOK_BACK), deque[bool](maxlen=_LOOK_BACK))
         self._forget()
 
     def add(self, side: int, message: Any) -> None:
         """Take a message of :data:`COLOR` or :data:`DEPTH`."""
         stamp = stamp_of(message)
         latest = self._latest[side]
-        if latest is not None and stamp < latest - _TIME_JUMP:
-            self._forget()
+        if latest is not None:
+            self._steps[side].append(stamp > latest)
+            if stamp < latest - _TIME_JUMP:
+                self._forget()
         self._latest[side] = stamp
         self._pairs.add(side, message)
 
     @property
-    def gap(self) -> float | None:
-        """Seconds between the latest color and depth stamps, None before both have come."""
+    def gap(self) -> Gap | None:
+        """What the latest stamps tell, None before both color and depth have come."""
         color, depth = self._latest
         if color is None or depth is None:
             return None
-        return abs(color - depth) * 1e-9
+        stuck = [steps.count(False) > _STUCK_SHARE * len(steps) for steps in self._steps]
+        return Gap(abs(color - depth) * 1e-9, (stuck[COLOR], stuck[DEPTH]))
 
     def _forget(self) -> None:
         self._last_pair: int | None = None

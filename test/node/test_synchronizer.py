@@ -132,7 +132,44 @@ def test_gap_tells_how_far_the_stamps_are_apart() -> None:
     pairs.add(COLOR, _message(COLOR, 1000))
     assert pairs.gap is None
     pairs.add(DEPTH, _message(DEPTH, 750))
-    assert pairs.gap == pytest.approx(0.25)
+    assert pairs.gap is not None
+    assert pairs.gap.seconds == pytest.approx(0.25)
+
+
+def stuck_after(events: list[tuple[int, int]]) -> tuple[bool, bool]:
+    pairs = PairSynchronizer(0.02, lambda c, d: None)
+    for side, stamp in events:
+        pairs.add(side, _message(side, stamp))
+    assert pairs.gap is not None
+    return pairs.gap.stuck
+
+
+def test_stamps_that_stand_still_are_noted_by_side() -> None:
+    zero = [(side, 0) for _ in range(6) for side in (COLOR, DEPTH)]
+    assert stuck_after(zero) == (True, True)
+    assert stuck_after(zero[:4]) == (True, True)
+    assert stuck_after(zero[:2]) == (False, False)
+    depth_alone = [event for i in range(6) for event in ((COLOR, 33 * i), (DEPTH, 500))]
+    assert stuck_after(depth_alone) == (False, True)
+    well_again = [(side, 33 * i) for i in range(30) for side in (COLOR, DEPTH)]
+    assert stuck_after(zero + well_again) == (False, False)
+
+
+@pytest.mark.parametrize("bag_every", [1, 2, 3])
+def test_two_sources_on_one_topic_are_noted(bag_every: int) -> None:
+    events: list[tuple[int, int]] = []
+    for i in range(30):
+        events.append((COLOR, 100_000 + 33 * i))
+        if i % bag_every == 0:
+            events.append((COLOR, 33 * i))
+        events.append((DEPTH, 100_000 + 33 * i))
+    assert stuck_after(events) == (True, False)
+
+
+def test_a_bag_that_starts_over_is_no_stuck_clock() -> None:
+    events = [(side, 33 * (i % 40)) for i in range(100) for side in (COLOR, DEPTH)]
+    for end in range(2, len(events), 7):
+        assert stuck_after(events[:end]) == (False, False)
 
 
 def _message(side: int, stamp: int) -> Any:
