@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from dart_ros.errors import FitError
 from dart_ros.fitting.composition import MAX_DEPTH, Batch, Composer, RgbdBackground, joined
 from dart_ros.fitting.frame_pool import FramePool
 from dart_ros.fitting.sprites import Sprite
+
+_log = logging.getLogger(__name__)
+
+_SHARED_MEMORY = "/dev/shm"
+"""Where torch puts what processes hand to each other."""
+
+_AHEAD = 4
+"""Batches that are composed ahead, by all processes together; more where there are more of them."""
+
+_PATIENCE = 600.0
+"""Seconds after which a batch is taken for lost."""
+
+_PIXEL_BYTES = 14 * 4
+"""Of a batch's images together: 14 channels of float32."""
 
 
 class CompositionStream(Dataset[Batch]):
@@ -52,6 +69,7 @@ class CompositionStream(Dataset[Batch]):
             Composer(sprites, rooms, size, max_depth, device=device) for size in sizes
         ]
         self._frames = range(rank * batch // world, (rank + 1) * batch // world)
+        self._pixels = len(self._frames) * max(height * width for height, width in sizes)
         self._batch = batch
         self._seed = seed
         self._pools = pools
@@ -75,21 +93,64 @@ class CompositionStream(Dataset[Batch]):
 
         Args:
             start: number of the first batch.
-            workers: processes that compose ahead; 0 composes here, when asked.
+            workers: processes that compose ahead; 0 composes here, when asked, and so does any
+                number for which there is too little shared memory.
+
+        Raises:
+            FitError: from the iterator, if a process that composes is killed or sends nothing for
+                ten minutes.
         """
         numbers: Iterable[int] = itertools.count(start)
-        if workers == 0:
+        ahead = max(1, _AHEAD // max(1, workers))
+        if workers == 0 or not self._fits(ahead * workers):
             return (self[number] for number in numbers)
-        return iter(
-            DataLoader(
-                self,
-                batch_size=None,
-                sampler=numbers,
-                num_workers=workers,
-                prefetch_factor=4,
-                worker_init_fn=_one_thread,
+        return _received(
+            iter(
+                DataLoader(
+                    self,
+                    batch_size=None,
+                    sampler=numbers,
+                    num_workers=workers,
+                    prefetch_factor=ahead,
+                    timeout=_PATIENCE,
+                    worker_init_fn=_one_thread,
+                )
             )
         )
+
+    def _fits(self, ahead: int) -> bool:
+        """Whether shared memory can hold the batches ahead and the one in use; warns if not."""
+        # torch drops a batch that it finds no room for, and waits for it ever after.
+        needed = (ahead + 1) * self._pixels * _PIXEL_BYTES
+        try:
+            free = shutil.disk_usage(_SHARED_MEMORY).free
+        except OSError:
+            free = 0
+        if needed > free:
+            _log.warning(
+                "%s has %.0f MB free and composing ahead takes %.0f MB, so frames are composed in "
+                "this process, which is slower: free some, or start docker with --shm-size or "
+                "--ipc=host",
+                _SHARED_MEMORY,
+                free / 1e6,
+                needed / 1e6,
+            )
+        return needed <= free
+
+
+def _received(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """What other processes compose, with their end told in the package's own words."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        # An error inside of a process comes through as "Caught ...", and is a bug.
+        if not str(error).startswith("DataLoader"):
+            raise
+        raise FitError(
+            f"the processes that compose frames send no more ({error}): free memory and "
+            f"{_SHARED_MEMORY}, start docker with --shm-size or --ipc=host, or train with fewer "
+            "workers, and run the same command again"
+        ) from error
 
 
 def _mix(seed: int, number: int) -> int:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from dart_ros.errors import FitError
+from dart_ros.fitting import stream as module
 from dart_ros.fitting.backgrounds import invent_room
+from dart_ros.fitting.composition import Batch
 from dart_ros.fitting.frame_pool import FramePool
 from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream, _mix
@@ -57,3 +66,86 @@ def test_each_size_has_a_pool(library: Path, tmp_path: Path) -> None:
         "000000.safetensors",
         "000001.safetensors",
     ]
+
+
+def room_in_shared_memory(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
+
+
+def loaders(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For each loader that is made, how many batches it lets processes compose ahead."""
+    made: list[int] = []
+
+    def loader(_data: object, num_workers: int, prefetch_factor: int, **_: object) -> list[Batch]:
+        made.append(num_workers * prefetch_factor)
+        return []
+
+    monkeypatch.setattr(module, "DataLoader", loader)
+    return made
+
+
+def test_too_little_shared_memory_composes_here(
+    library: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, whole = loaders(monkeypatch), stream(library)
+    batch = whole[1]
+    images = batch.color, batch.depth, *batch.background, batch.alpha, batch.foreground
+    # Four ahead and the one in use, each of the largest size.
+    needed = 5 * sum(image.nbytes for image in images)
+    with caplog.at_level(logging.WARNING):
+        room_in_shared_memory(monkeypatch, needed)
+        whole.batches(workers=1)
+        assert made == [4] and not caplog.records
+        room_in_shared_memory(monkeypatch, needed - 1)
+        here = whole.batches(start=1, workers=1)
+    assert made == [4]
+    assert torch.equal(next(here).color, batch.color)
+    assert "--shm-size" in caplog.text and "--ipc=host" in caplog.text
+
+
+def test_no_shared_memory_composes_here(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = loaders(monkeypatch)
+    monkeypatch.setattr(module, "_SHARED_MEMORY", str(tmp_path / "missing"))
+    next(stream(library).batches(workers=1))
+    assert not made
+
+
+def test_many_processes_compose_no_further_ahead(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = loaders(monkeypatch)
+    room_in_shared_memory(monkeypatch, 10**12)
+    for workers in (1, 2, 3, 14):
+        stream(library).batches(workers=workers)
+    assert made == [4, 4, 3, 14]
+
+
+def hangs() -> None:
+    time.sleep(2)
+
+
+def dies() -> None:
+    os._exit(1)
+
+
+@pytest.mark.parametrize(("fault", "told"), [(hangs, "timed out"), (dies, "exited unexpectedly")])
+def test_processes_that_send_nothing_end_the_training(
+    fault: Callable[[], None], told: str, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.5)
+    monkeypatch.setattr(CompositionStream, "__getitem__", lambda _self, _number: fault())
+    with pytest.raises(FitError, match=rf"send no more .*{told}.*--shm-size"):
+        next(stream(library).batches(workers=1))
+
+
+def test_a_bug_in_a_process_is_no_matter_of_memory(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(_self: object, _number: int) -> None:
+        raise RuntimeError("sizes do not match")
+
+    monkeypatch.setattr(CompositionStream, "__getitem__", bug)
+    with pytest.raises(RuntimeError, match="sizes do not match"):
+        next(stream(library).batches(workers=1))
