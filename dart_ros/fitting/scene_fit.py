@@ -98,7 +98,7 @@ def fit_scene(
         on_progress: called with the share done in [0, 1] and what goes on in words.
         stop: asked between steps; True ends the fit early with what is best so far.
         sprites: a library instead of the one that ships.
-        own_sprites: a folder of further sprites, the user's own.
+        own_sprites: a folder of further sprites, the user's own, all to train on.
         teacher: weights of a network to learn from besides the truth.
         seed: the same seed gives the same composites.
 
@@ -111,10 +111,10 @@ def fit_scene(
     # Half the cores are left to the node: torch's threads wait for each other, so threads that
     # compete for a core are many times slower than fewer that don't.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    library = load_sprites(sprites or sprites_path())
+    training, held_out = split_identities(load_sprites(sprites or sprites_path()), HELD_OUT)
     if own_sprites is not None:
-        library += load_sprites(own_sprites)
-    training, held_out = split_identities(library, HELD_OUT)
+        # After the split: whoever gives pictures of a person wants them to be trained on.
+        training += load_sprites(own_sprites)
     height, width = background.depth.shape
     reduction = base_reduction(height, width)
     size = _crop(height, width, reduction)

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from dart_ros.errors import FitError
+from dart_ros.fitting import scene_fit
 from dart_ros.fitting.backgrounds import invent_room
 from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.scene_fit import fit_scene
-from dart_ros.fitting.sprites import load_sprites
+from dart_ros.fitting.sprites import Sprite, load_sprites
 from dart_ros.fitting.weights import network_with, weights_of
 
 pytestmark = pytest.mark.usefixtures("generic_weights")
@@ -44,6 +47,29 @@ def test_a_fit_that_is_stopped_at_once_keeps_the_generic_weights(
     assert (result.improved, result.steps) == (False, 0)
     generic = weights_of(network_with(None))
     assert all((result.weights[name] == value).all() for name, value in generic.items())
+
+
+def test_the_users_own_person_is_trained_on(
+    library: Path, background: RgbdBackground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Before all others in the alphabet, where those who are held out are taken.
+    picture = np.full((40, 20, 4), 255, np.uint8)
+    assert cv2.imwrite(str(tmp_path / "001_front.png"), picture)
+    shown: dict[str, set[str]] = {}
+
+    def spy(name: str) -> None:
+        made = getattr(scene_fit, name)
+
+        def make(sprites: list[Sprite], *arguments: object, **options: object) -> object:
+            shown[name] = {sprite.identity for sprite in sprites}
+            return made(sprites, *arguments, **options)
+
+        monkeypatch.setattr(scene_fit, name, make)
+
+    spy("CompositionStream")
+    spy("ValidationSet")
+    fit_scene(background, 5.46, 60, lambda *_: None, lambda: True, library, own_sprites=tmp_path)
+    assert shown == {"CompositionStream": {"001", "bert", "box"}, "ValidationSet": {"anna"}}
 
 
 def test_a_fit_needs_time_and_people(
