@@ -55,7 +55,11 @@ def load_network(path: Path | None = None) -> MattingNetwork:
 
 
 def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -> None:
-    """Writes the weights in half precision, with the network's shape and ``meta`` beside them."""
+    """Writes the weights in half precision, with the network's shape and ``meta`` beside them.
+
+    Raises:
+        FitError: if they can't be written, as on a full disk; what was there is still there then.
+    """
     header = {
         "encoder": network.config.encoder,
         **{name: str(getattr(network.config, name)).lower() for name in DEPTH_SWITCHES},
@@ -65,8 +69,14 @@ def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in _state(network).items()
     }
-    with replacing(path) as temporary:
-        save_file(state, str(temporary), metadata=header)
+    try:
+        with replacing(path) as temporary:
+            save_file(state, str(temporary), metadata=header)
+    except (OSError, SafetensorError) as error:
+        raise FitError(
+            f"{path} can't be written ({error}): free some disk space and run the same command "
+            "again"
+        ) from error
 
 
 def network_with(weights: Weights | None) -> MattingNetwork:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,21 @@ def test_saving_again_replaces(tmp_path: Path) -> None:
     for network in networks:
         save_network(network, path, {})
     assert same(load_network(path), half(networks[1]))
+
+
+def test_a_full_disk_leaves_the_weights_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_network(MattingNetwork(), path, {})
+    before = path.read_bytes()
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, most[1]))
+    try:
+        with pytest.raises(FitError, match=r"weights\.safetensors can't be written .*free some"):
+            save_network(MattingNetwork(), path, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
