@@ -4,7 +4,8 @@ and hashed, so that weights tell what they were trained on."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +22,10 @@ _FEWEST_INVENTED = 4
 
 @dataclass(frozen=True)
 class Library:
-    """What frames are composed of; ``hashes`` holds one SHA-256 for each folder."""
+    """What frames are composed of.
+
+    ``hashes`` holds the SHA-256 of each folder by its name, the second of a name as ``NAME-2``.
+    """
 
     sprites: list[Sprite]
     rooms: list[RgbdBackground]
@@ -57,7 +61,10 @@ def load_library(data: Data) -> Library:
         invented = max(_FEWEST_INVENTED, data.invented // data.held_out)
         kept += [invent_room(_FIRST_HELD_OUT_SEED + seed) for seed in range(invented)]
     folders = (*(data.sprites or (sprites_path(),)), *data.rooms, *data.pictures)
-    return Library(training, rooms, held_out, kept, {f.name: folder_hash(f) for f in folders})
+    hashes: dict[str, str] = {}
+    for folder in folders:
+        hashes[_free_name(folder.name, hashes)] = folder_hash(folder)
+    return Library(training, rooms, held_out, kept, hashes)
 
 
 def split_identities(sprites: Sequence[Sprite], held_out: int) -> tuple[list[Sprite], list[Sprite]]:
@@ -92,6 +99,24 @@ def folder_hash(folder: Path) -> str:
     except OSError as error:
         raise FitError(f"{folder} can't be read: {error}") from error
     return digest.hexdigest()
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    Raises:
+        FitError: if it can't be read.
+    """
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise FitError(f"{file} can't be read ({error}): check its path in the run") from error
+
+
+def _free_name(name: str, taken: Container[str]) -> str:
+    """The name itself, or the first of ``NAME-2``, ``NAME-3`` ... that is not taken."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(free for free in names if free not in taken)
 
 
 def _deal(

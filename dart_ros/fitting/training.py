@@ -27,7 +27,7 @@ from dart_ros.fitting import composition
 from dart_ros.fitting.checkpoint import load_checkpoint, save_checkpoint
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.frame_pool import FramePool
-from dart_ros.fitting.library import load_library
+from dart_ros.fitting.library import file_hash, load_library
 from dart_ros.fitting.optimization import Stepper, keep_norms
 from dart_ros.fitting.pretrained import load_imagenet_encoder
 from dart_ros.fitting.run import Run, described
@@ -60,8 +60,8 @@ def train(run: Run) -> ValidationScores:
     """Trains what a run describes, or goes on with it.
 
     ``run.output`` receives ``weights.safetensors`` (the running mean of the weights, with the
-    run's settings and its data's hashes in the header), ``checkpoint.pt``, ``run.json`` and
-    TensorBoard's logs.
+    run's settings and the hashes of its data and of the weights that it names in the header),
+    ``checkpoint.pt``, ``run.json`` and TensorBoard's logs.
 
     Returns:
         The scores of the weights on the run's held-out frames.
@@ -89,6 +89,7 @@ class _Training:
         self._header = {
             "run": json.dumps(self._settings),
             "data": json.dumps(library.hashes),
+            "weights": json.dumps(_weight_hashes(run)),
             "torch": torch.__version__,
         }
         self._stream = CompositionStream(
@@ -135,8 +136,9 @@ class _Training:
 
     def train(self) -> ValidationScores:
         """Trains to the end."""
-        self._prepare_output()
+        self._make_output()
         resumed = self._resume()
+        self._write_settings()
         log = self._open_log() if self._rank == 0 else None
         if self._rank == 0 and not resumed:
             self._save_checkpoint()
@@ -221,13 +223,21 @@ class _Training:
 
     # -- files ----------------------------------------------------------------------------
 
-    def _prepare_output(self) -> None:
-        if self._rank != 0:
-            return
-        try:
-            self._run.output.mkdir(parents=True, exist_ok=True)
+    def _make_output(self) -> None:
+        if self._rank == 0:
+            with self._writable_output():
+                self._run.output.mkdir(parents=True, exist_ok=True)
+
+    def _write_settings(self) -> None:
+        if self._rank == 0:
             settings = json.dumps(self._settings, indent=2) + "\n"
-            (self._run.output / "run.json").write_text(settings, encoding="utf-8")
+            with self._writable_output():
+                (self._run.output / "run.json").write_text(settings, encoding="utf-8")
+
+    @contextmanager
+    def _writable_output(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise FitError(
                 f"{self._run.output} can't be written to ({error}): choose another output"
@@ -256,6 +266,7 @@ class _Training:
             self._checkpoint_path,
             {
                 "settings": self._comparable(),
+                "weights": self._header["weights"],
                 "step": self._step,
                 "spent": self._spent,
                 "parts": self._stepper.parts,
@@ -276,15 +287,20 @@ class _Training:
             state = shared[0]
         if state is None:
             return False
-        if state["settings"] != self._comparable():
+        weights = self._header["weights"]
+        # Checkpoints from before they told of weights can go on.
+        if (state["settings"], state.get("weights", weights)) != (self._comparable(), weights):
             raise FitError(
-                f"{self._checkpoint_path} is of a run with other settings or data: give another "
-                "output, or delete that folder to train anew"
+                f"{self._checkpoint_path} is of a run with other settings or data, or of other "
+                "weights to start or learn from: give another output, or delete that folder to "
+                "train anew"
             )
         self._network.load_state_dict(state["network"])
         self._mean.load_state_dict(state["mean"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._stepper.scaler.load_state_dict(state["scaler"])
+        # A CPU's is empty, which a GPU's doesn't take: it starts with what it has.
+        if state["scaler"]:
+            self._stepper.scaler.load_state_dict(state["scaler"])
         self._stepper.parts = int(state["parts"])
         torch.set_rng_state(state["random"])
         self._step, self._spent = int(state["step"]), float(state["spent"])
@@ -309,6 +325,15 @@ def _pools(run: Run, data: str) -> list[FramePool] | None:
         folder = run.pool.folder / digest.hexdigest()[:16]
         pools.append(FramePool(folder, run.pool.frames, run.seed))
     return pools
+
+
+def _weight_hashes(run: Run) -> dict[str, str]:
+    """SHA-256 of the files of weights that a run names."""
+    files = {
+        "start": run.start.weights or run.start.imagenet,
+        "teacher": run.teacher.weights if run.teacher else None,
+    }
+    return {name: file_hash(file) for name, file in files.items() if file is not None}
 
 
 def starting_network(run: Run) -> MattingNetwork:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from dart_ros import cli
+from dart_ros.fitting.library import folder_hash, load_library
+from dart_ros.fitting.run import Data, load_run
+from dart_ros.fitting.training import _Training
 from dart_ros.fitting.weights import load_network, save_network
 from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.network import MattingNetwork
@@ -154,12 +160,84 @@ def test_weights_tell_what_they_were_trained_on(
     assert load_network(path).config == NetworkConfig(depth_in_base=False)
     assert list((tmp_path / "output" / "logs").glob("events.*"))
 
-    # Other settings would not go on where this one ended.
+    # Other settings would not go on where this one ended, whose settings stay as they are.
+    settings_file = tmp_path / "output" / "run.json"
+    before = settings_file.read_text()
+    assert json.loads(before) == settings
     write_run(tmp_path, library, "student", steps=2, network={"depth_in_base": False})
     assert cli.main(["train", "student", str(run)]) == 1
     assert "other settings or data" in capsys.readouterr().err
+    assert settings_file.read_text() == before
     assert cli.main(["train", "teacher", str(run)]) == 1
     assert "is a run of the stage student" in capsys.readouterr().err
+
+
+def test_weights_of_the_same_name_are_told_apart(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {name: tmp_path / name / "weights.safetensors" for name in ("start", "teacher")}
+
+    def retrain(name: str, seed: int) -> None:
+        torch.manual_seed(seed)
+        files[name].parent.mkdir(exist_ok=True)
+        save_network(MattingNetwork(), files[name], {})
+
+    retrain("start", 1)
+    retrain("teacher", 2)
+    given = {name: {"weights": str(file)} for name, file in files.items()}
+    run = write_run(tmp_path / "run", library, "student", steps=1, **given)
+    command = ["train", "student", str(run)]
+    assert cli.main(command) == 0
+    with safe_open(str(tmp_path / "run" / "output" / "weights.safetensors"), "pt") as file:
+        hashes = json.loads(file.metadata()["weights"])
+    assert hashes == {
+        name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()
+    }
+    assert cli.main(command) == 0
+    for name, file in files.items():
+        before = file.read_bytes()
+        retrain(name, 3)
+        assert cli.main(command) == 1
+        assert "of other weights to start or learn from" in capsys.readouterr().err
+        file.write_bytes(before)
+    # A checkpoint that doesn't tell is taken.
+    checkpoint = tmp_path / "run" / "output" / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    del state["weights"]
+    torch.save(state, checkpoint)
+    assert cli.main(command) == 0
+    files["start"].unlink()
+    assert cli.main(command) == 1
+    assert f"{files['start']} can't be read" in capsys.readouterr().err
+
+
+def test_a_training_begun_on_a_cpu_goes_on_on_a_gpu(library: Path, tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path, library, "student", steps=1))
+    training = _Training(run, 0, 1, torch.device("cpu"))
+    training.train()
+    # What a GPU has: a scaler with a state.
+    scaler = training._stepper.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    assert training._resume() and scaler.get_scale() == 2**16
+    # Its state is kept from then on.
+    training._stepper.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, enabled=True)
+    training._save_checkpoint()
+    training._stepper.scaler = scaler
+    assert training._resume() and scaler.get_scale() == 8.0
+
+
+def test_folders_of_the_same_name_have_a_hash_each(library: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / library.name
+    shutil.copytree(library, mine)
+    (mine / "note.txt").write_text("another folder")
+    third = tmp_path / "third" / library.name
+    shutil.copytree(library, third)
+    data = Data(sprites=(library, mine), pictures=(), invented=2, held_out=2)
+    hashes = load_library(data).hashes
+    name = library.name
+    assert hashes == {name: folder_hash(library), f"{name}-2": folder_hash(mine)}
+    assert hashes[name] != hashes[f"{name}-2"]
+    three = load_library(dataclasses.replace(data, sprites=(library, mine, third))).hashes
+    assert three == {**hashes, f"{name}-3": folder_hash(library)}
 
 
 def test_runs_of_the_same_frames_share_a_pool(library: Path, tmp_path: Path) -> None:
