@@ -62,8 +62,12 @@ class EmptyScene:
         """The captured background with the network fitted to it, if that was asked for."""
         if not self.fit_seconds:
             return self.captured
+        # Here, since that module imports this one.
+        from dart_ros.evaluation.run import _code_digest
+
         digest = hashlib.sha256(generic_weights_path().read_bytes())
-        digest.update(f"{self._scene.fingerprint()} {self.fit_seconds}".encode())
+        key = f"{self._scene.fingerprint()} {self.fit_seconds} {_code_digest()}"
+        digest.update(key.encode())
         name = f"fit-{digest.hexdigest()[:16]}"
         try:
             return self._fits.load(name)

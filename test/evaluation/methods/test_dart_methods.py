@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dart_ros.errors import EvaluationError
+from dart_ros.evaluation import run
 from dart_ros.evaluation.methods.dart import (
     ColorOnly,
     Dart,
@@ -22,7 +23,7 @@ from dart_ros.fitting.weights import generic_weights_path, load_network, save_ne
 from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 from dart_ros.session.matter import Matter
-from dart_ros.session.scene import SceneStore
+from dart_ros.session.scene import Scene, SceneStore
 
 
 def empty_scene(room: Any, path: Path, fit_seconds: float = 0.0) -> EmptyScene:
@@ -36,6 +37,22 @@ def test_the_scene_is_captured_once(room: Any, tmp_path: Path) -> None:
     assert scene.frames == 60
     assert np.median(scene.depth_mean[10:]) == pytest.approx(3.0, abs=0.01)
     assert not (tmp_path / "fits").exists()
+
+
+def test_a_fit_is_kept_until_the_code_changes(
+    room: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits: list[Scene] = []
+
+    def fit(scene: Scene, *_: object) -> tuple[Scene, None]:
+        fits.append(scene)
+        return scene, None
+
+    monkeypatch.setattr("dart_ros.session.fit.fit", fit)
+    for code, expected in (("old", 1), ("old", 1), ("new", 2)):
+        monkeypatch.setattr(run, "_code_digest", lambda code=code: code)
+        assert empty_scene(room, tmp_path, 5.0).fitted.frames == 60
+        assert len(fits) == expected
 
 
 def test_dart_is_what_the_matter_gives(room: Any, tmp_path: Path) -> None:
