@@ -10,7 +10,8 @@
     NAME/scene_00/test/alpha_00.png ...            the truth; may be missing
 
 Color is 8 bit RGB; depth is 16 bit millimetres, aligned to color, 0 where unknown; alpha is 8 bit
-gray. Numbers start at 0 and have no gaps. ``K`` is the camera matrix, nine numbers by rows. Two
+gray. Numbers start at 0 and have no gaps; they have more digits where two or three are too few, as
+``%02d`` and ``%03d`` write them. ``K`` is the camera matrix, nine numbers by rows. Two
 further keys of ``scene.json`` are optional: ``max_depth``, the sensor's range in metres (10), and
 ``fps``, given only where the test frames are consecutive frames of a video.
 """
@@ -181,9 +182,16 @@ class DatasetScene(LabelledScene):
 
 
 def _numbers(folder: Path, kind: str, digits: int) -> list[int]:
-    pattern = re.compile(rf"{kind}_(\d{{{digits}}})\.png")
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [int(match[1]) for file in files if (match := pattern.fullmatch(file.name))]
+    """Numbers of the files of a kind, in order; EvaluationError if one has needless zeros."""
+    pattern = re.compile(rf"{kind}_(\d{{{digits},}})\.png")
+    numbers = []
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if match := pattern.fullmatch(file.name):
+            numbers.append(int(match[1]))
+            name = f"{kind}_{numbers[-1]:0{digits}d}.png"
+            if file.name != name:
+                raise EvaluationError(f"{file} has too many zeros; call it {name}.")
+    return sorted(numbers)
 
 
 def _png_header(file: Path) -> tuple[int, int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,25 @@ def test_what_is_read(data: Path) -> None:
     assert scene.alpha(1) is None
 
 
+def test_frames_beyond_a_hundred_and_a_thousand(data: Path) -> None:
+    scene = data / "scene_00"
+    for folder, digits, first, count in (("background", 3, 6, 1002), ("test", 2, 2, 102)):
+        for kind in ("color", "depth"):
+            source = scene / folder / f"{kind}_{0:0{digits}d}.png"
+            for n in range(first, count):
+                os.link(source, source.with_name(f"{kind}_{n:0{digits}d}.png"))
+    write(scene / "background" / "depth_1001.png", np.full((HEIGHT, WIDTH), 3000, np.uint16))
+    write(scene / "test" / "color_101.png", np.full((HEIGHT, WIDTH, 3), 9, np.uint8))
+    write(scene / "test" / "alpha_101.png", np.full((HEIGHT, WIDTH), 55, np.uint8))
+    (found,) = open_dataset(data)
+    assert len(found) == 102
+    assert found.frame(101).color[3, 4].tolist() == [9, 9, 9]
+    alpha = found.alpha(101)
+    assert alpha is not None and (alpha == 55).all()
+    empty = list(found.empty())
+    assert len(empty) == 1002 and empty[1001].depth[3, 4] == pytest.approx(3.0)
+
+
 def test_optional_facts(data: Path) -> None:
     before = open_dataset(data)[0].fingerprint()
     describe(data / "scene_00", max_depth=1.5, fps=30)
@@ -97,6 +117,11 @@ def eight_bits(file: Path) -> None:
         ("background/depth_001.png", cut, "cut short or is damaged; write it again"),
         ("background/depth_001.png", flip, "damaged; write it again"),
         ("test/alpha_00.png", lambda file: file.write_bytes(b"hello"), "is no PNG"),
+        (
+            "test/alpha_00.png",
+            lambda file: file.rename(file.with_name("alpha_000.png")),
+            "alpha_000.png has too many zeros; call it alpha_00.png",
+        ),
         ("test/alpha_00.png", lambda file: file.rename(file.with_name("alpha_07.png")), "no frame"),
         ("scene.json", Path.unlink, "write K"),
         ("scene.json", lambda file: file.write_text("{"), "write K"),
