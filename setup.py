@@ -28,7 +28,7 @@ setup(
         "opencv-python>=4.5",
         "pyyaml>=5.4",
         "safetensors>=0.4",
-        "torch>=2.1",
+        "torch>=2.5",
         "tqdm>=4.57",
     ],
     extras_require={

@@ -197,18 +197,20 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
     except (ImportError, RuntimeError) as error:
         print(f"{OFFICIAL} is left out, it can't be imported: {error}", file=sys.stderr)
         return {}
-    source, plate = torch.rand(2, 1, 3, height, width).unbind()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    source, plate = torch.rand(2, 1, 3, height, width).to(device).unbind()
     calls: dict[str, Callable[[], object]] = {}
     for name, pixels in ((_DEFAULT, _PIXELS), (_SAME_AREA, STRIDE**2 * (tiles or 0))):
         if pixels:
             pixels = min(pixels, height * width)
-            model = MattingRefine("mobilenetv2", 0.25, "sampling", pixels).eval()
+            model = MattingRefine("mobilenetv2", 0.25, "sampling", pixels).eval().to(device)
             # Patches without an error are left out, and random weights give hardly any.
             torch.nn.init.constant_(model.decoder.conv4.bias[4:5], 1.0)
 
             def call(model: Any = model) -> object:
                 with torch.inference_mode():
-                    return model(source, plate)
+                    alpha = model(source, plate)[0]
+                    return alpha.cpu()  # a GPU is waited for, as the engines wait for theirs
 
             calls[name] = call
     return calls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dart_ros.commands.options import network_of, network_options, size
+from dart_ros.commands.options import network_of, network_options, positive, size
 from dart_ros.errors import EngineError
 
 
@@ -16,6 +16,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="build the TensorRT engine for a size into the cache",
     )
     command.add_argument("--size", type=size, required=True, metavar="WxH", help="of the frames")
+    command.add_argument(
+        "--refine-fraction",
+        type=_share,
+        help="as the node's parameter of this name (0.25)",
+    )
     command.add_argument(
         "--compute-capability",
         type=_capability,
@@ -29,7 +34,7 @@ def _build(options: argparse.Namespace) -> None:
     import torch
     from tqdm import tqdm
 
-    from dart_ros.method.network import tile_count
+    from dart_ros.method.network import REFINED_SHARE, tile_count
     from dart_ros.runtime.engine_cache import EngineCache
     from dart_ros.runtime.export import onnx_bytes
     from dart_ros.runtime.tensorrt_engine import build_plan, library, plan_name
@@ -42,7 +47,7 @@ def _build(options: argparse.Namespace) -> None:
         )
     trt, cache, network = library(), EngineCache(), network_of(options)
     height, width = options.size
-    tiles = tile_count(height, width)
+    tiles = tile_count(height, width, options.refine_fraction or REFINED_SHARE)
     here = capability or torch.cuda.get_device_capability()
     name = plan_name(trt, network, (height, width), tiles, here)
     with tqdm(total=100, unit="%", leave=False, disable=None) as bar:
@@ -62,6 +67,13 @@ def _build(options: argparse.Namespace) -> None:
             "; ".join(cache.notes) or f"{cache.directory / name} is not there after the build"
         )
     print(f"{cache.directory / name} ({len(plan) / 1e6:.0f} MB) is ready")
+
+
+def _share(text: str) -> float:
+    share = positive(text)
+    if share > 1:
+        raise argparse.ArgumentTypeError(f"{text} is more than everything: write 1 or less")
+    return share
 
 
 def _capability(text: str) -> tuple[int, int]:

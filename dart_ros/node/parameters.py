@@ -169,6 +169,11 @@ def _checked(name: str, value: Any) -> Any:
         )
     if name == "scenes_dir" and not value:
         raise ValueError("scenes_dir is empty; name a folder")
+    if name in ("fit_sprites", "post_matting_weights") and value:
+        folder = Path(value).expanduser()
+        if not folder.is_dir():
+            raise ValueError(f"{name} '{value}' does not exist or is no folder")
+        return str(folder)
     if name == "composite_color":
         parts = tuple(int(part) for part in value)
         if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):

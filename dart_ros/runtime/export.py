@@ -153,8 +153,11 @@ def onnx_bytes(
                 input_names=[*FRAME, *SCENE],
                 output_names=list(OUTPUTS),
             )
-    except (ImportError, RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        raise EngineError(f"the network can't be exported as ONNX: {error}") from error
+    except (ImportError, RuntimeError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
+        raise EngineError(
+            f"the network can't be exported as ONNX ({error}): it takes torch 2.5 or newer, and "
+            "pip install onnx"
+        ) from error
     return file.getvalue()
 
 

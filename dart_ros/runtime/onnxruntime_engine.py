@@ -36,7 +36,7 @@ class OnnxRuntimeEngine:
             import onnxruntime
         except ImportError as error:
             raise EngineError(
-                f"ONNX Runtime can't be imported ({error}): pip install 'dart_ros[onnxruntime]'"
+                f"ONNX Runtime can't be imported ({error}): pip install onnx onnxruntime"
             ) from error
         self.notes: tuple[str, ...] = ()
         height, width = background.plate.shape[-2:]

@@ -67,7 +67,7 @@ class OpenVinoEngine:
             import openvino
         except ImportError as error:
             raise EngineError(
-                f"OpenVINO can't be imported ({error}): pip install 'dart_ros[openvino]'"
+                f"OpenVINO can't be imported ({error}): pip install openvino"
             ) from error
         try:
             core = openvino.Core()

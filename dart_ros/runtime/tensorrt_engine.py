@@ -121,7 +121,8 @@ class TensorRtEngine:
             self._enqueue()  # TensorRT allocates at the first run, which can't be captured
             self._stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # Another thread may use the GPU meanwhile, as that of the engine in service does.
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             self._enqueue()
         return graph
 
@@ -184,20 +185,26 @@ def load_plan(
         TensorRT's logger, runtime, engine and execution context.
 
     Raises:
-        EngineError: if the engine can't be built, or can't be loaded after it was.
+        EngineError: if the engine can't be built, can't be loaded after it was, or has too
+            little memory to run in.
     """
     logger = trt.Logger(trt.Logger.WARNING)
     runtime = _made(lambda: trt.Runtime(logger), "runtime")
     for _ in range(2):
         engine = runtime.deserialize_cuda_engine(cache.get(name, build))
-        context = engine.create_execution_context() if engine is not None else None
-        if context is not None:
+        if engine is not None:
+            context = engine.create_execution_context()
+            if context is None:
+                # Nothing is wrong with the engine: building it anew would take more memory still.
+                raise EngineError(
+                    "TensorRT has no memory to run its engine in: end other programs on the GPU, "
+                    "or choose another backend"
+                )
             return logger, runtime, engine, context
         cache.notes.append(f"{cache.directory / name} doesn't load and is made again")
         cache.drop(name)
     raise EngineError(
-        f"TensorRT can't load the engine that it has just built ({name}): free memory of the GPU, "
-        "or choose another backend"
+        f"TensorRT can't load the engine that it has just built ({name}): choose another backend"
     )
 
 
@@ -322,13 +329,22 @@ def _keep_types(trt: Any, network: Any, config: Any) -> None:
     """Before strong typing: allow half precision, and hold what is float32 in the graph to it."""
     config.set_flag(trt.BuilderFlag.FP16)
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    free = (trt.LayerType.CONSTANT, trt.LayerType.SHAPE, trt.LayerType.CAST)
+    free = [trt.LayerType.CONSTANT, trt.LayerType.SHAPE]
+    # Casts are identities in TensorRT 8.5.
+    free.append(getattr(trt.LayerType, "CAST", trt.LayerType.IDENTITY))
+    halves = 0
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         if layer.num_outputs and layer.type not in free:
             kind = layer.get_output(0).dtype
+            halves += kind == trt.float16
             if kind == trt.float32:
                 layer.precision = kind
+    if not halves:
+        raise EngineError(
+            f"TensorRT {trt.__version__} doesn't tell which layers are in half precision, so depth "
+            "can't be kept out of it: use TensorRT 10 (JetPack 6.1 or newer), or another backend"
+        )
 
 
 def _build_for(trt: Any, config: Any, capability: tuple[int, int]) -> None:

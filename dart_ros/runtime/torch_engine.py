@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 import numpy as np
@@ -38,19 +39,22 @@ class TorchEngine:
         self._device = torch.device("cuda" if cuda else "cpu")
         self.name = "torch (cuda graph)" if cuda else "torch (cpu)"
         height, width = background.plate.shape[-2:]
-        # torch's type hints lack this form of to().
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        graph = MattingGraph(network, height, width, tiles)
-        matting = BakedGraph(graph, prepare(network, background)).to(self._device).eval()
-        trimap = TrimapGraph(background).to(self._device).eval()
-        # Pinned, so that the copy to the GPU doesn't wait.
+        # A copy, since the caller's network would move to the GPU with the graph; torch's type
+        # hints lack this form of to().
+        network = copy.deepcopy(network).to(  # type: ignore[call-overload]
+            memory_format=torch.channels_last
+        )
         frame = FrameBuffer(height, width)
         self._color, self._depth = torch.from_numpy(frame.color), torch.from_numpy(frame.depth)
-        if cuda:
-            self._color, self._depth = self._color.pin_memory(), self._depth.pin_memory()
-        self._frame = FrameBuffer(height, width, self._color.numpy(), self._depth.numpy())
-        foreground = ForegroundGraph(graph)
         try:
+            graph = MattingGraph(network, height, width, tiles)
+            matting = BakedGraph(graph, prepare(network, background)).to(self._device).eval()
+            trimap = TrimapGraph(background).to(self._device).eval()
+            foreground = ForegroundGraph(graph)
+            if cuda:
+                # Pinned, so that the copy to the GPU doesn't wait.
+                self._color, self._depth = self._color.pin_memory(), self._depth.pin_memory()
+            self._frame = FrameBuffer(height, width, self._color.numpy(), self._depth.numpy())
             with torch.inference_mode():
                 inputs = self._color.to(self._device), self._depth.to(self._device)
                 self._matting = _Step(matting, inputs)
@@ -107,7 +111,8 @@ class _Step:
                 module(*inputs)
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Another thread may use the GPU meanwhile, as that of the engine in service does.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self.outputs = _tuple(module(*inputs))
 
     def run(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:

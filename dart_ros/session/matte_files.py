@@ -151,9 +151,13 @@ class BagWriter(MatteWriter):
     """
 
     def __init__(self, path: Path) -> None:
-        from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-        from rosbags.typesys import Stores, get_typestore
-
+        try:
+            from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+            from rosbags.typesys import Stores, get_typestore
+        except ImportError as error:
+            raise RecordingError(
+                f"Writing the bag {path} needs rosbags ({error}): pip install rosbags"
+            ) from error
         super().__init__(path)
         if path.exists():
             raise RecordingError(f"{path} is there already; name a new folder for the bag.")

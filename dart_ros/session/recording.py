@@ -19,14 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
-from rosbags.typesys import Stores, get_typestore
 
 from dart_ros.errors import MessageError, RecordingError
 from dart_ros.session.encodings import (
@@ -37,6 +34,9 @@ from dart_ros.session.encodings import (
 )
 from dart_ros.session.sensor_noise import SensorNoise
 from dart_ros.values import Camera, Frame, metres_from_sensor
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
 
 COLOR_TOPIC = "/camera/camera/color/image_raw"
 DEPTH_TOPIC = "/camera/camera/aligned_depth_to_color/image_raw"
@@ -273,12 +273,21 @@ class BagRecording(Recording):
         empty_seconds: so many seconds from the start show the empty scene.
 
     Raises:
-        RecordingError: if the bag is broken, lacks a topic or has no pairs.
+        RecordingError: if the bag is broken, lacks a topic or has no pairs, or if the package
+            ``rosbags`` is missing.
     """
 
     def __init__(
         self, path: Path, topics: tuple[str, str, str], max_depth: float, empty_seconds: float
     ) -> None:
+        try:
+            # Not before: folders of pictures do without it.
+            from rosbags.highlevel import AnyReader
+            from rosbags.typesys import Stores, get_typestore
+        except ImportError as error:
+            raise RecordingError(
+                f"Reading the bag {path} needs rosbags ({error}): pip install rosbags"
+            ) from error
         self.path = path
         self.name = path.stem
         self._max_depth = max_depth

@@ -50,6 +50,20 @@ def test_an_engine_is_built_into_the_cache(
     assert str(engine) in capsys.readouterr().out
 
 
+def test_an_engine_of_other_tiles_is_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for share in ("0.25", "0.5"):
+        more = ["--compute-capability", "8.6", "--refine-fraction", share]
+        assert main(["build-engine", "--size", "96x64", *more]) == 0
+    assert len(list((tmp_path / "dart_ros").glob("*.engine"))) == 2
+    with pytest.raises(SystemExit):
+        main(["build-engine", "--size", "96x64", "--refine-fraction", "25"])
+    assert "write 1 or less" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu_to_build_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build-engine", "--size", "96x64"]) == 1

@@ -46,11 +46,22 @@ def test_changes_are_taken_over_and_other_names_ignored() -> None:
         ("composite_color", [0, 0, -1], "0 to 255"),
         ("composite_image", "/no/such/file.png", "does not exist"),
         ("composite_image", "/", "is no file"),
+        ("fit_sprites", "~/no such people", "fit_sprites .* does not exist"),
+        ("post_matting_weights", "/etc/hostname", "is no folder"),
     ],
 )
 def test_bad_values_are_refused_with_the_reason(name: str, value: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Settings.defaults().changed({name: value})
+
+
+def test_the_home_folder_may_be_written_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "people").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = Settings.defaults().changed({"fit_sprites": "~/people"})
+    assert settings.fit_sprites == str(tmp_path / "people")
 
 
 def test_composite_image_is_decoded_as_rgb_or_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -381,6 +382,29 @@ def test_torch_by_name(network: MattingNetwork, odd_room: Room) -> None:
     engine, notes = create_engine(network, odd_room.background, 7, "torch", threads=1)
     assert engine.name.startswith("torch (")
     assert notes == ()
+
+
+def test_the_torch_engine_is_of_its_own(network: MattingNetwork, odd_room: Room) -> None:
+    """On a GPU it would take the caller's network there."""
+    given = copy.deepcopy(network)
+    engine, _ = create_engine(given, odd_room.background, 7, "torch", threads=1)
+    frame = odd_room.frames[0]
+    before = engine.matte(*frame)[0]
+    with torch.no_grad():
+        for parameter in given.parameters():
+            parameter.zero_()
+    assert np.array_equal(engine.matte(*frame)[0], before)
+
+
+def test_a_gpu_without_memory_is_no_end(
+    network: MattingNetwork, odd_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("dart_ros.runtime.torch_engine.BakedGraph", full)
+    with pytest.raises(EngineError, match=r"torch can't run the network here.*out of memory"):
+        create_engine(network, odd_room.background, 7, "torch", threads=1)
 
 
 def no_import(monkeypatch: pytest.MonkeyPatch) -> str:

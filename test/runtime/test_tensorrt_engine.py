@@ -96,15 +96,18 @@ def test_the_graph_keeps_to_what_tensorrt_builds(graph: bytes) -> None:
 class FakeTensorRt:
     """Records what the builder is asked for; ``accepts`` are the plans that its runtime loads."""
 
-    float32 = "float32"
+    float32, float16 = "float32", "float16"
     Logger = type("Logger", (), {"WARNING": 1, "__init__": lambda self, level: None})
     MemoryPoolType = SimpleNamespace(WORKSPACE=0)
-    LayerType = SimpleNamespace(CONSTANT=0, SHAPE=1, CAST=2, CONVOLUTION=3)
     BuilderFlag = SimpleNamespace(FP16="FP16", OBEY_PRECISION_CONSTRAINTS="OBEY")
 
     def __init__(self, version: str, accepts: tuple[bytes, ...] = ()) -> None:
         self.__version__ = version
         self.__name__ = "tensorrt"
+        layers = {"CONSTANT": 0, "SHAPE": 1, "CONVOLUTION": 3, "IDENTITY": 4}
+        self.LayerType = SimpleNamespace(**layers)
+        if not version.startswith("8.5"):
+            self.LayerType.CAST = 2
         kinds = {"EXPLICIT_BATCH": 0} if version < "9" else {}
         if version.startswith("10") or version.startswith("11"):
             kinds["STRONGLY_TYPED"] = 1
@@ -114,6 +117,12 @@ class FakeTensorRt:
             SimpleNamespace(num_outputs=1, type=3, precision=None, get_output=lambda _: half),
             SimpleNamespace(num_outputs=1, type=3, precision=None, get_output=lambda _: full),
             SimpleNamespace(num_outputs=1, type=0, precision=None, get_output=lambda _: full),
+            SimpleNamespace(
+                num_outputs=1,
+                type=getattr(self.LayerType, "CAST", self.LayerType.IDENTITY),
+                precision=None,
+                get_output=lambda _: full,
+            ),
         ]
         half, full = SimpleNamespace(dtype="float16"), SimpleNamespace(dtype="float32")
         self.flags: int = -1
@@ -123,7 +132,7 @@ class FakeTensorRt:
     def Builder(self, logger: object) -> Any:
         def create_network(flags: int) -> Any:
             self.flags = flags
-            return SimpleNamespace(num_layers=3, get_layer=self.layers.__getitem__)
+            return SimpleNamespace(num_layers=len(self.layers), get_layer=self.layers.__getitem__)
 
         def create_timing_cache(blob: bytes) -> Any:
             self.timings.append(blob)
@@ -156,6 +165,7 @@ class FakeTensorRt:
 @pytest.mark.parametrize(
     ("version", "flags", "asked"),
     [
+        ("8.5.2", 1, ["FP16", "OBEY"]),
         ("8.6.2", 1, ["FP16", "OBEY"]),
         ("10.3.0", 2, []),
         ("11.0.1", 0, []),
@@ -168,7 +178,15 @@ def test_each_version_is_asked_for_half_precision_in_its_way(
     assert build_plan(trt, b"graph") == b"plan"
     assert (trt.flags, trt.config_flags) == (flags, asked)
     # What is float32 in the graph is held to it where types aren't strong; constants are free.
-    assert [layer.precision for layer in trt.layers] == [None, "float32" if asked else None, None]
+    held = "float32" if asked else None
+    assert [layer.precision for layer in trt.layers] == [None, held, None, None]
+
+
+def test_types_that_are_not_told_are_no_reason_to_build_in_full_precision() -> None:
+    trt = FakeTensorRt("8.6.2")
+    del trt.layers[0]
+    with pytest.raises(EngineError, match=r"which layers are in half precision.*JetPack"):
+        build_plan(trt, b"graph")
 
 
 def test_timings_are_kept_from_build_to_build(tmp_path: Path) -> None:
@@ -216,6 +234,16 @@ def test_an_engine_that_never_loads_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="can't load the engine that it has just built"):
         load_plan(FakeTensorRt("10.3.0"), EngineCache(tmp_path), "a.engine", build)
     assert len(built) == 2
+
+
+def test_an_engine_without_memory_to_run_in_is_kept(tmp_path: Path) -> None:
+    cache, trt = EngineCache(tmp_path), FakeTensorRt("10.3.0", (b"good",))
+    cache.write("a.engine", b"good")
+    engine = SimpleNamespace(create_execution_context=lambda: None)
+    trt.Runtime = lambda _: SimpleNamespace(deserialize_cuda_engine=lambda _: engine)  # type: ignore[method-assign]
+    with pytest.raises(EngineError, match="no memory to run its engine"):
+        load_plan(trt, cache, "a.engine", lambda: b"built")
+    assert cache.read("a.engine") == b"good"
 
 
 @pytest.mark.parametrize("answer", [None, TypeError("factory function returned nullptr")])

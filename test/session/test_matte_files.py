@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,13 @@ def test_bag(tmp_path: Path) -> None:
             assert header.frame_id == "optical" and message.encoding == "mono8"
             pixels = message.data.reshape(message.height, message.step)
             np.testing.assert_array_equal(pixels, expected)
+
+
+def test_a_bag_needs_rosbags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
+    with pytest.raises(RecordingError, match="pip install rosbags"):
+        BagWriter(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_video_of_odd_sides(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +355,23 @@ def test_bags_cut_short(tmp_path: Path, storage: StoragePlugin, keep: float) -> 
             recording = open_recording(place)
             for position in range(12):
                 recording[position]
+
+
+def test_bags_need_rosbags_and_folders_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, bag = write_folder(tmp_path / "folder"), tmp_path / "some.mcap"
+    bag.touch()
+    monkeypatch.setitem(sys.modules, "rosbags.highlevel", None)
+    assert len(open_recording(folder)) == 6
+    with pytest.raises(RecordingError, match="pip install rosbags"):
+        open_recording(bag)
+    # Nor may it be needed before that, by whoever imports the module.
+    code = (
+        "import sys; sys.modules['rosbags'] = None; "
+        "import dart_ros.session.recording, dart_ros.session.matte_files"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_bag_metadata_broken(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def _decode_meshopt(raw: bytes, packed: dict[str, Any]) -> bytes:
         import meshopt
     except ImportError as error:
         raise FitError(
-            "Compressed people need the meshopt package: pip install dart_ros[render]."
+            "Compressed people need the meshopt package: pip install meshopt"
         ) from error
     decoded = meshopt.decode_gltf_buffer(
         raw, packed["count"], packed["byteStride"], packed["mode"], packed.get("filter", "NONE")

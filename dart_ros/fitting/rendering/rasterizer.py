@@ -358,7 +358,7 @@ class Rasterizer:
         try:
             import moderngl
         except ImportError as error:
-            raise FitError("Rendering needs moderngl: pip install dart_ros[render].") from error
+            raise FitError("Rendering needs moderngl: pip install moderngl") from error
         try:
             options: dict[str, Any] = {"backend": "egl"}
             self._context: Any = moderngl.create_context(standalone=True, **options)

@@ -362,7 +362,7 @@ def _write_webp(path: Path, bgra: NDArray[np.uint8], quality: int) -> None:
     try:
         from PIL import Image
     except ImportError as error:
-        raise FitError("Writing sprites needs Pillow: pip install dart_ros[render].") from error
+        raise FitError("Writing sprites needs Pillow: pip install pillow") from error
     rgba = np.ascontiguousarray(bgra[..., [2, 1, 0, 3]])
     image = Image.fromarray(rgba, "RGBA")
     image.save(path, "WEBP", quality=quality, method=4, exact=True, alpha_quality=95)
