@@ -558,13 +558,13 @@ def _stack(samples: Sequence[tuple[Tensor, ...]]) -> Batch:
 def _compress(image: Tensor, quality: int) -> Tensor:
     """What JPEG leaves of a 3×H×W picture in [0, 1]; ``quality`` from 1 to 100."""
     if image.device.type == "cpu":
-        pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()[..., ::-1]
-        data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32)[..., ::-1] / 255
-        return torch.from_numpy(decoded).permute(2, 0, 1).contiguous()
-    # Not before: kornia is for GPUs alone and takes its time to load.
-    from kornia.enhance import jpeg_codec_differentiable
-
+        return _compress_on_cpu(image, quality)
+    try:
+        # Not before: kornia is for GPUs alone and takes its time to load.
+        from kornia.enhance import jpeg_codec_differentiable
+    except ImportError:
+        # A robot that only fits does without it.
+        return _compress_on_cpu(image.cpu(), quality).to(image.device)
     height, width = image.shape[-2:]
     padded = F.pad(image[None], (0, -width % 16, 0, -height % 16), mode="replicate")
     level = torch.tensor([float(quality)], device=image.device)
@@ -579,6 +579,13 @@ def _floor_rows(depth: Tensor) -> list[int]:
     slopes = (nearer > 0.006) & (nearer < 0.08)
     rows = torch.nonzero(slopes[:-step] & slopes[step:])[:, 0] + step
     return [row for row in rows.tolist() if row >= 0.4 * len(depth)]
+
+
+def _compress_on_cpu(image: Tensor, quality: int) -> Tensor:
+    pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()[..., ::-1]
+    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32)[..., ::-1] / 255
+    return torch.from_numpy(decoded).permute(2, 0, 1).contiguous()
 
 
 def _nearness(depth: Tensor) -> Tensor:

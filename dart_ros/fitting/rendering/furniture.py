@@ -77,14 +77,14 @@ class Catalog:
     """The furniture of all libraries in a folder.
 
     Args:
-        folder: Holds ``.sh3f`` files, such as ``/usr/share/sweethome3d/furniture``.
+        folder: Holds ``.sh3f`` files, also in folders of its own, as ``/usr/share/sweethome3d``.
 
     Raises:
         FitError: There is no library in the folder.
     """
 
     def __init__(self, folder: Path) -> None:
-        libraries = sorted(folder.glob("*.sh3f"))
+        libraries = sorted(folder.rglob("*.sh3f"))
         if not libraries:
             raise FitError(
                 f"{folder} holds no .sh3f furniture: install Debian's sweethome3d-furniture."
