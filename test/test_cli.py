@@ -103,12 +103,16 @@ def test_capture_refuses_frames_in_which_something_moves(
 
 
 def test_scenes_are_listed(store: SceneStore, capsys: pytest.CaptureFixture[str]) -> None:
-    store.set_last("box")
+    store.set_last("/matting_node", "box")
     store.path("bad").write_bytes(b"x")
     assert cli.main(["scenes", "--scenes-dir", str(store.directory)]) == 0
     bad, box = capsys.readouterr().out.splitlines()
     assert bad.startswith("bad ") and "cut short" in bad
     assert box.startswith("box ") and "96x64" in box and box.endswith("last used")
+    store.set_last("/left/matting_node", "box")
+    assert cli.main(["scenes", "--scenes-dir", str(store.directory)]) == 0
+    box = capsys.readouterr().out.splitlines()[1]
+    assert box.endswith("last used by /left/matting_node, /matting_node")
     empty = str(store.directory / "none")
     assert cli.main(["scenes", "--scenes-dir", empty]) == 0
     assert capsys.readouterr().out == f"No scenes in {empty}\n"

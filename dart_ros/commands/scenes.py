@@ -18,11 +18,14 @@ def _scenes(options: argparse.Namespace) -> None:
 
     store = SceneStore(options.scenes_dir)
     summaries = store.list()
-    last = store.last()
+    last = store.last_used()
     if not summaries:
         print(f"No scenes in {store.directory}")
     for item in summaries:
         size = f"{item.size[0]}x{item.size[1]}"
-        notes = ["fitted"] * item.fitted + ["last used"] * (item.name == last)
+        users = [node for node, name in last.items() if name == item.name]
+        notes = ["fitted"] * item.fitted
+        if users:
+            notes.append("last used" + f" by {', '.join(users)}" * (len(last) > 1))
         what = item.problem or "  ".join([size, item.captured_at, item.id, *notes])
         print(f"{item.name:20}  {what}")

@@ -2,9 +2,9 @@
 
 The executor's thread owns the state: it takes messages, answers services and reports. The worker
 thread turns the latest pair into a matte (or feeds it to a capture); the sender publishes it while
-the worker is at the next one. What takes seconds has threads of its own: the loader reads scenes
-and builds engines, another lists scenes, a third waits for the post-matting of stills. All of them
-hand results over through the mailbox; what they read of the state (`_capture`, `_loaded`, `_still`,
+the worker is at the next one. What takes seconds has threads of its own: the scene loader has two,
+another lists scenes, one more waits for the post-matting of stills. All of them hand results over
+through the mailbox; what they read of the state (`_capture`, `_scenes.loaded`, `_still`,
 `settings`) is replaced as a whole, never changed in place.
 """
 
@@ -17,8 +17,9 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import rclpy
@@ -34,14 +35,16 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
-from dart_ros.errors import CaptureError, DartError, EngineError, MessageError, SceneError
+from dart_ros.errors import CaptureError, DartError, SceneError
 from dart_ros.msg import SceneInfo, Status
 from dart_ros.node.capture_session import CaptureSession
 from dart_ros.node.deferred_service import DeferredService, Mailbox, Reply
+from dart_ros.node.engine_build import EngineBuilder, build_command
 from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command
 from dart_ros.node.image_messages import ImagePair, frame_from_pair
 from dart_ros.node.outputs import COLORED, Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
+from dart_ros.node.scene_loader import Loaded, SceneLoader, SceneMatter, check_size
 from dart_ros.node.status import FrameLog, FrameSummary, diagnostics, story, without_figures
 from dart_ros.node.still import Finished, Still
 from dart_ros.node.stream_health import COLOR, DEPTH, INFO, StreamHealth
@@ -63,24 +66,6 @@ _MOST_FRAMES = 10000  # of one capture
 _GENTLY = 3.0  # seconds that threads and processes have to end at shutdown
 
 
-class _Matter(Protocol):
-    @property
-    def backend(self) -> str: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    @property
-    def improvable(self) -> bool: ...
-    def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte: ...
-
-
-@dataclass(frozen=True, eq=False)
-class _Loaded:
-    """A scene and the engine built for it."""
-
-    scene: Scene
-    matter: _Matter
-
-
 @dataclass(frozen=True, eq=False)
 class _Matted:
     """A matte on its way out."""
@@ -95,22 +80,27 @@ class _Matted:
 class MattingNode(LifecycleNode):
     """The lifecycle node ``matting_node``.
 
-    Args:
-        matter_factory: makes a matter of a scene, a backend, a refine_fraction and a number of
-            threads; with ``ready_only`` one that needn't be waited for.
-
     Raises:
         rclpy.exceptions.ParameterException: if a parameter given at start is refused.
     """
 
-    def __init__(self, matter_factory: Callable[..., _Matter] = Matter) -> None:
+    def __init__(self) -> None:
         super().__init__("matting_node")
-        self._make_matter = matter_factory
         self._params = NodeParameters(self, self._parameters_changed)
         self._mailbox = Mailbox(self)
-        self._loader = JobThread(self._mailbox.post, "loader")
         self._files = JobThread(self._mailbox.post, "scene files")
         self._store = SceneStore(self._params.settings.scenes_dir)
+        self._scenes = SceneLoader(
+            self._store,
+            self.get_fully_qualified_name(),
+            lambda: self._params.settings,
+            Matter,
+            EngineBuilder(partial(build_command, str(self._store.directory))),
+            self._mailbox.post,
+            self._scene_used,
+            self._scene_failed,
+            self.get_logger(),
+        )
 
         self._active = False
         self._inputs: list[Any] = []
@@ -125,9 +115,6 @@ class MattingNode(LifecycleNode):
         self._active_since = 0.0
         self._next_look = 0.0  # of the worker, when there is nothing to do but to look for faults
 
-        self._loaded: _Loaded | None = None
-        self._newest: Scene | None = None  # of the loader thread: what it loaded last
-        self._loading: list[str] = []
         self._capture: CaptureSession | None = None
         self._finishing: CaptureSession | None = None
         self._capture_reply: Reply | None = None
@@ -202,9 +189,9 @@ class MattingNode(LifecycleNode):
 
     def _configure(self) -> None:
         self._outputs = Outputs(self)
-        name = self._params.settings.scene or self._store.last()
+        name = self._params.settings.scene or self._store.last(self.get_fully_qualified_name())
         if name:
-            self._load(name, lambda _: None, lambda _: None)
+            self._scenes.load(name, self._camera_size())
 
     def _activate(self) -> None:
         self._health = StreamHealth()
@@ -254,7 +241,7 @@ class MattingNode(LifecycleNode):
         if self._fit is not None:
             self._fit.stop(_GENTLY)
             self._fit = None
-        self._loaded = None
+        self._scenes.clear()
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = None
@@ -263,7 +250,7 @@ class MattingNode(LifecycleNode):
         """End everything; False if a thread is still at work (an engine being built)."""
         worker, sender = self._worker, self._sender
         self._clean_up()
-        threads = (worker, sender, self._loader, self._files, self._stills)
+        threads = (worker, sender, self._scenes, self._files, self._stills)
         return all([thread is None or thread.stop(_GENTLY) for thread in threads])
 
     # ---- images in, in the executor's thread -----------------------------------------------
@@ -296,8 +283,8 @@ class MattingNode(LifecycleNode):
     # ---- the way of a frame, in the worker thread ------------------------------------------
 
     def _process(self, pair: ImagePair) -> None:
-        capture, loaded, outputs, still = self._capture, self._loaded, self._outputs, self._still
-        sender = self._sender
+        capture, loaded, still = self._capture, self._scenes.loaded, self._still
+        outputs, sender = self._outputs, self._sender
         if still is not None and still.taken:
             still = None
         wanted = frozenset[str]() if outputs is None else outputs.wanted()
@@ -308,7 +295,7 @@ class MattingNode(LifecycleNode):
         if capture is not None:
             self._feed(capture, frame)
         elif loaded is not None:
-            _check_size(frame.camera.width, frame.camera.height, loaded.scene)
+            check_size(frame.camera.width, frame.camera.height, loaded.scene)
             if outputs is not None and sender is not None and (wanted or still):
                 matte = self._matte(loaded.matter, wanted, still, pair, frame)
                 sender.put(_Matted(outputs, wanted, pair, frame, matte))
@@ -332,7 +319,7 @@ class MattingNode(LifecycleNode):
 
     def _matte(
         self,
-        matter: _Matter,
+        matter: SceneMatter,
         wanted: frozenset[str],
         still: Still | None,
         pair: ImagePair,
@@ -384,78 +371,16 @@ class MattingNode(LifecycleNode):
 
     # ---- scenes ----------------------------------------------------------------------------
 
-    def _load(
-        self, name: str, on_loaded: Callable[[_Loaded], None], on_error: Callable[[str], None]
-    ) -> None:
-        camera = self._camera_size()
+    def _scene_used(self, made: Loaded) -> None:
+        self._trouble = ""
+        for note in made.matter.notes:
+            self.get_logger().info(note)
+        self.get_logger().info(f"scene '{made.scene.id}' is in use, on {made.matter.backend}")
 
-        def job() -> _Loaded:
-            scene = self._store.load(name)
-            if camera is not None:
-                _check_size(*camera, scene)
-            return self._build(scene)
-
-        self._submit(job, f"loading scene '{name}'", on_loaded, on_error)
-
-    def _submit(
-        self,
-        job: Callable[[], _Loaded],
-        activity: str,
-        on_loaded: Callable[[_Loaded], None],
-        on_error: Callable[[str], None],
-    ) -> None:
-        """Have the loader thread make something to matte with; used from the next frame on."""
-
-        def loaded(made: _Loaded) -> None:
-            self._loading.pop(0)
-            self._loaded = made
-            self._trouble = ""
-            for note in made.matter.notes:
-                self.get_logger().info(note)
-            self.get_logger().info(f"scene '{made.scene.id}' is in use, on {made.matter.backend}")
-            on_loaded(made)
-            if made.matter.improvable:
-                self._improve()
-
-        def failed(error: Exception) -> None:
-            self._loading.pop(0)
-            reason = self._told_reason(error)
-            self._report(reason)
-            on_error(reason)
-
-        self._loading.append(activity)
-        self._loader.submit(job, loaded, failed)
-
-    def _build(self, scene: Scene, ready_only: bool = True) -> _Loaded:
-        settings = self._params.settings
-        matter = self._make_matter(
-            scene,
-            settings.backend,
-            settings.refine_fraction,
-            settings.threads,
-            ready_only=ready_only,
-        )
-        self._newest = scene
-        try:
-            self._store.set_last(scene.name)
-        except SceneError as error:
-            # A full disk is no reason not to use the scene.
-            self.get_logger().warning(str(error))
-        return _Loaded(scene, matter)
-
-    def _rebuild(self, ready_only: bool = True) -> _Loaded:
-        if self._newest is None:
-            raise EngineError("there is no scene to build an engine for")
-        return self._build(self._newest, ready_only)
-
-    def _improve(self) -> None:
-        """Build the engine that takes long, while the one that was ready serves."""
-        self._submit(
-            lambda: self._rebuild(ready_only=False),
-            "building the TensorRT engine",
-            lambda _: None,
-            lambda _: None,
-        )
+    def _scene_failed(self, error: Exception) -> str:
+        reason = self._told_reason(error)
+        self._report(reason)
+        return reason
 
     def _camera_size(self) -> tuple[int, int] | None:
         """Width and height of what the camera sends now, None while it is silent."""
@@ -468,7 +393,7 @@ class MattingNode(LifecycleNode):
             self._refuse(reply, "the node is not active: activate it first")
             return
 
-        def loaded(made: _Loaded) -> None:
+        def loaded(made: Loaded) -> None:
             reply.response.success = True
             reply.response.scene_id = made.scene.id
             reply.response.message = f"scene '{made.scene.name}' is in use"
@@ -479,13 +404,14 @@ class MattingNode(LifecycleNode):
         except SceneError as error:
             self._refuse(reply, str(error))
             return
-        self._load(request.scene, loaded, reply.refuse)
+        self._scenes.load(request.scene, self._camera_size(), loaded, reply.refuse)
 
     def _list_requested(self, _: ListScenes.Request, reply: Reply) -> None:
         def listed(scenes: list[SceneSummary]) -> None:
             reply.response.success = True
             reply.response.message = f"{len(scenes)} scenes in {self._store.directory}"
-            current = self._loaded.scene.id if self._loaded is not None else None
+            loaded = self._scenes.loaded
+            current = loaded.scene.id if loaded is not None else None
             reply.response.scenes = [_scene_info(scene, current) for scene in scenes]
             reply.send()
 
@@ -539,22 +465,16 @@ class MattingNode(LifecycleNode):
         self._capture, self._finishing = None, capture
         fit = self._fit
 
-        def job() -> _Loaded:
+        def make() -> Scene:
+            scene = capture.finish()
             if fit is not None:
                 fit.stop(_GENTLY)  # it must not write its result over the new scene
-            scene = capture.finish()
-            self._store.save(scene)
-            try:
-                return self._build(scene)
-            except DartError as error:
-                raise EngineError(
-                    f"scene '{scene.name}' was captured and saved, but cannot be used: {error}"
-                ) from error
+            return scene
 
         activity = f"saving scene '{capture.name}' and building its engine"
-        self._submit(job, activity, self._captured, self._end_capture)
+        self._scenes.add(make, activity, self._captured, self._end_capture)
 
-    def _captured(self, made: _Loaded) -> None:
+    def _captured(self, made: Loaded) -> None:
         scene, capture = made.scene, self._finishing
         reply, self._capture_reply, self._finishing = self._capture_reply, None, None
         message = f"captured {scene.frames} frames, depth known in {scene.known_share:.0%}"
@@ -607,8 +527,8 @@ class MattingNode(LifecycleNode):
             self._report(text)
             return
         self.get_logger().info(text)
-        if end.improved and self._loaded is not None and self._loaded.scene.id == scene_id:
-            self._load(name, lambda _: None, lambda _: None)
+        if end.improved:
+            self._scenes.reload(name, scene_id)
 
     def _cancel_requested(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._fit is not None
@@ -627,7 +547,7 @@ class MattingNode(LifecycleNode):
             self._refuse(reply, "the node is not active: activate it first")
         elif self._capture is not None or self._finishing is not None:
             self._refuse(reply, "a background is being captured: wait until it is done")
-        elif self._loaded is None:
+        elif self._scenes.loaded is None:
             self._refuse(reply, "there is no background yet: capture one or load a scene first")
         elif self._still is not None:
             self._refuse(reply, "a still is already being taken: wait until it is done")
@@ -670,8 +590,8 @@ class MattingNode(LifecycleNode):
             self._synchronize()
         engine = (after.backend, after.threads, after.refine_fraction)
         changed = engine != (before.backend, before.threads, before.refine_fraction)
-        if changed and (self._loaded is not None or self._loading):
-            self._submit(self._rebuild, "building the engine", lambda _: None, lambda _: None)
+        if changed:
+            self._scenes.rebuild(self._camera_size())
 
     # ---- what the node says about itself ---------------------------------------------------
 
@@ -724,10 +644,11 @@ class MattingNode(LifecycleNode):
         status.state, status.reason = self._state(now, frames)
         if self._info is not None:
             status.header.frame_id = self._info.header.frame_id
-        if self._loaded is not None:
-            status.scene = self._loaded.scene.name
-            status.scene_id = self._loaded.scene.id
-            status.backend = self._loaded.matter.backend
+        loaded = self._scenes.loaded
+        if loaded is not None:
+            status.scene = loaded.scene.name
+            status.scene_id = loaded.scene.id
+            status.backend = loaded.matter.backend
         status.fitting = self._fit is not None
         status.activity, status.progress = self._activity()
         status.frame_rate = frames.rate
@@ -750,9 +671,9 @@ class MattingNode(LifecycleNode):
             return Status.STATE_WAITING, self._why_no_pairs(now)
         if frames.failing:
             return Status.STATE_ERROR, frames.failing
-        if self._loaded is None and self._loading:
+        if self._scenes.loaded is None and self._scenes.loading:
             return Status.STATE_LOADING, ""
-        if self._loaded is None:
+        if self._scenes.loaded is None:
             hint = "no background yet: call ~/capture_background while the view is empty"
             return Status.STATE_NO_SCENE, trouble or hint
         recent = now - self._troubled < _TROUBLE_MEMORY
@@ -764,14 +685,14 @@ class MattingNode(LifecycleNode):
         if capture is not None:
             words = f"capturing '{capture.name}': frame {capture.frames_taken} of "
             return words + str(capture.frames_wanted), capture.progress
-        if self._loading:
-            return self._loading[0], 0.0
+        if self._scenes.activity:
+            return self._scenes.activity, 0.0
         if self._fit is not None:
             progress, words = self._fit_progress
             return words, progress
         if self._still is not None:
             return "taking a still", 0.0
-        if self._loaded is not None and self._outputs is not None and not self._outputs.wanted():
+        if self._scenes.loaded and self._outputs is not None and not self._outputs.wanted():
             return "idle: no output has a subscriber", 0.0
         return "", 0.0
 
@@ -782,15 +703,6 @@ class MattingNode(LifecycleNode):
         gap = self._synchronizer.gap if self._synchronizer is not None else None
         slop = self._params.settings.sync_slop
         return self._health.why_no_pairs(now, topics, publishers, gap, slop)
-
-
-def _check_size(width: int, height: int, scene: Scene) -> None:
-    if (width, height) != (scene.camera.width, scene.camera.height):
-        raise MessageError(
-            f"the camera sends {width}x{height} images, but scene '{scene.name}' was captured at "
-            f"{scene.camera.width}x{scene.camera.height}: set the camera to that size, load another"
-            " scene (~/load_scene) or capture the background again (~/capture_background)"
-        )
 
 
 def _scene_info(summary: SceneSummary, current: str | None) -> SceneInfo:

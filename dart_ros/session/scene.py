@@ -33,7 +33,7 @@ FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _WEIGHTS = "weights."
-_LAST = "last.json"
+_LAST = "last"
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,21 +183,35 @@ class SceneStore:
             ) from error
         return _from_bytes(data, path)
 
-    def last(self) -> str | None:
-        """Name of the scene last used, None if there is none or it is gone."""
-        try:
-            name = json.loads((self.directory / _LAST).read_text(encoding="utf-8"))["scene"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        if not isinstance(name, str) or not is_plain_name(name) or not self.path(name).is_file():
-            return None
-        return name
+    def last(self, node: str) -> str | None:
+        """Name of the scene that a node used last, None if there is none or it is gone.
 
-    def set_last(self, name: str) -> None:
-        """Remember ``name`` as the scene last used; SceneError if that can't be written."""
+        Args:
+            node: fully qualified name of the node, such as ``/left/matting_node``.
+        """
+        return self._remembered(self._last_path(node))
+
+    def last_used(self) -> dict[str, str]:
+        """Names of the scenes last used, by the fully qualified names of the nodes that did."""
+        found = {
+            path.stem[len(_LAST) :].replace(".", "/"): self._remembered(path)
+            for path in sorted(self.directory.glob(f"{_LAST}.*.json"))
+        }
+        return {node: name for node, name in found.items() if name is not None}
+
+    def set_last(self, node: str, name: str) -> None:
+        """Remember ``name`` as the scene that a node used last.
+
+        Args:
+            node: fully qualified name of the node.
+            name: name of the scene.
+
+        Raises:
+            SceneError: if ``name`` isn't plain or can't be written.
+        """
         check_name(name)
         data = json.dumps({"scene": name}).encode()
-        _write_atomically(self.directory / _LAST, data, "name of the last scene")
+        _write_atomically(self._last_path(node), data, "name of the last scene")
 
     def delete(self, name: str) -> None:
         """Delete a scene; SceneError if there is none of that name or it can't be deleted."""
@@ -213,6 +227,19 @@ class SceneStore:
                 f"The scene file {path} can't be deleted ({error.strerror}); check the folder's "
                 "permissions."
             ) from error
+
+    def _last_path(self, node: str) -> Path:
+        # A file for each node, so that none writes over another's; ROS names hold no dots.
+        return self.directory / f"{_LAST}{node.replace('/', '.')}.json"
+
+    def _remembered(self, path: Path) -> str | None:
+        try:
+            name = json.loads(path.read_text(encoding="utf-8"))["scene"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if not isinstance(name, str) or not is_plain_name(name) or not self.path(name).is_file():
+            return None
+        return name
 
     def _files(self) -> list[Path]:
         try:

@@ -77,10 +77,10 @@ def block(width: int = WIDTH, height: int = HEIGHT) -> tuple[slice, slice]:
 class NodeProcess:
     """`matting_node` as users start it."""
 
-    def __init__(self, scenes_dir: Path, *parameters: str) -> None:
+    def __init__(self, scenes_dir: Path, *parameters: str, namespace: str = "/") -> None:
         self.log_path = Path(tempfile.mkdtemp()) / "node.log"
         self._log = open(self.log_path, "wb")  # noqa: SIM115
-        arguments = ["--ros-args", "-p", f"scenes_dir:={scenes_dir}"]
+        arguments = ["--ros-args", "-r", f"__ns:={namespace}", "-p", f"scenes_dir:={scenes_dir}"]
         for parameter in parameters:
             arguments += ["-p", parameter]
         environment = {

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import ReliabilityPolicy
@@ -29,8 +30,8 @@ TORCH = ("backend:=torch", "threads:=1")
 
 
 @contextmanager
-def running(scenes_dir: Path, *parameters: str) -> Iterator[NodeProcess]:
-    node = NodeProcess(scenes_dir, *TORCH, *parameters)
+def running(scenes_dir: Path, *parameters: str, namespace: str = "/") -> Iterator[NodeProcess]:
+    node = NodeProcess(scenes_dir, *TORCH, *parameters, namespace=namespace)
     try:
         yield node
     finally:
@@ -76,7 +77,7 @@ def test_a_bad_value_at_start_ends_the_node_with_the_reason(
 def test_signals_end_the_node_cleanly(robot: Robot, tmp_path: Path, how: signal.Signals) -> None:
     store = SceneStore(tmp_path)
     store.save(scene("last"))
-    store.set_last("last")
+    store.set_last("/matting_node", "last")
     before = set(os.listdir("/dev/shm"))
     with running(tmp_path) as node:
         # The last scene is loaded at start, without being asked.
@@ -100,7 +101,7 @@ def segments_of(pid: int) -> set[str]:
 def test_a_damaged_last_scene_is_told_and_a_capture_mends_it(robot: Robot, tmp_path: Path) -> None:
     store = SceneStore(tmp_path)
     store.save(scene("room"))
-    store.set_last("room")
+    store.set_last("/matting_node", "room")
     file = store.path("room")
     file.write_bytes(file.read_bytes()[:-1000])
     with running(tmp_path) as node:
@@ -108,6 +109,35 @@ def test_a_damaged_last_scene_is_told_and_a_capture_mends_it(robot: Robot, tmp_p
         assert "cut short" in node.log
         assert robot.capture("room").success
         robot.wait_for_state(Status.STATE_MATTING)
+        assert node.stop() == 0
+
+
+def test_each_of_two_nodes_goes_on_with_its_own_last_scene(robot: Robot, tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    last = {"/left": "hall", "/right": "yard"}
+    for namespace, name in last.items():
+        store.save(scene(name))
+        store.set_last(f"{namespace}/matting_node", name)
+    with running(tmp_path, namespace="/left") as left, running(tmp_path, namespace="/right"):
+        for namespace, name in last.items():
+            listener = robot.listen(Status, f"{namespace}/matting_node/status")
+            end = time.monotonic() + PATIENCE
+            while not (found := listener.next()[0].scene):
+                assert time.monotonic() < end
+            listener.close()
+            assert found == name
+        assert left.stop() == 0
+    assert store.last_used() == {"/left/matting_node": "hall", "/right/matting_node": "yard"}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the first backend works here")
+def test_another_backend_brings_back_the_scene_that_failed(robot: Robot, tmp_path: Path) -> None:
+    SceneStore(tmp_path).save(scene("room"))
+    with running(tmp_path, "scene:=room", "backend:=tensorrt") as node:
+        robot.wait_for_state(Status.STATE_NO_SCENE, "no NVIDIA GPU")
+        assert robot.set_parameter("backend", "torch").successful
+        status = robot.wait_for_state(Status.STATE_MATTING)
+        assert status.scene == "room" and status.backend.startswith("torch")
         assert node.stop() == 0
 
 
@@ -172,6 +202,25 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
             assert state() == "unconfigured"
         assert node.stop() == 0
     assert "Traceback" not in node.log
+
+
+def test_a_scene_that_is_ready_after_the_cleanup_is_not_used(robot: Robot, tmp_path: Path) -> None:
+    def change(transition: int) -> None:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert robot.call(ChangeState, "change_state", request).success
+
+    SceneStore(tmp_path).save(scene("room"))
+    with running(tmp_path, "autostart:=false", "scene:=room") as node:
+        robot.wait_for_state(Status.STATE_INACTIVE)
+        change(Transition.TRANSITION_CONFIGURE)
+        change(Transition.TRANSITION_CLEANUP)
+        robot.wait_for(lambda s: not s.activity, what="of a loader at rest")
+        time.sleep(0.3)
+        status = robot.wait_for(lambda _: True)
+        assert not status.scene and not status.backend and "is in use" not in node.log
+        change(Transition.TRANSITION_CONFIGURE)
+        robot.wait_for(lambda s: s.scene == "room")
+        assert node.stop() == 0
 
 
 def test_the_end_of_the_node_is_the_end_of_the_fit(robot: Robot, tmp_path: Path) -> None:

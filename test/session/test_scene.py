@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,8 @@ def test_plain_names(name: str) -> None:
 def test_names_that_are_refused(tmp_path: Path, name: str) -> None:
     store = SceneStore(tmp_path / "scenes")
     assert not is_plain_name(name)
-    for act in (store.load, store.delete, store.set_last, store.path, check_name, make):
+    remember = partial(store.set_last, "/matting_node")
+    for act in (store.load, store.delete, remember, store.path, check_name, make):
         with pytest.raises(SceneError, match="can't name a scene"):
             act(name)
     assert not list(tmp_path.rglob("*.json"))
@@ -198,7 +200,8 @@ def test_a_copied_file_is_a_scene_of_its_own(tmp_path: Path) -> None:
 def test_missing_scenes_and_folders(tmp_path: Path) -> None:
     store = SceneStore(tmp_path / "not" / "yet")
     assert store.list() == []
-    assert store.last() is None
+    assert store.last("/matting_node") is None
+    assert store.last_used() == {}
     with pytest.raises(SceneError, match=r"no scene 'lab'.*there: none"):
         store.load("lab")
     with pytest.raises(SceneError, match="no scene 'lab'"):
@@ -209,17 +212,30 @@ def test_missing_scenes_and_folders(tmp_path: Path) -> None:
 
 
 def test_last_scene(tmp_path: Path) -> None:
-    store = SceneStore(tmp_path)
+    node, store = "/matting_node", SceneStore(tmp_path)
     store.save(make())
-    store.set_last("lab")
-    assert SceneStore(tmp_path).last() == "lab"
+    store.set_last(node, "lab")
+    assert SceneStore(tmp_path).last(node) == "lab"
     for content in ("", "[]", '{"scene": 3}', '{"scene": "../lab"}', "\udcff"):
-        (tmp_path / "last.json").write_bytes(content.encode(errors="surrogateescape"))
-        assert store.last() is None
-    store.set_last("lab")
+        (file,) = tmp_path.glob("*.json")
+        file.write_bytes(content.encode(errors="surrogateescape"))
+        assert store.last(node) is None and store.last_used() == {}
+    store.set_last(node, "lab")
     store.delete("lab")
-    assert store.last() is None
+    assert store.last(node) is None and store.last_used() == {}
     assert store.list() == []
+
+
+def test_each_node_has_a_last_scene_of_its_own(tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    store.save(make("hall"))
+    store.save(make("yard"))
+    store.set_last("/left/matting_node", "hall")
+    store.set_last("/right/matting_node", "yard")
+    assert store.last("/left/matting_node") == "hall"
+    assert store.last("/right/matting_node") == "yard"
+    assert store.last("/matting_node") is None
+    assert store.last_used() == {"/left/matting_node": "hall", "/right/matting_node": "yard"}
 
 
 FULL_DISK = """
@@ -262,7 +278,7 @@ def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match="can't be written"):
         SceneStore(tmp_path / "file").save(make())
     with pytest.raises(SceneError, match="can't be written"):
-        SceneStore(tmp_path / "file").set_last("lab")
+        SceneStore(tmp_path / "file").set_last("/matting_node", "lab")
 
 
 def test_saving_replaces_whole(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""TensorRT's engine, built into the cache by a process of its own, beside an engine that serves.
+
+It takes minutes, and only a process can be ended meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from dart_ros.errors import EngineError
+from dart_ros.session.scene import Scene
+
+_NICENESS = 10
+
+
+def build_command(scenes_dir: str, scene: Scene, refine_fraction: float) -> list[str]:
+    """Return the command that builds the engine of a stored scene, for :class:`EngineBuilder`."""
+    size = f"{scene.camera.width}x{scene.camera.height}"
+    # With "=", since a scene's name may begin with a dash.
+    return [
+        *(sys.executable, "-m", "dart_ros.cli", "build-engine", f"--size={size}"),
+        *(f"--scene={scene.name}", f"--scenes-dir={scenes_dir}"),
+        f"--refine-fraction={refine_fraction!r}",
+    ]
+
+
+class EngineBuilder:
+    """Runs builds, each a niced process.
+
+    Args:
+        command: makes the command of a scene and a refine_fraction; it ends with status 0, or 1
+            and the reason as the last line on stderr.
+    """
+
+    def __init__(self, command: Callable[[Scene, float], Sequence[str]]) -> None:
+        self._command = command
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def build(self, scene: Scene, refine_fraction: float, wanted: Callable[[], bool]) -> None:
+        """Build the engine of a scene, and wait for it; by one thread at a time.
+
+        Args:
+            scene: the scene.
+            refine_fraction: see :class:`dart_ros.session.matter.Matter`.
+            wanted: asked at the last moment; False starts nothing.
+
+        Raises:
+            EngineError: if the engine can't be built or kept.
+        """
+        with self._lock:
+            if not wanted():
+                return
+            try:
+                # A session of its own: Ctrl-C in a terminal is for the node.
+                process = self._process = subprocess.Popen(
+                    self._command(scene, refine_fraction),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise EngineError(
+                    f"the process that builds the TensorRT engine can't be started ({error}): "
+                    "free some memory and load the scene again"
+                ) from error
+        # It may be gone already.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+        _, errors = process.communicate()
+        if process.returncode != 0:
+            said = errors.decode(errors="replace").strip().splitlines()
+            why = said[-1].removeprefix("dart-ros: ") if said else "it said nothing"
+            if process.returncode != 1:
+                why = f"its process died with status {process.returncode}: {why}"
+            raise EngineError(f"the TensorRT engine could not be built: {why}")
+
+    def kill(self) -> None:
+        """End the build that runs; from any thread."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()

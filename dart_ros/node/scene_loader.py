@@ -1,0 +1,324 @@
+"""The scene in use with its engine: loaded, built and replaced beside the executor's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dart_ros.errors import DartError, EngineError, MessageError, SceneError
+from dart_ros.node.engine_build import EngineBuilder
+from dart_ros.node.parameters import Settings
+from dart_ros.node.worker import JobThread
+from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.values import Frame, Matte
+
+CLEANED_UP = "the node was cleaned up meanwhile: configure and activate it, then try again"
+"""What who waits for a scene is told if the node's configuration ends before it is there."""
+
+
+class SceneMatter(Protocol):
+    """What a scene is matted with, see :class:`dart_ros.session.matter.Matter`."""
+
+    @property
+    def backend(self) -> str:
+        """The engine that runs."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why engines that would have been preferred do not run."""
+        ...
+
+    @property
+    def improvable(self) -> bool:
+        """Whether TensorRT would be faster, once its engine is built."""
+        ...
+
+    def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
+        """Matte one frame."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A scene and the engine built for it, with this refine_fraction."""
+
+    scene: Scene
+    matter: SceneMatter
+    refine_fraction: float
+
+
+@dataclass(eq=False)
+class _Configuration:
+    """What the loader thread knows from one configuration of the node to its cleanup.
+
+    A job keeps that of its own time, so that one which ends too late leaves nothing behind.
+    """
+
+    wanted: str = ""  # name of the scene that was asked for last
+    newest: Scene | None = None  # the one that an engine was built for last
+    rebuild_queued: bool = False
+
+
+class SceneLoader:
+    """Has the scene in use, and makes the next one in a thread of its own.
+
+    Where TensorRT's engine has to be built first, another engine serves while a process builds it.
+    All methods are for the executor's thread, which the callbacks are called in as well.
+
+    Args:
+        store: the folder of scenes.
+        node_name: fully qualified name of the node, for which the scene last used is remembered.
+        settings: returns the settings in force.
+        make_matter: makes a matter of a scene, a backend, a refine_fraction and a number of
+            threads; with ``ready_only`` one that needn't be waited for.
+        builder: builds TensorRT's engines.
+        post: runs a callable in the executor's thread.
+        on_used: called with a scene that is in use from now on.
+        on_failed: called with what went wrong; reports it and returns it in words.
+        logger: the node's.
+    """
+
+    def __init__(
+        self,
+        store: SceneStore,
+        node_name: str,
+        settings: Callable[[], Settings],
+        make_matter: Callable[..., SceneMatter],
+        builder: EngineBuilder,
+        post: Callable[[Callable[[], None]], None],
+        on_used: Callable[[Loaded], None],
+        on_failed: Callable[[Exception], str],
+        logger: Any,
+    ) -> None:
+        self._store = store
+        self._node_name = node_name
+        self._settings = settings
+        self._make_matter = make_matter
+        self._builder = builder
+        self._on_used = on_used
+        self._on_failed = on_failed
+        self._logger = logger
+        self._jobs = JobThread(post, "loader")
+        self._builds = JobThread(post, "engine builds")
+        self._loaded: Loaded | None = None
+        self._configuration = _Configuration()
+        self._activities: list[str] = []
+        self._builds_queued = 0
+        self._built: tuple[Scene, float] | None = None  # what TensorRT's engine was built for last
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """The scene in use; from any thread."""
+        return self._loaded
+
+    @property
+    def loading(self) -> bool:
+        """Whether a scene or its engine is on the way."""
+        return bool(self._activities)
+
+    @property
+    def activity(self) -> str:
+        """What goes on in words, empty if nothing does."""
+        if self._activities:
+            return self._activities[0]
+        return "building the TensorRT engine" if self._builds_queued else ""
+
+    def load(
+        self,
+        name: str,
+        camera: tuple[int, int] | None,
+        on_loaded: Callable[[Loaded], None] = lambda _: None,
+        on_error: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Load a scene and use it.
+
+        Args:
+            name: name of the scene.
+            camera: width and height of what the camera sends, None if unknown; a scene of another
+                size is refused.
+            on_loaded: called when it is in use.
+            on_error: called with the reason if it can't be had; what was in use stays.
+        """
+        configuration = self._configuration
+
+        def job() -> Loaded:
+            configuration.wanted = name
+            return self._load(name, camera, configuration)
+
+        self._submit(job, f"loading scene '{name}'", on_loaded, on_error)
+
+    def reload(self, name: str, scene_id: str) -> None:
+        """Load a scene again, whose weights are new, unless another is in use by then."""
+        configuration = self._configuration
+
+        def job() -> Loaded | None:
+            newest = configuration.newest
+            if newest is None or newest.id != scene_id:
+                return None
+            return self._build(self._store.load(name), configuration)
+
+        self._submit(job, f"loading scene '{name}'")
+
+    def add(
+        self,
+        make: Callable[[], Scene],
+        activity: str,
+        on_loaded: Callable[[Loaded], None],
+        on_error: Callable[[str], None],
+    ) -> None:
+        """Make a scene, save it and use it.
+
+        Args:
+            make: makes the scene, in the loader thread.
+            activity: what goes on in words.
+            on_loaded: called when it is saved and in use.
+            on_error: called with the reason if that fails.
+        """
+        configuration = self._configuration
+
+        def job() -> Loaded:
+            scene = make()
+            self._store.save(scene)
+            configuration.wanted = scene.name
+            try:
+                return self._build(scene, configuration)
+            except DartError as error:
+                raise EngineError(
+                    f"scene '{scene.name}' was captured and saved, but cannot be used: {error}"
+                ) from error
+
+        self._submit(job, activity, on_loaded, on_error)
+
+    def rebuild(self, camera: tuple[int, int] | None) -> None:
+        """Build the engine anew, for settings that have changed; a scene that failed has a chance.
+
+        Args:
+            camera: see :meth:`load`.
+        """
+        configuration = self._configuration
+        idle = self._loaded is None and not self._activities and not configuration.wanted
+        if idle or configuration.rebuild_queued:
+            return
+
+        def job() -> Loaded | None:
+            # Before the settings are read, so that a later change queues another one.
+            configuration.rebuild_queued = False
+            if configuration.newest is not None:
+                return self._build(configuration.newest, configuration)
+            if configuration.wanted:
+                return self._load(configuration.wanted, camera, configuration)
+            return None
+
+        configuration.rebuild_queued = True
+        self._submit(job, "building the engine")
+
+    def clear(self) -> None:
+        """Drop the scene in use and all that is on the way; who waits for it is told."""
+        self._loaded = None
+        self._built = None
+        self._configuration = _Configuration()
+        self._builder.kill()
+
+    def stop(self, timeout: float) -> bool:
+        """Do what :meth:`clear` does, and end the threads.
+
+        Returns:
+            Whether each has ended within ``timeout`` seconds; a job at work can't be interrupted.
+        """
+        self.clear()
+        return all([thread.stop(timeout) for thread in (self._jobs, self._builds)])
+
+    def _submit(
+        self,
+        job: Callable[[], Loaded | None],
+        activity: str,
+        on_loaded: Callable[[Loaded], None] = lambda _: None,
+        on_error: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Have the loader thread make what is used from the next frame on; None changes nothing."""
+        configuration = self._configuration
+
+        def loaded(made: Loaded | None) -> None:
+            self._activities.pop(0)
+            if configuration is not self._configuration:
+                on_error(CLEANED_UP)
+            elif made is not None:
+                self._loaded = made
+                self._on_used(made)
+                on_loaded(made)
+                self._improve(made)
+
+        def failed(error: Exception) -> None:
+            self._activities.pop(0)
+            if configuration is not self._configuration:
+                on_error(CLEANED_UP)
+            else:
+                on_error(self._on_failed(error))
+
+        self._activities.append(activity)
+        self._jobs.submit(job, loaded, failed)
+
+    # ---- in the loader thread --------------------------------------------------------------
+
+    def _load(
+        self, name: str, camera: tuple[int, int] | None, configuration: _Configuration
+    ) -> Loaded:
+        scene = self._store.load(name)
+        if camera is not None:
+            check_size(*camera, scene)
+        return self._build(scene, configuration)
+
+    def _build(self, scene: Scene, configuration: _Configuration) -> Loaded:
+        settings = self._settings()
+        matter = self._make_matter(
+            scene, settings.backend, settings.refine_fraction, settings.threads, ready_only=True
+        )
+        configuration.newest = scene
+        try:
+            if self._store.last(self._node_name) != scene.name:
+                self._store.set_last(self._node_name, scene.name)
+        except SceneError as error:
+            # A full disk is no reason not to use the scene.
+            self._logger.warning(str(error))
+        return Loaded(scene, matter, settings.refine_fraction)
+
+    # ---- TensorRT's engine -----------------------------------------------------------------
+
+    def _improve(self, made: Loaded) -> None:
+        """Have the engine built that takes long, then use it, unless another scene is in use."""
+        target = (made.scene, made.refine_fraction)
+        # One that is built and yet not found must not be built again and again.
+        if not made.matter.improvable or self._built == target:
+            return
+
+        def built(_: None) -> None:
+            self._builds_queued -= 1
+            if self._loaded is made:
+                self._built = target
+                self.rebuild(None)
+
+        def failed(error: Exception) -> None:
+            self._builds_queued -= 1
+            if self._loaded is made:
+                self._on_failed(error)
+
+        self._builds_queued += 1
+        self._builds.submit(
+            lambda: self._builder.build(
+                made.scene, made.refine_fraction, lambda: self._loaded is made
+            ),
+            built,
+            failed,
+        )
+
+
+def check_size(width: int, height: int, scene: Scene) -> None:
+    """Raise MessageError unless a camera that sends ``width``×``height`` pixels fits a scene."""
+    if (width, height) != (scene.camera.width, scene.camera.height):
+        raise MessageError(
+            f"the camera sends {width}x{height} images, but scene '{scene.name}' was captured at "
+            f"{scene.camera.width}x{scene.camera.height}: set the camera to that size, load another"
+            " scene (~/load_scene) or capture the background again (~/capture_background)"
+        )

@@ -1,0 +1,115 @@
+"""TensorRT's engine in a process of its own: how it ends, and what is told of it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dart_ros.errors import EngineError
+from dart_ros.node.engine_build import EngineBuilder, build_command
+from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.values import Camera
+
+
+def scene() -> Scene:
+    size = (32, 48)
+    return Scene(
+        name="room",
+        id="room-20260101T000000Z-abcdef",
+        camera=Camera(48, 32, 30.0, 30.0, 23.5, 15.5),
+        plate=np.zeros((*size, 3), np.uint8),
+        depth_mean=np.full(size, 3.0, np.float32),
+        depth_std=np.full(size, 0.01, np.float32),
+        depth_count=np.full(size, 10, np.uint16),
+        frames=10,
+        captured_at="2026-01-01T00:00:00+00:00",
+        max_depth=5.46,
+    )
+
+
+def program(text: str) -> EngineBuilder:
+    return EngineBuilder(lambda *_: [sys.executable, "-c", text])
+
+
+def build(builder: EngineBuilder) -> None:
+    builder.build(scene(), 0.25, lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "import sys; print('chatter\\ndart-ros: no GPU', file=sys.stderr); sys.exit(1)",
+            "built: no GPU",
+        ),
+        ("import os; os.kill(os.getpid(), 9)", "died with status -9: it said nothing"),
+        ("raise SystemExit(3)", "died with status 3"),
+    ],
+)
+def test_a_build_that_fails_says_why(text: str, words: str) -> None:
+    with pytest.raises(EngineError, match=words):
+        build(program(text))
+
+
+def test_a_program_that_is_missing_is_told() -> None:
+    with pytest.raises(EngineError, match="can't be started"):
+        build(EngineBuilder(lambda *_: ["/nonexistent/python"]))
+
+
+def test_a_build_waits_and_is_nice_to_the_node(tmp_path: Path) -> None:
+    file = tmp_path / "niceness"
+    build(
+        program(
+            "import os, pathlib, time; time.sleep(0.3); "
+            f"pathlib.Path({str(file)!r}).write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))"
+        )
+    )
+    assert int(file.read_text()) >= 10
+
+
+def test_a_build_that_nobody_wants_any_more_is_not_started() -> None:
+    EngineBuilder(lambda *_: ["/nonexistent/python"]).build(scene(), 0.25, lambda: False)
+
+
+def test_a_build_can_be_ended(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    text = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(600)"
+    builder, errors = program(text), []
+
+    def run() -> None:
+        try:
+            build(builder)
+        except EngineError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not started.exists():
+        time.sleep(0.01)
+    builder.kill()
+    thread.join(20)
+    assert not thread.is_alive() and "status -9" in errors[0]
+    builder.kill()  # nothing runs, nothing happens
+
+
+def test_the_real_command_builds_for_this_scene_and_fraction() -> None:
+    command = build_command("/scenes", scene(), 0.5)
+    assert command[1:] == [
+        *("-m", "dart_ros.cli", "build-engine", "--size=48x32"),
+        *("--scene=room", "--scenes-dir=/scenes", "--refine-fraction=0.5"),
+    ]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_real_command_says_why_it_cannot(tmp_path: Path) -> None:
+    SceneStore(tmp_path).save(scene())
+    builder = EngineBuilder(partial(build_command, str(tmp_path)))
+    with pytest.raises(EngineError, match=r"could not be built: torch finds no NVIDIA GPU"):
+        build(builder)

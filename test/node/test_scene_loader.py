@@ -1,0 +1,341 @@
+"""The scene in use, with stand-ins for its engines: what is built, when, and what is dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+from dart_ros.errors import CaptureError, EngineError
+from dart_ros.node.engine_build import EngineBuilder
+from dart_ros.node.parameters import Settings
+from dart_ros.node.scene_loader import CLEANED_UP, Loaded, SceneLoader
+from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.values import Camera, Frame, Matte
+
+NODE = "/left/matting_node"
+PATIENCE = 20.0
+
+
+def scene(name: str, number: int = 1) -> Scene:
+    size = (6, 8)
+    return Scene(
+        name=name,
+        id=f"{name}-20260101T000000Z-{number:06x}",
+        camera=Camera(8, 6, 10.0, 10.0, 3.5, 2.5),
+        plate=np.zeros((*size, 3), np.uint8),
+        depth_mean=np.full(size, 3.0, np.float32),
+        depth_std=np.full(size, 0.01, np.float32),
+        depth_count=np.full(size, 10, np.uint16),
+        frames=10,
+        captured_at="2026-01-01T00:00:00+00:00",
+        max_depth=5.46,
+    )
+
+
+@dataclass
+class FakeMatter:
+    backend: str
+    improvable: bool
+    notes: tuple[str, ...] = ()
+
+    def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
+        raise NotImplementedError
+
+
+@dataclass
+class Node:
+    """What a node is to its loader: an executor's thread, settings, and somebody to tell."""
+
+    store: SceneStore
+    settings: Settings = field(default_factory=Settings.defaults)
+    command: list[str] = field(default_factory=lambda: [sys.executable, "-c", "pass"])
+    used: list[Loaded] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    made: list[tuple[str, str, float]] = field(default_factory=list)  # in the loader thread
+    broken: frozenset[str] = frozenset()  # backends
+    built: frozenset[str] = frozenset({"torch"})  # backends that needn't be waited for
+
+    def __post_init__(self) -> None:
+        self.letters: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.go_on = threading.Event()  # the loader makes no matter before
+        self.go_on.set()
+        self.making = threading.Event()
+        self.loader = SceneLoader(
+            self.store,
+            NODE,
+            lambda: self.settings,
+            self.make,
+            EngineBuilder(lambda *_: self.command),
+            self.letters.put,
+            self.used.append,
+            self.failed,
+            None,
+        )
+
+    def make(
+        self, scene: Scene, backend: str, refine_fraction: float, threads: int, ready_only: bool
+    ) -> FakeMatter:
+        assert ready_only, "the loader must not wait for TensorRT"
+        self.making.set()
+        assert self.go_on.wait(PATIENCE)
+        self.made.append((scene.id, backend, refine_fraction))
+        if backend in self.broken:
+            raise EngineError(f"{backend} does not work here")
+        return FakeMatter(backend, backend not in self.built)
+
+    def failed(self, error: Exception) -> str:
+        self.failures.append(str(error))
+        return str(error)
+
+    def change(self, **settings: object) -> None:
+        self.settings = self.settings.changed(settings)
+        self.loader.rebuild(None)
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Do the executor's work until something is the case."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end
+            with contextlib.suppress(queue.Empty):
+                self.letters.get(timeout=0.01)()
+
+    def rest(self) -> None:
+        """Do the executor's work until nothing goes on."""
+        self.wait(lambda: not self.loader.activity)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    store = SceneStore(tmp_path / "scenes")
+    for name in ("hall", "yard"):
+        store.save(scene(name))
+    made = Node(store)
+    made.settings = made.settings.changed({"backend": "torch"})
+    yield made
+    made.go_on.set()
+    assert made.loader.stop(PATIENCE)
+
+
+def build_that(tmp_path: Path, program: str = "") -> tuple[list[str], Path]:
+    """A command that adds an x to a file and then does something; and the file."""
+    file = tmp_path / "runs"
+    start = f"import os, pathlib, sys, time\npathlib.Path({str(file)!r}).open('a').write('x')\n"
+    return [sys.executable, "-c", start + textwrap.dedent(program)], file
+
+
+def test_the_last_scene_is_remembered_for_this_node_and_only_when_it_changes(node: Node) -> None:
+    node.store.set_last("/right/matting_node", "yard")
+    node.loader.load("hall", None)
+    node.rest()
+    assert node.store.last(NODE) == "hall"
+    assert node.store.last("/right/matting_node") == "yard"
+    (file,) = node.store.directory.glob("*left*.json")
+    before = file.stat().st_ino
+    node.change(refine_fraction=0.5)
+    node.rest()
+    assert len(node.used) == 2 and file.stat().st_ino == before
+    node.loader.load("yard", None)
+    node.rest()
+    assert node.store.last(NODE) == "yard"
+
+
+def test_a_build_of_minutes_holds_nothing_up(node: Node, tmp_path: Path) -> None:
+    node.command, started = build_that(tmp_path, "time.sleep(600)")
+    node.settings = node.settings.changed({"backend": "tensorrt"})
+    node.loader.load("hall", None)
+    node.wait(started.exists)
+    assert node.loader.activity == "building the TensorRT engine" and not node.loader.loading
+    captured: list[str] = []
+    node.loader.add(lambda: scene("den"), "saving", lambda _: captured.append("den"), pytest.fail)
+    node.loader.load("yard", None, lambda made: captured.append(made.scene.name), pytest.fail)
+    node.wait(lambda: captured == ["den", "yard"])
+    assert node.loader.loaded is not None and node.loader.loaded.scene.name == "yard"
+    begin = time.monotonic()
+    assert node.loader.stop(PATIENCE)  # ends the build, too
+    assert time.monotonic() - begin < PATIENCE
+    assert not node.failures
+
+
+def test_an_engine_that_was_built_is_used(node: Node, tmp_path: Path) -> None:
+    node.command, started = build_that(tmp_path)
+    node.settings = node.settings.changed({"backend": "tensorrt"})
+    node.loader.load("hall", None)
+    node.wait(lambda: len(node.used) == 1)
+    node.built = frozenset({"tensorrt"})
+    node.rest()
+    assert [made.matter.improvable for made in node.used] == [True, False]
+    assert started.read_text() == "x" and not node.failures
+
+
+def test_an_engine_that_is_not_found_after_its_build_is_not_built_for_ever(
+    node: Node, tmp_path: Path
+) -> None:
+    node.command, started = build_that(tmp_path)
+    node.settings = node.settings.changed({"backend": "tensorrt"})
+    node.loader.load("hall", None)
+    node.rest()
+    assert len(node.used) == 2 and started.read_text() == "x"
+
+
+def test_the_engine_of_a_scene_that_was_left_is_dropped(node: Node, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    waiting = f"while not os.path.exists({str(go_on)!r}): time.sleep(0.01)"
+    node.command, started = build_that(tmp_path, waiting)
+    node.settings = node.settings.changed({"backend": "tensorrt"})
+    node.loader.load("hall", None)
+    node.wait(started.exists)
+    node.settings = node.settings.changed({"backend": "torch"})
+    node.loader.load("yard", None)
+    node.wait(lambda: len(node.used) == 2)
+    go_on.touch()
+    node.rest()
+    assert [made.scene.name for made in node.used] == ["hall", "yard"]
+
+
+def test_a_build_that_fails_is_told_and_the_other_engine_stays(node: Node, tmp_path: Path) -> None:
+    node.command, _ = build_that(tmp_path, "print('no memory', file=sys.stderr); sys.exit(1)")
+    node.settings = node.settings.changed({"backend": "tensorrt"})
+    node.loader.load("hall", None)
+    node.rest()
+    assert node.failures == ["the TensorRT engine could not be built: no memory"]
+    assert len(node.used) == 1 and node.loader.loaded is node.used[0]
+
+
+def test_what_arrives_after_the_cleanup_is_dropped(node: Node) -> None:
+    told: list[str] = []
+    node.go_on.clear()
+    node.loader.load("hall", None, pytest.fail, told.append)
+    node.loader.add(lambda: scene("den"), "saving", pytest.fail, told.append)
+    node.loader.clear()
+    node.go_on.set()
+    node.rest()
+    assert node.loader.loaded is None and not node.used and not node.failures
+    assert told == [CLEANED_UP, CLEANED_UP]
+    # Nor does it come back when settings change, before and after the next configuration.
+    node.change(refine_fraction=0.5)
+    node.rest()
+    assert not node.used
+    node.loader.load("yard", None)
+    node.rest()
+    node.change(refine_fraction=0.25)
+    node.rest()
+    assert [made.scene.name for made in node.used] == ["yard", "yard"]
+
+
+def test_a_cleanup_ends_the_build(node: Node, tmp_path: Path) -> None:
+    node.command, started = build_that(tmp_path, "time.sleep(600)")
+    node.settings = node.settings.changed({"backend": "tensorrt"})
+    node.loader.load("hall", None)
+    node.wait(started.exists)
+    node.loader.clear()
+    node.rest()
+    assert not node.failures and node.loader.loaded is None
+
+
+def test_a_failed_scene_has_another_chance_when_the_engine_changes(node: Node) -> None:
+    node.broken = frozenset({"openvino"})
+    node.settings = node.settings.changed({"backend": "openvino"})
+    node.loader.load("hall", None)
+    node.rest()
+    assert node.failures == ["openvino does not work here"] and node.loader.loaded is None
+    node.change(backend="torch")
+    node.rest()
+    assert node.loader.loaded is not None and node.loader.loaded.scene.name == "hall"
+
+
+def test_the_engine_changes_before_the_scene_has_failed(node: Node) -> None:
+    node.broken = frozenset({"openvino"})
+    node.settings = node.settings.changed({"backend": "openvino"})
+    node.go_on.clear()
+    node.loader.load("hall", None)
+    assert node.making.wait(PATIENCE)
+    node.change(backend="torch")
+    node.go_on.set()
+    node.rest()
+    assert node.failures == ["openvino does not work here"]
+    assert node.loader.loaded is not None and node.loader.loaded.scene.name == "hall"
+
+
+def test_a_capture_that_no_engine_takes_has_another_chance(node: Node) -> None:
+    node.broken = frozenset({"openvino"})
+    node.settings = node.settings.changed({"backend": "openvino"})
+    told: list[str] = []
+    node.loader.add(lambda: scene("den"), "saving", pytest.fail, told.append)
+    node.rest()
+    assert "'den' was captured and saved, but cannot be used: openvino" in told[0]
+    node.change(backend="torch")
+    node.rest()
+    assert node.loader.loaded is not None and node.loader.loaded.scene.name == "den"
+
+
+def test_a_scene_that_was_refused_is_not_tried_again_while_another_serves(node: Node) -> None:
+    node.loader.load("hall", None)
+    node.loader.load("yard", (16, 12))
+    node.rest()
+    assert "captured at 8x6" in node.failures[0]
+    node.change(refine_fraction=0.5)
+    node.rest()
+    assert [made.scene.name for made in node.used] == ["hall", "hall"]
+
+
+def test_settings_that_change_without_a_scene_build_nothing(node: Node) -> None:
+    node.change(refine_fraction=0.5)
+    assert not node.loader.loading
+
+
+def test_many_changes_are_one_build_and_the_last_one_counts(node: Node) -> None:
+    node.loader.load("hall", None)
+    node.rest()
+    node.made.clear()
+    node.go_on.clear()
+    for fraction in np.linspace(0.3, 0.75, 10):
+        node.change(refine_fraction=float(fraction))
+    node.go_on.set()
+    node.rest()
+    # One may have been begun when the second change came.
+    assert len(node.made) <= 2
+    assert node.loader.loaded is not None
+    assert node.loader.loaded.refine_fraction == pytest.approx(0.75)
+
+
+def test_a_scene_that_was_fitted_is_loaded_again(node: Node) -> None:
+    node.loader.load("hall", None)
+    node.rest()
+    node.store.save(replace(scene("hall"), fit={"after": 1.0}))
+    node.loader.reload("hall", scene("hall").id)
+    node.rest()
+    assert node.loader.loaded is not None and node.loader.loaded.scene.fit == {"after": 1.0}
+
+
+def test_a_fit_does_not_bring_back_a_scene_that_was_left(node: Node) -> None:
+    node.loader.load("hall", None)
+    node.rest()
+    # The new capture is on its way when the fit of the scene before it ends.
+    node.loader.add(lambda: scene("hall", 2), "saving", lambda _: None, pytest.fail)
+    node.loader.reload("hall", scene("hall", 1).id)
+    node.rest()
+    assert [made.scene.id for made in node.used] == [scene("hall", 1).id, scene("hall", 2).id]
+
+
+def test_a_capture_that_makes_no_scene_leaves_the_one_in_use(node: Node) -> None:
+    def make() -> Scene:
+        raise CaptureError("too few frames")
+
+    node.loader.load("hall", None)
+    told: list[str] = []
+    node.loader.add(make, "saving", pytest.fail, told.append)
+    node.rest()
+    assert told == ["too few frames"] == node.failures
+    assert node.loader.loaded is not None and node.loader.loaded.scene.name == "hall"
