@@ -442,9 +442,6 @@ class MattingNode(LifecycleNode):
             except DartError as error:
                 self._refuse(reply, str(error))
                 return
-            if self._fit is not None:
-                self.get_logger().info("the fit that runs is cancelled by a new capture")
-                self._fit.cancel()
             self._capture_reply = reply
             self._capture = capture
             self.get_logger().info(f"capturing '{request.scene}': {frames} frames")
@@ -468,6 +465,7 @@ class MattingNode(LifecycleNode):
         def make() -> Scene:
             scene = capture.finish()
             if fit is not None:
+                self.get_logger().info("the fit that runs is cancelled by a new capture")
                 fit.stop(_GENTLY)  # it must not write its result over the new scene
             return scene
 

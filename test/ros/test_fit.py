@@ -8,12 +8,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from robot import Listener, NodeProcess, Robot, children, start_fit
+from robot import (
+    PATIENCE,
+    Listener,
+    NodeProcess,
+    Robot,
+    children,
+    empty_view,
+    occupied_view,
+    start_fit,
+)
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from dart_ros.msg import Status
 from dart_ros.session.scene import SceneStore
+from dart_ros.srv import CaptureBackground
 
 pytestmark = pytest.mark.ros
 PARAMETERS = ("backend:=torch", "threads:=1", "capture_timeout:=3.0")
@@ -79,10 +89,33 @@ def test_a_fit_that_dies_is_told_and_the_scene_stays(
     alpha.next(2)
 
 
-def test_a_new_capture_cancels_the_fit(robot: Robot, node: NodeProcess, alpha: Listener) -> None:
-    pid = start_fit(robot, node, "first", 300.0)
-    answer = robot.capture("second")
+def test_a_capture_that_is_refused_leaves_the_fit_alone(
+    robot: Robot, node: NodeProcess, alpha: Listener
+) -> None:
+    pid = start_fit(robot, node, "kept", 300.0)
+    request = CaptureBackground.Request(scene="walked-through", frames=300)
+    wait = robot.begin(CaptureBackground, "capture_background", request)
+    robot.wait_for(lambda s: s.state == Status.STATE_CAPTURING and s.progress > 0)
+    robot.view = occupied_view()
+    answer = wait(PATIENCE)
+    robot.view = empty_view()
+    assert not answer.success and "moves" in answer.message
+    status = robot.wait_for_state(Status.STATE_MATTING)
+    assert status.fitting and status.scene == "kept" and children(node.process.pid) == [pid]
+    assert robot.call(Trigger, "cancel_fit", Trigger.Request()).success
+    robot.wait_for(is_gone(pid))
+
+
+def test_a_new_capture_cancels_the_fit(
+    robot: Robot, node: NodeProcess, alpha: Listener, scenes_dir: Path
+) -> None:
+    pid = start_fit(robot, node, "again", 300.0)
+    answer = robot.capture("again")
     assert answer.success
-    status = robot.wait_for(is_gone(pid))
-    assert status.scene == "second"
+    # Gone before the new scene was saved: its result can't come over it.
+    assert not Path(f"/proc/{pid}").exists()
+    robot.wait_for(is_gone(pid))
+    status = robot.wait_for_state(Status.STATE_MATTING)
+    assert (status.scene, status.scene_id) == ("again", answer.scene_id)
+    assert SceneStore(scenes_dir).load("again").id == answer.scene_id
     alpha.next(2)
