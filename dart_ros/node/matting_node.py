@@ -305,9 +305,22 @@ class MattingNode(LifecycleNode):
                 "depth is unknown in the whole image, so mattes come from color alone: check the "
                 "depth sensor (range, max_depth, emitter, covered lens)",
             )
+        elif loaded is not None and capture is None:
+            self._compare_cameras(frame.camera.frame_id, loaded.scene)
         # Of one that was handed to the sender only he knows.
         if loaded is None or capture is not None or idle:
             self._frames.usable()
+
+    def _compare_cameras(self, frame_id: str, scene: Scene) -> None:
+        """Complain if the frame comes from another camera than the scene, as far as names tell."""
+        captured = scene.camera.frame_id
+        if frame_id and captured and frame_id != captured:
+            self._frames.doubtful(
+                time.monotonic(),
+                f"the camera's frame_id is '{frame_id}', but scene '{scene.name}' was captured in "
+                f"'{captured}': if that is another camera, load its own scene (~/load_scene) or "
+                "capture the background again (~/capture_background)",
+            )
 
     def _look_anyway(self) -> bool:
         """Whether to look at a frame that nobody needs, so that the status tells what is wrong."""

@@ -119,6 +119,18 @@ def test_a_stream_without_any_depth_is_matted_but_told(
     assert "depth is unknown in the whole image" in node.log
 
 
+def test_another_camera_is_matted_but_told(
+    robot: Robot, alpha: Listener, node: NodeProcess
+) -> None:
+    robot.view = replace(empty_view(), color_frame="left_camera", depth_frame="left_camera")
+    words = "frame_id is 'left_camera', but scene 'room' was captured in 'camera_color_optical_fram"
+    robot.wait_for_state(Status.STATE_MATTING, words)
+    alpha.next(3)
+    assert words in node.log
+    robot.view = empty_view()
+    robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.reason)
+
+
 def test_a_capture_without_any_depth_is_flagged(
     robot: Robot, alpha: Listener, node: NodeProcess
 ) -> None:
