@@ -39,9 +39,10 @@ def fit_command(scene: str, scenes_dir: str, seconds: float, sprites: str = "") 
     ``sprites`` is a folder of the user's own sprites, or empty.
     """
     return [
-        *(sys.executable, "-m", "dart_ros.cli", "fit", scene),
+        *(sys.executable, "-m", "dart_ros.cli", "fit"),
         *("--scenes-dir", scenes_dir, "--seconds", f"{seconds:g}", "--json-progress"),
         *(("--sprites", sprites) if sprites else ()),
+        *("--", scene),  # whose name may begin with a dash
     ]
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,12 @@ def test_a_command_that_cannot_be_started_raises() -> None:
 def test_the_real_command_names_the_scene_and_its_folder() -> None:
     command = fit_command("room", "/scenes", 20.0)
     assert command[1:] == [
-        *("-m", "dart_ros.cli", "fit", "room", "--scenes-dir", "/scenes"),
-        *("--seconds", "20", "--json-progress"),
+        *("-m", "dart_ros.cli", "fit", "--scenes-dir", "/scenes"),
+        *("--seconds", "20", "--json-progress", "--", "room"),
     ]
+
+
+def test_the_real_command_takes_any_plain_name(tmp_path: Path) -> None:
+    command = fit_command("-x", str(tmp_path), 1.0)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "There is no scene '-x'" in done.stdout + done.stderr

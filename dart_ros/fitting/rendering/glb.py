@@ -141,9 +141,7 @@ def _decode_meshopt(raw: bytes, packed: dict[str, Any]) -> bytes:
     try:
         import meshopt
     except ImportError as error:
-        raise FitError(
-            "Compressed people need the meshopt package: pip install meshopt"
-        ) from error
+        raise FitError("Compressed people need the meshopt package: pip install meshopt") from error
     decoded = meshopt.decode_gltf_buffer(
         raw, packed["count"], packed["byteStride"], packed["mode"], packed.get("filter", "NONE")
     )
