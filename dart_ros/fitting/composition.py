@@ -469,6 +469,12 @@ class Composer:
         if self._chance(0.3):
             dark = frame.mean(dim=0, keepdim=True) < self._uniform(0.03, 0.2)
             seen = seen & ~(dark & person & (self._smooth_noise(height, width, 20) > 0))
+        if self._chance(0.6):
+            # Single pixels are lost as well, of people who are dark more than of what is behind.
+            lost = torch.rand(seen.shape, generator=self._noise, device=self._device)
+            often, seldom = self._uniform(0.0, 0.5), self._uniform(0.0, 0.05)
+            darkness = (1 - 2 * frame.mean(dim=0, keepdim=True)).clamp(0, 1)
+            seen = seen & (lost > torch.where(person, often * darkness, seldom))
         if self._chance(0.7):
             seen = seen & ~self._occlusion_shadow(person)
         if self._chance(0.1):

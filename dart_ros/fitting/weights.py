@@ -20,7 +20,13 @@ from dart_ros.method.network import MattingNetwork
 
 Weights = Mapping[str, NDArray[np.float16]]
 
-DEPTH_SWITCHES = ("depth_in_base", "depth_in_refiner", "depth_in_error", "depth_in_light")
+DEPTH_SWITCHES = (
+    "depth_in_base",
+    "depth_in_refiner",
+    "depth_in_error",
+    "depth_in_light",
+    "depth_in_shadow",
+)
 """Switches of the network that a weights file names; those that it doesn't name are on."""
 
 

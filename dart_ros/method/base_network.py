@@ -35,7 +35,8 @@ class NetworkConfig:
     the colors; without it the base network sees color alone, as in the paper.
     ``depth_in_refiner`` (Eq. 11) and ``depth_in_error`` (Eq. 10) are the paper's own uses of
     depth. ``depth_in_light`` takes a change of light out of the frame before the network sees it
-    (:mod:`dart_ros.method.light`). With none of them this is the network of Background Matting V2.
+    (:mod:`dart_ros.method.light`), ``depth_in_shadow`` takes shadows on the background out of alpha
+    (:mod:`dart_ros.method.shadow`). With none of them this is the network of Background Matting V2.
     """
 
     encoder: EncoderName = "mobilenetv2"
@@ -43,6 +44,7 @@ class NetworkConfig:
     depth_in_refiner: bool = True
     depth_in_error: bool = True
     depth_in_light: bool = True
+    depth_in_shadow: bool = True
 
     @property
     def base_channels(self) -> int:

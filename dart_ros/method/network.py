@@ -14,6 +14,7 @@ from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
 from dart_ros.method.light import in_plate_light, light_gain
 from dart_ros.method.posterior import depth_channels, posterior_map
 from dart_ros.method.refiner import TILE, Refiner
+from dart_ros.method.shadow import unshadowed
 
 STRIDE = 4 * TILE
 """Pixels of a tile's side."""
@@ -48,8 +49,8 @@ class MattingOutput(NamedTuple):
 
     Full size: ``alpha`` in [0, 1] and ``foreground`` in [0, 1] (3 channels), in the light of the
     frame. The (padded) size over :func:`base_reduction`: ``coarse_alpha``, ``coarse_residual``,
-    ``color_error`` (E_RGB), ``error`` (E, or E_RGB where depth is kept out of it) and
-    ``posterior`` (A_D).
+    ``color_error`` (E_RGB), ``error`` (E, or E_RGB where depth is kept out of it; 0 in shadows) and
+    ``posterior`` (A_D). Shadows are taken out of ``alpha`` alone.
     """
 
     alpha: Tensor
@@ -115,6 +116,10 @@ class MattingNetwork(nn.Module):
         error = base.error
         if self.config.depth_in_error:
             error = combine_errors(depth_error(posterior, base.alpha), base.error)
+        lit = torch.ones_like(posterior)
+        if self.config.depth_in_shadow:
+            lit = unshadowed(color_s, plate_s, posterior)
+            error = error * lit
         quarter = BaseOutput(*(to_quarter(x, reduction) for x in base))
         total = (color_p.shape[-2] // STRIDE) * (color_p.shape[-1] // STRIDE)
         chosen = None
@@ -124,8 +129,9 @@ class MattingNetwork(nn.Module):
         if self.config.depth_in_refiner:
             picture = torch.cat([picture, depth_channels(depth_p, mean, known)], dim=1)
         fine = self.refiner(quarter, picture, chosen)[..., :height, :width]
+        lit = F.interpolate(to_quarter(lit, reduction), scale_factor=4, mode="nearest")
         return MattingOutput(
-            alpha=fine[:, :1].clamp(0, 1),
+            alpha=fine[:, :1].clamp(0, 1) * lit[..., :height, :width],
             foreground=(color + gain * fine[:, 1:]).clamp(0, 1),
             coarse_alpha=base.alpha,
             coarse_residual=gain * base.residual,

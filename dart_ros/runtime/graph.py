@@ -35,6 +35,7 @@ from dart_ros.method.refiner import (
     TILE,
     half_size_channels,
 )
+from dart_ros.method.shadow import unshadowed
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.folding import FoldedDecoder, bilinear_taps, fold_nearest, fold_norm
 from dart_ros.runtime.resident import (
@@ -76,7 +77,8 @@ class Coarse(NamedTuple):
     ``maps``: float32 (h·w)×16 at a quarter of the padded size: alpha, residual, error and hidden
     channels, cut to their ranges. ``picture``: alpha at the padded size, 0 to 255, in rows of 16
     pixels. ``residual``: as in :class:`Parts`. ``worst``: the largest error of each tile.
-    ``gain``: 3, of the frame's light over the plate's.
+    ``gain``: 3, of the frame's light over the plate's. ``lit``: of each tile its 4×4 pixels at a
+    quarter of the size, 0 in shadows, else 1.
     """
 
     maps: Tensor
@@ -84,6 +86,7 @@ class Coarse(NamedTuple):
     residual: Tensor
     worst: Tensor
     gain: Tensor
+    lit: Tensor
 
 
 class MattingGraph(nn.Module):
@@ -233,7 +236,7 @@ class MattingGraph(nn.Module):
         else:
             tiles = torch.topk(coarse.worst, self._count, sorted=False).indices
         near = scene.near_plate, scene.near_mean, scene.stage1
-        made = coarse.maps, coarse.picture, coarse.gain
+        made = coarse.maps, coarse.picture, coarse.gain, coarse.lit
         alpha, refined = self.refine(color, depth, *near, *made, tiles)
         return alpha, Parts(coarse.residual, tiles, refined)
 
@@ -241,22 +244,27 @@ class MattingGraph(nn.Module):
         self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
     ) -> Coarse:
         """The first half of :meth:`forward`: the base network and the error map."""
-        maps, posterior, gain = self._base_maps(color, depth, plate, mean, std, known)
+        maps, posterior, gain, lit = self._base_maps(color, depth, plate, mean, std, known)
         alpha, learnt = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)
         error = learnt
         if self.config.depth_in_error:
             error = combine_errors(depth_error(posterior, alpha), learnt)
+        error = error * lit
         if self._reduction > 4:
             # All of it in one go: nobody reads the learnt error again, so its channel is free.
             maps = to_quarter(maps + self._error * (error - learnt), self._reduction)
             alpha, error = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)
+            lit = to_quarter(lit, self._reduction)
         picture = self._upsampled(alpha, self._horizontal).clamp(0, 1)
+        across = lit.reshape(-1, 1, self._columns, TILE, 1).expand(-1, 4, -1, -1, 4)
+        picture = picture * across.reshape(picture.shape)
         return Coarse(
             maps.permute(0, 2, 3, 1).reshape(-1, _HEAD),
             self._to_wire(picture.reshape(-1, STRIDE)),
             F.conv2d(maps, self._residual) * gain,
             worst_errors(error, TILE)[0],
             gain.flatten(),
+            lit.view(self._rows, TILE, self._columns, TILE).transpose(1, 2).reshape(-1, TILE, TILE),
         )
 
     def refine(
@@ -269,6 +277,7 @@ class MattingGraph(nn.Module):
         maps: Tensor,
         picture: Tensor,
         gain: Tensor,
+        lit: Tensor,
         tiles: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The second half of :meth:`forward`: alpha, and the refined tiles.
@@ -282,10 +291,13 @@ class MattingGraph(nn.Module):
             maps: from :meth:`coarse`.
             picture: from :meth:`coarse`.
             gain: from :meth:`coarse`.
+            lit: from :meth:`coarse`.
             tiles: int64 K, which tiles to refine.
         """
         refined = self._refined(color, depth, near_plate, near_mean, stage1, maps, gain, tiles)
-        fine = self._to_wire(refined[:, 0].clamp(0, 1)).reshape(-1, STRIDE)
+        shown = lit[tiles][:, :, None, :, None].expand(-1, -1, 4, -1, 4)
+        fine = refined[:, 0].clamp(0, 1) * shown.reshape(-1, STRIDE, STRIDE)
+        fine = self._to_wire(fine).reshape(-1, STRIDE)
         return self._put(picture, tiles, fine, channels=1)[..., 0], refined
 
     def blank_coarse(self) -> Coarse:
@@ -298,6 +310,7 @@ class MattingGraph(nn.Module):
             self.blank_parts().residual,
             torch.zeros(self._rows * self._columns),
             torch.ones(3),
+            torch.ones(self._rows * self._columns, TILE, TILE),
         )
 
     def blank_parts(self) -> Parts:
@@ -321,8 +334,9 @@ class MattingGraph(nn.Module):
 
     def _base_maps(
         self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The decoder's maps, cut to their ranges, the posterior, and the gain of the light."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The decoder's maps, cut to their ranges, the posterior, the gain of the light, and what
+        is in no shadow."""
         dtype, side = self._low.dtype, self._reduction
         rows, columns = (STRIDE * tiles // side for tiles in (self._rows, self._columns))
         # Rows are summed before anything is picked of them, which would be slow.
@@ -337,12 +351,15 @@ class MattingGraph(nn.Module):
             small = in_plate_light(small, plate.to(dtype), gain)
         inputs = [small, plate.to(dtype)]
         posterior = posterior_map(live, mean, std).to(dtype)
+        lit = torch.ones_like(posterior)
+        if self.config.depth_in_shadow:
+            lit = unshadowed(small, plate.to(dtype), posterior)
         if self.config.depth_in_base:
             inputs += [posterior, depth_channels(live, mean, known).to(dtype)]
         x = torch.cat(inputs, dim=1)
         half, quarter, eighth, deep = self._base.encoder(x)
         maps = self._decoder(self._base.aspp(deep), (eighth, quarter, half, x))
-        return torch.minimum(torch.maximum(maps, self._low), self._high), posterior, gain
+        return torch.minimum(torch.maximum(maps, self._low), self._high), posterior, gain, lit
 
     def _refined(
         self,

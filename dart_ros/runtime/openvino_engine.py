@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """The refiner is compiled for these shares of the tiles: for any number it runs half as fast."""
 
-_GAIN = 4
-"""Output of the coarse graph that the refining one reads last before the tiles."""
+_MADE = (0, 1, 4, 5)
+"""Outputs of the coarse graph that the refining one reads: maps, picture, gain, lit."""
 
-_TILES = 8
+_TILES = 9
 """Input of the refining graph that tells the tiles."""
 
 
@@ -112,7 +112,7 @@ class OpenVinoEngine:
         def any_refining() -> openvino.Model:
             made = graph()
             given, chosen = made.blank_coarse(), made.blank_parts().tiles
-            example = *near, given.maps, given.picture, given.gain, chosen
+            example = *near, *(given[index] for index in _MADE), chosen
             return _converted(RefiningGraph(made), example, free=(_TILES,))
 
         def refining(count: int) -> openvino.Model:
@@ -129,7 +129,7 @@ class OpenVinoEngine:
             self._coarse = request("coarse", coarse, precision)
             self._foreground = request("foreground", foreground, "f32")
             _place(self._coarse, [value.numpy() for value in far])
-            made = [self._coarse.get_output_tensor(index).data for index in (0, 1, _GAIN)]
+            made = [self._coarse.get_output_tensor(index).data for index in _MADE]
             self._refining = {}
             for count in _counts(self._coarse.get_output_tensor(3).shape[0], tiles):
                 one = request(f"refining{count}", functools.partial(refining, count), precision)

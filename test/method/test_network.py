@@ -50,6 +50,12 @@ def network() -> MattingNetwork:
     return seeded()
 
 
+@pytest.fixture(scope="module")
+def all_lit() -> MattingNetwork:
+    """Where the frame is the plate it counts as shadow, which :func:`frame` is but for the box."""
+    return seeded(NetworkConfig(depth_in_shadow=False))
+
+
 @pytest.mark.parametrize(
     ("height", "width"),
     [(480, 640), (480, 848), (720, 1280), (61, 97), (97, 61), (16, 16), (17, 15), (1, 1)],
@@ -110,10 +116,10 @@ def test_images_of_a_batch_do_not_mix(network: MattingNetwork) -> None:
 
 @torch.inference_mode()
 def test_the_tiles_with_the_largest_error_are_refined_and_no_others(
-    network: MattingNetwork,
+    all_lit: MattingNetwork,
 ) -> None:
     scene = frame(64, 96)
-    full, some = network(*scene), network(*scene, tiles=6)
+    full, some = all_lit(*scene), all_lit(*scene, tiles=6)
     error = some.error[0, 0].numpy()
     worst = error.reshape(4, 4, 6, 4).max(axis=(1, 3))
     chosen = worst >= np.sort(worst.ravel())[-6]
@@ -139,8 +145,8 @@ def test_all_tiles_or_more_are_all(network: MattingNetwork) -> None:
 
 
 @torch.inference_mode()
-def test_error_joins_depth_and_color(network: MattingNetwork) -> None:
-    output = network(*frame(48, 48))
+def test_error_joins_depth_and_color(all_lit: MattingNetwork) -> None:
+    output = all_lit(*frame(48, 48))
     disagreement = np.abs(output.posterior.numpy() - output.coarse_alpha.numpy())
     expected = 0.05 * disagreement + 0.95 * output.color_error.numpy()
     np.testing.assert_allclose(output.error.numpy(), expected, atol=1e-6)
@@ -192,11 +198,37 @@ def test_a_base_of_colors_alone_does_not_see_depth() -> None:
 def test_without_its_uses_depth_changes_nothing() -> None:
     color, depth, background = frame(48, 64)
     other = torch.where(depth > 0, 0.5 * depth, 2.0)
-    plain = seeded(NetworkConfig("mobilenetv2", False, False, False, False))
+    plain = seeded(NetworkConfig("mobilenetv2", *[False] * 5))
     near, far = (plain(color, d, background, tiles=3) for d in (depth, other))
     assert torch.equal(near.error, near.color_error)
     assert torch.equal(near.alpha, far.alpha)
     assert torch.equal(near.foreground, far.foreground)
+
+
+@pytest.mark.parametrize("reduction", [4, 6])
+@torch.inference_mode()
+def test_shadows_are_taken_out_of_alpha_and_need_no_refinement(
+    network: MattingNetwork, all_lit: MattingNetwork, reduction: int
+) -> None:
+    """A box stands before the wall, its shadow falls on the other half of it."""
+    color, depth, background = frame(96, 144)
+    plate = 0.3 + 0.6 * background.plate
+    shadow, box = (..., slice(None), slice(96, 144)), (..., slice(24, 96), slice(48, 96))
+    color = plate.clone()
+    color[box] = torch.rand(color[box].shape, generator=torch.Generator().manual_seed(1))
+    color[shadow] = 0.7 * plate[shadow]
+    depth = background.mean.clone()
+    depth[box] = 1.5
+    depth[..., :48] = -1
+    scene = color, depth, Background(plate, background.mean, 0.01 * depth.abs(), background.known)
+    found, before = (n(*scene, reduction=reduction) for n in (network, all_lit))
+    assert not found.alpha[..., 104:].any() and before.alpha[..., 104:].any()
+    assert torch.equal(found.alpha[..., :88], before.alpha[..., :88])
+    assert torch.equal(found.foreground, before.foreground)
+    small = 104 // reduction + 1
+    assert not found.error[..., small:].any() and before.error[..., small:].any()
+    assert torch.equal(found.error[..., : 88 // reduction], before.error[..., : 88 // reduction])
+    assert torch.equal(found.coarse_alpha, before.coarse_alpha)
 
 
 @torch.inference_mode()
@@ -243,10 +275,10 @@ def test_a_crop_of_a_large_image_is_matted_as_there(network: MattingNetwork) -> 
 
 
 @torch.inference_mode()
-def test_the_refiner_reads_large_images_maps_at_a_quarter(network: MattingNetwork) -> None:
+def test_the_refiner_reads_large_images_maps_at_a_quarter(all_lit: MattingNetwork) -> None:
     """Bilinear, as OpenCV does it; what is not refined is upsampled from there."""
     scene = frame(96, 144)
-    some, full = network(*scene, tiles=13, reduction=6), network(*scene, reduction=6)
+    some, full = all_lit(*scene, tiles=13, reduction=6), all_lit(*scene, reduction=6)
     coarse, error = some.coarse_alpha[0, 0].numpy(), some.error[0, 0].numpy()
     assert coarse.shape == error.shape == (16, 24)
     larger = [cv2.resize(x, (36, 24), interpolation=cv2.INTER_LINEAR) for x in (coarse, error)]

@@ -145,6 +145,7 @@ def test_openvino_leaves_out_what_nobody_sees(path: Path, tmp_path: Path) -> Non
         NetworkConfig(depth_in_base=False),
         NetworkConfig(depth_in_error=False),
         NetworkConfig(depth_in_light=False),
+        NetworkConfig(depth_in_shadow=False),
         NetworkConfig("resnet50"),
     ],
     ids=[
@@ -152,6 +153,7 @@ def test_openvino_leaves_out_what_nobody_sees(path: Path, tmp_path: Path) -> Non
         "no depth in base",
         "no depth in error",
         "no depth in light",
+        "no depth in shadow",
         "resnet50",
     ],
 )

@@ -71,11 +71,12 @@ class PaperDesign(Dart):
 
     name = "paper-design"
     title = "the paper's design"
-    needs = "weights trained with depth_in_base and depth_in_light: false"
+    needs = "weights trained with depth_in_base, depth_in_light and depth_in_shadow: false"
     design: ClassVar[dict[str, bool]] = {
         "depth_in_base": False,
         "depth_in_refiner": True,
         "depth_in_light": False,
+        "depth_in_shadow": False,
     }
 
 
@@ -94,11 +95,12 @@ class ColorOnly(Dart):
 
     name = "color-only"
     title = "without both (Background Matting V2's design)"
-    needs = "weights trained with depth_in_base, depth_in_refiner and depth_in_light: false"
+    needs = "weights trained with all of depth_in_* false"
     design: ClassVar[dict[str, bool]] = {
         "depth_in_base": False,
         "depth_in_refiner": False,
         "depth_in_light": False,
+        "depth_in_shadow": False,
     }
 
     def _changed(self, network: MattingNetwork) -> MattingNetwork:

@@ -83,13 +83,13 @@ def test_the_ablation_leaves_depth_out_of_the_error_alone() -> None:
 def test_the_papers_rows(
     room: Any, tmp_path: Path, method: type[Dart], in_refiner: bool, in_error: bool
 ) -> None:
-    config = NetworkConfig(depth_in_base=False, depth_in_refiner=in_refiner, depth_in_light=False)
+    config = NetworkConfig("mobilenetv2", False, in_refiner, True, False, False)
     path = tmp_path / "weights.safetensors"
     save_network(MattingNetwork(config), path, {})
     row = method(path, backend="torch")
     row.learn(empty_scene(room, tmp_path))
     network = row._changed(load_network(path))
-    assert network.config == NetworkConfig("mobilenetv2", False, in_refiner, in_error, False)
+    assert network.config == NetworkConfig("mobilenetv2", False, in_refiner, in_error, False, False)
     assert row.alpha(room.frame(1)).shape == room.alpha(1).shape
     with pytest.raises(EvaluationError, match="depth_in_base: false"):
         method(generic_weights_path()).learn(empty_scene(room, tmp_path))

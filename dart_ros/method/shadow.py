@@ -1,0 +1,42 @@
+"""Shadows on the background (not in the paper).
+
+Whoever comes in darkens floor and walls, and right beside shoes and dark clothes color alone can't
+tell that from the person. A shadow is the plate made darker, in its own color, where depth sees
+the background: there nobody stands.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SURE = 0.2
+"""Foreground posteriors below this are background; an unknown depth has 0.5."""
+
+DARKEST = 0.4
+BRIGHTEST = 1.02
+"""Shares of the plate's color that a shadow leaves."""
+
+SPREAD = 0.15
+"""Difference between the channels' shares, over their mean, up to which it is the same color."""
+
+OFFSET = 0.016
+"""Added to the colors, so that noise in dark places is no color: four of 255 levels."""
+
+
+def unshadowed(color: Tensor, plate: Tensor, posterior: Tensor) -> Tensor:
+    """Where alpha can be anything: all but shadows on the background.
+
+    Args:
+        color: B×3×h×w frame in [0, 1], in the light of the plate (quarter-size).
+        plate: B×3×h×w in [0, 1].
+        posterior: B×1×h×w, A_D in [0, 1].
+
+    Returns:
+        B×1×h×w: 0 in shadows and on background that is as captured, else 1.
+    """
+    share = (color + OFFSET) / (plate + OFFSET)
+    low, high = share.amin(1, keepdim=True), share.amax(1, keepdim=True)
+    same_color = (high - low) < SPREAD * share.mean(1, keepdim=True)
+    shadow = (posterior < SURE) & (low > DARKEST) & (high < BRIGHTEST) & same_color
+    return torch.where(shadow, 0.0, 1.0).to(color.dtype)

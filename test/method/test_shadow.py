@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dart_ros.method.shadow import unshadowed
+
+
+def one(color: list[float], plate: list[float], posterior: float) -> float:
+    """The rule for one pixel of colors in 0 to 255."""
+    frame, empty = (torch.tensor(x).view(1, 3, 1, 1) / 255 for x in (color, plate))
+    return unshadowed(frame, empty, torch.full((1, 1, 1, 1), posterior)).item()
+
+
+@pytest.mark.parametrize(
+    ("color", "plate", "posterior", "lit"),
+    [
+        ([100, 80, 60], [150, 120, 90], 0.01, 0),  # two thirds of the light, the same brown
+        ([150, 120, 90], [150, 120, 90], 0.01, 0),  # as captured
+        ([100, 80, 60], [150, 120, 90], 0.5, 1),  # depth is unknown
+        ([100, 80, 60], [150, 120, 90], 0.9, 1),  # something stands there
+        ([45, 36, 27], [150, 120, 90], 0.01, 1),  # darker than shadows are: a black shoe
+        ([180, 144, 108], [150, 120, 90], 0.01, 1),  # brighter
+        ([100, 60, 60], [150, 120, 90], 0.01, 1),  # another color: a hand on the wall
+        ([12, 10, 11], [14, 14, 14], 0.01, 0),  # noise in the dark is no color
+    ],
+)
+def test_pixels_by_hand(
+    color: list[float], plate: list[float], posterior: float, lit: float
+) -> None:
+    assert one(color, plate, posterior) == lit
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6))
+def test_every_pixel_is_judged_alone_by_its_three_shares(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    plate = random.uniform(0, 1, (3, 12, 9))
+    color = (
+        plate * random.uniform(0.3, 1.2, (1, 12, 9)) + random.normal(0, 0.02, plate.shape)
+    ).clip(0, 1)
+    posterior = random.choice([0.0, 0.1, 0.3, 0.5, 1.0], (12, 9))
+    expected = np.ones((12, 9))
+    for row, column in np.ndindex(12, 9):
+        shares = [
+            (255 * color[c, row, column] + 4.08) / (255 * plate[c, row, column] + 4.08)
+            for c in range(3)
+        ]
+        one_color = max(shares) - min(shares) < 0.15 * sum(shares) / 3
+        if posterior[row, column] < 0.2 and one_color and min(shares) > 0.4 and max(shares) < 1.02:
+            expected[row, column] = 0
+    found = unshadowed(
+        *(torch.from_numpy(x)[None] for x in (color, plate)),
+        torch.from_numpy(posterior)[None, None],
+    )
+    assert found.dtype == torch.float64 and found.shape == (1, 1, 12, 9)
+    assert np.array_equal(found[0, 0].numpy(), expected)
