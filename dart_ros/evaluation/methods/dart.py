@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ class Dart(Method):
     title = "DART"
     design: ClassVar[dict[str, bool]] = {}
     """Switches of the network that weights for this method were trained with."""
+    switched: ClassVar[dict[str, bool]] = {}
+    """Switches that are set otherwise than in the weights."""
 
     def learn(self, empty: EmptyScene) -> None:
         """See :meth:`Method.learn`."""
@@ -53,6 +55,8 @@ class Dart(Method):
             )
 
     def _changed(self, network: MattingNetwork) -> MattingNetwork:
+        switched: dict[str, Any] = {**self.switched}
+        network.config = replace(network.config, **switched)
         return network
 
 
@@ -61,9 +65,15 @@ class NoErrorMap(Dart):
 
     name = "dart-no-error"
     title = "DART without the error map"
+    switched: ClassVar[dict[str, bool]] = {"depth_in_error": False}
 
-    def _changed(self, network: MattingNetwork) -> MattingNetwork:
-        return _with_depth_in_error(network, False)
+
+class NoShadows(Dart):
+    """Shadows are left to the network (without :mod:`dart_ros.method.shadow`)."""
+
+    name = "dart-no-shadow"
+    title = "DART without shadows taken out"
+    switched: ClassVar[dict[str, bool]] = {"depth_in_shadow": False}
 
 
 class PaperDesign(Dart):
@@ -85,9 +95,7 @@ class PaperNoErrorMap(PaperDesign):
 
     name = "paper-no-error"
     title = "the paper's design without the error map"
-
-    def _changed(self, network: MattingNetwork) -> MattingNetwork:
-        return _with_depth_in_error(network, False)
+    switched: ClassVar[dict[str, bool]] = {"depth_in_error": False}
 
 
 class ColorOnly(Dart):
@@ -102,9 +110,7 @@ class ColorOnly(Dart):
         "depth_in_light": False,
         "depth_in_shadow": False,
     }
-
-    def _changed(self, network: MattingNetwork) -> MattingNetwork:
-        return _with_depth_in_error(network, False)
+    switched: ClassVar[dict[str, bool]] = {"depth_in_error": False}
 
 
 class PaperNoRefinerDepth(ColorOnly):
@@ -112,11 +118,4 @@ class PaperNoRefinerDepth(ColorOnly):
 
     name = "paper-no-refiner-depth"
     title = "the paper's design without depth in the refiner"
-
-    def _changed(self, network: MattingNetwork) -> MattingNetwork:
-        return _with_depth_in_error(network, True)
-
-
-def _with_depth_in_error(network: MattingNetwork, on: bool) -> MattingNetwork:
-    network.config = replace(network.config, depth_in_error=on)
-    return network
+    switched: ClassVar[dict[str, bool]] = {"depth_in_error": True}

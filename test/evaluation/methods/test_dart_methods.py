@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dart_ros.evaluation.methods.dart import (
     ColorOnly,
     Dart,
     NoErrorMap,
+    NoShadows,
     PaperDesign,
     PaperNoErrorMap,
     PaperNoRefinerDepth,
@@ -69,6 +71,13 @@ def test_the_ablation_leaves_depth_out_of_the_error_alone() -> None:
     assert not after.depth_in_error
     assert after.depth_in_base == before.config.depth_in_base
     assert after.depth_in_refiner == before.config.depth_in_refiner
+    assert after.depth_in_shadow
+
+
+def test_the_ablation_leaves_shadows_to_the_network_alone() -> None:
+    before = load_network(generic_weights_path())
+    after = NoShadows()._changed(load_network(generic_weights_path())).config
+    assert after == replace(before.config, depth_in_shadow=False)
 
 
 @pytest.mark.parametrize(
