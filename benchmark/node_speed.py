@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dart_ros.commands.options import size
+from dart_ros.commands.options import MAX_DEPTH, size
 from dart_ros.errors import DartError
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.node.demo import (
     Child,
     Demo,
     DemoError,
+    end_by_signals,
     running_camera,
     running_matting_node,
     set_environment,
@@ -86,6 +87,7 @@ def started(
         depth_topic="",
         info_topic="",
         empty_seconds=0.0,
+        max_depth=MAX_DEPTH,
     )
     stored = any(scenes.glob("demo*"))
     recorder.subscribe({"alpha": False})
@@ -119,13 +121,12 @@ def started(
 
 def measure(
     sizes: list[tuple[int, int]], rates: list[float], seconds: float, backend: str
-) -> list[dict[str, Any]]:
-    """A row of figures for each size and rate.
+) -> Generator[dict[str, Any], None, None]:
+    """A row of figures for each size and rate, each as soon as it is measured.
 
     Raises:
         DartError: if a node fails.
     """
-    rows = []
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs = folder / "logs"
@@ -143,20 +144,17 @@ def measure(
                 with started(source, rate, scenes, logs, backend, recorder) as (demo, node, first):
                     keep = {"alpha": False, "trimap": False}
                     phase, _, _ = demo.record(f"{width}x{height} at {rate:g} Hz", keep, seconds)
-                    rows.append(
-                        {
-                            "width": width,
-                            "height": height,
-                            "rate": rate,
-                            **asdict(phase),
-                            "first_matte_seconds": round(first, 2),
-                            "peak_memory_mb": round(node.peak_memory()),
-                        }
-                    )
-                tqdm.write(line(rows[-1]))
+                    memory = round(node.peak_memory())
+                yield {
+                    "width": width,
+                    "height": height,
+                    "rate": rate,
+                    **asdict(phase),
+                    "first_matte_seconds": round(first, 2),
+                    "peak_memory_mb": memory,
+                }
                 if phase.matted < SATURATED * phase.published:
                     break
-    return rows
 
 
 def line(row: dict[str, Any]) -> str:
@@ -207,16 +205,25 @@ def main() -> int:
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--output", type=Path, required=True, help="folder for figures and plot")
     options = parser.parse_args()
+    end_by_signals()
+    machine = {"cpus": len(os.sched_getaffinity(0)), "numpy": np.__version__}
+    rows: list[dict[str, Any]] = []
     try:
         options.output.mkdir(parents=True, exist_ok=True)
-        rows = measure(options.sizes, options.rates, options.seconds, options.backend)
-        machine = {"cpus": len(os.sched_getaffinity(0)), "numpy": np.__version__}
-        text = json.dumps({"machine": machine, "rows": rows}, indent=2)
-        (options.output / "node_speed.json").write_text(text + "\n", encoding="utf-8")
+        measured = measure(options.sizes, options.rates, options.seconds, options.backend)
+        with contextlib.closing(measured):
+            for row in measured:
+                tqdm.write(line(row))
+                rows.append(row)
+                text = json.dumps({"machine": machine, "rows": rows}, indent=2)
+                (options.output / "node_speed.json").write_text(text + "\n", encoding="utf-8")
         plot(options.output / "node_speed.png", rows)
     except (DartError, OSError) as error:
         print(f"node_speed: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("node_speed: interrupted, the nodes are stopped", file=sys.stderr)
+        return 130
     for row in rows:
         print(line(row))
     return 0

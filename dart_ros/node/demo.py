@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from dart_ros.commands.options import MAX_DEPTH, positive
 from dart_ros.errors import DartError
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.msg import Status
@@ -59,11 +59,19 @@ _SHEET_ROWS = 8
 _PICTURE_SECONDS = 8.0
 _KEPT_BYTES = 3 << 29
 _SHOWN_LOG_LINES = 15
+_WRITTEN = ("contact_sheet.png", "matte.mp4", "matte.avi", "summary.json")
 _PATIENCE = ((signal.SIGINT, 15.0), (signal.SIGTERM, 5.0))  # seconds after each signal
 
 
 class DemoError(DartError):
     """The demo can't go on."""
+
+
+def end_by_signals() -> None:
+    """Let Ctrl-C, an ended job and a closed terminal leave all contexts, which stop the nodes."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 class Child:
@@ -120,14 +128,18 @@ class Child:
 
     def stop(self) -> None:
         """End the process as Ctrl-C would, harder if it doesn't listen."""
-        for number, patience in _PATIENCE:
-            if self._process.poll() is not None:
-                return
-            self._process.send_signal(number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
-        if self._process.poll() is None:
-            self._process.kill()
+        try:
+            for number, patience in _PATIENCE:
+                if self._process.poll() is not None:
+                    return
+                self._process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(patience)
+        finally:
+            # Also where a second Ctrl-C cuts the patience short.
+            if self._process.poll() is None:
+                self._process.kill()
+                self._process.wait()
             self._process.wait()
 
 
@@ -516,6 +528,7 @@ def running_matting_node(options: argparse.Namespace, logs: Path, scenes: Path) 
     parameters: dict[str, str | float] = {
         "scenes_dir": str(scenes),
         "backend": options.backend,
+        "max_depth": options.max_depth,
         "composite_image": str(scenes / "background.png"),
     }
     arguments = ros_arguments(remaps, parameters)
@@ -618,10 +631,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """
     output = Path(options.output)
     logs = output / "logs"
-    shutil.rmtree(logs, ignore_errors=True)
-    for old in ("contact_sheet.png", "matte.mp4", "matte.avi", "summary.json"):
+    for old in _WRITTEN:
         (output / old).unlink(missing_ok=True)
-    logs.mkdir(parents=True)
+    logs.mkdir(parents=True, exist_ok=True)
     set_environment(logs)
     with contextlib.ExitStack() as stack:
         scenes = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=output)))
@@ -736,6 +748,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--rate", type=float, default=0.0, help="Hz (default: the recording's)")
     parser.add_argument("--backend", default="auto", help="engine (default: auto)")
+    parser.add_argument(
+        "--max-depth",
+        type=positive,
+        default=MAX_DEPTH,
+        help=f"sensor's range in metres (default: {MAX_DEPTH:g})",
+    )
     parser.add_argument("--color-topic", default=f"/{COLOR_TOPIC}", help="for bags")
     parser.add_argument("--depth-topic", default=f"/{DEPTH_TOPIC}", help="for bags")
     parser.add_argument("--info-topic", default=f"/{COLOR_INFO_TOPIC}", help="for bags")
@@ -758,9 +776,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Run the demo; returns the exit status."""
     options = parse()
-    # Ended from outside, the nodes must still be stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_by_signals()
     began = time.monotonic()
     try:
         summary = run(options)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,6 +29,7 @@ from dart_ros.node.demo import (
     parse,
     phase_figures,
     ros_arguments,
+    run,
     spread,
     table,
 )
@@ -166,6 +170,53 @@ def test_a_node_that_ignores_ctrl_c_is_stopped_all_the_same(
     child.stop()
     with pytest.raises(DemoError, match="status -9"):
         child.check()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_no_node_outlives_a_demo_that_is_ended(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, `kill` and a closed terminal, at a node that does not listen to Ctrl-C."""
+    script = """
+import contextlib, sys, time
+from pathlib import Path
+from dart_ros.node import demo
+
+demo._PATIENCE = ((2, 0.2), (15, 0.2))
+demo.end_by_signals()
+deaf = "import signal, time; signal.signal(2, signal.SIG_IGN); print('deaf', flush=True); "
+log = Path(sys.argv[1]) / "log"
+child = demo.Child("node", [sys.executable, "-c", deaf + "time.sleep(600)"], log)
+with contextlib.ExitStack() as stack:
+    stack.callback(child.stop)
+    while "deaf" not in log.read_text():
+        time.sleep(0.05)
+    print(child._process.pid, flush=True)
+    time.sleep(600)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ended:
+        assert ended.stdout is not None
+        child = int(ended.stdout.readline())
+        ended.send_signal(number)
+        assert ended.wait(20) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_what_the_user_has_in_the_output_folder_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "mine.txt").write_text("mine")
+    (tmp_path / "summary.json").write_text("of an earlier run")
+
+    def no_nodes(_: Path) -> None:
+        raise DemoError("no nodes here")
+
+    monkeypatch.setattr("dart_ros.node.demo.set_environment", no_nodes)
+    with pytest.raises(DemoError, match="no nodes here"):
+        run(parse(["--output", str(tmp_path)]))
+    assert (tmp_path / "logs" / "mine.txt").read_text() == "mine"
+    assert not (tmp_path / "summary.json").exists()
 
 
 def test_a_source_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
