@@ -46,6 +46,8 @@ MAX_DEPTH = 10.0
 
 _COLOR_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 _PAIR_SLOP = 20_000_000  # nanoseconds
+# Stamps of a pair differ by no more than this share of the period of the faster stream.
+_REACH_SHARE = 0.75
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -421,17 +423,41 @@ class BagRecording(Recording):
 def _pair(
     colors: list[tuple[int, int]], depths: list[tuple[int, int]]
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Each color image with the depth image of the nearest stamp, used once, within the slop."""
-    stamps = [stamp for stamp, _ in depths]
+    """Pairs of color and depth that are nearest in time, each image used once.
+
+    Of all ways to pair images that are neighbors in time, the one with the smallest sum of
+    differences is taken; an image without a partner counts half of the reach.
+
+    Args:
+        colors: (stamp, time in the bag) in nanoseconds, sorted.
+        depths: the same of depth.
+
+    Returns:
+        (color, depth) of each pair, in the order of time.
+    """
+    reach = _reach([stamp for stamp, _ in colors], [stamp for stamp, _ in depths])
+    line = sorted([(*color, False) for color in colors] + [(*depth, True) for depth in depths])
+    costs = [0.0]
+    paired = [False]
+    for i, (stamp, _, is_depth) in enumerate(line):
+        costs.append(costs[i] + reach / 2)
+        paired.append(False)
+        if i and line[i - 1][2] != is_depth and stamp - line[i - 1][0] <= reach:
+            together = costs[i - 1] + stamp - line[i - 1][0]
+            paired[-1] = together <= costs[-1]
+            costs[-1] = min(together, costs[-1])
     pairs = []
-    first = 0
-    for color in colors:
-        right = bisect_left(stamps, color[0], first)
-        near = [i for i in (right - 1, right) if first <= i < len(stamps)]
-        if not near:
-            continue
-        best = min(near, key=lambda i: abs(stamps[i] - color[0]))
-        if abs(stamps[best] - color[0]) <= _PAIR_SLOP:
-            pairs.append((color, depths[best]))
-            first = best + 1
-    return pairs
+    end = len(line)
+    while end:
+        if paired[end]:
+            depth, color = sorted(line[end - 2 : end], key=lambda image: not image[2])
+            pairs.append((color[:2], depth[:2]))
+        end -= 2 if paired[end] else 1
+    return pairs[::-1]
+
+
+def _reach(*streams: list[int]) -> float:
+    """Nanoseconds by which stamps of a pair may differ, told by the stamps of each stream."""
+    steps = [float(np.median(np.diff(stamps))) for stamps in streams if len(stamps) > 1]
+    # A partner a whole frame away belongs to another image, however wide the slop.
+    return min([float(_PAIR_SLOP), *(_REACH_SHARE * step for step in steps if step > 0)])
