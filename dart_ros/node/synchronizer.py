@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 try:
@@ -19,6 +20,10 @@ _TIME_JUMP = 1_000_000_000
 #: newer than the one before; when a bag starts over it is a single message.
 _LOOK_BACK, _STUCK_SHARE = 20, 0.15
 
+#: Stamps of a pair differ by less than this share of the period of the faster side, which is the
+#: median of so many steps at most and is told from so many at least.
+_REACH_SHARE, _STEPS, _FEWEST_STEPS = 0.75, 15, 3
+
 COLOR, DEPTH = 0, 1
 
 
@@ -32,9 +37,10 @@ class ApproximatePairs:
     """Stand-in for ``message_filters.ApproximateTimeSynchronizer`` with two inputs.
 
     A message is paired with the nearest one of the other input whose stamp differs by less than
-    the slop; both are used up. What finds no partner waits, ``queue_size`` messages at most on
-    each side, the oldest stamps going first. A second message with the same stamp on the same
-    side replaces the first.
+    the slop, and by less than three quarters of the period of the faster side once that is known:
+    a partner a whole frame away belongs to another image. Both are used up. What finds no partner
+    waits, ``queue_size`` messages at most on each side, the oldest stamps going first. A second
+    message with the same stamp on the same side replaces the first.
 
     Args:
         slop: seconds; stamps must differ by less.
@@ -47,24 +53,39 @@ class ApproximatePairs:
         self._queue_size = queue_size
         self._on_pair = on_pair
         self._queues: tuple[dict[int, Any], dict[int, Any]] = ({}, {})
+        self._latest: list[int | None] = [None, None]
+        self._steps = (deque[int](maxlen=_STEPS), deque[int](maxlen=_STEPS))
 
     def add(self, side: int, message: Any) -> None:
         """Take a message of :data:`COLOR` or :data:`DEPTH`."""
         mine, others = self._queues[side], self._queues[1 - side]
         stamp = stamp_of(message)
+        self._note_step(side, stamp)
         mine[stamp] = message
         while len(mine) > self._queue_size:
             del mine[min(mine)]
         if stamp not in mine or not others:
             return
         nearest = min(others, key=lambda other: abs(other - stamp))
-        if abs(nearest - stamp) < self._slop:
+        if abs(nearest - stamp) < self._reach():
             pair = (mine.pop(stamp), others.pop(nearest))
             self._on_pair(pair[side], pair[1 - side])
 
     def waiting(self, side: int) -> int:
         """Return how many messages of one side wait for a partner."""
         return len(self._queues[side])
+
+    def _note_step(self, side: int, stamp: int) -> None:
+        latest = self._latest[side]
+        if latest is None or stamp > latest:
+            self._latest[side] = stamp
+            if latest is not None:
+                self._steps[side].append(stamp - latest)
+
+    def _reach(self) -> float:
+        """Nanoseconds by less than which the stamps of a pair must differ."""
+        known = [median(steps) for steps in self._steps if len(steps) >= _FEWEST_STEPS]
+        return min([float(self._slop), *(_REACH_SHARE * period for period in known)])
 
 
 class _MessageFiltersPairs:

@@ -76,6 +76,48 @@ def test_nearest_partner_wins_and_the_slop_is_strict() -> None:
     assert pairs == [(10, 15)]  # 33 is exactly the slop away
 
 
+@pytest.mark.parametrize("rate", [60, 90, 120])
+@pytest.mark.parametrize("order", [(DEPTH, COLOR), (COLOR, DEPTH)])
+def test_a_lost_image_shifts_no_later_pair(rate: int, order: tuple[int, int]) -> None:
+    pairs: list[tuple[int, int]] = []
+    stand_in = ApproximatePairs(0.02, 10, lambda c, d: pairs.append((stamp_of(c), stamp_of(d))))
+    lost = {(DEPTH, 10), (DEPTH, 20), (COLOR, 30)}
+    for i in range(40):
+        stamp = 5_000 * MS + i * 1000 * MS // rate
+        for side in order:
+            if (side, i) not in lost:
+                stand_in.add(side, message(side, stamp))
+        # Nothing waits for a later image where stamps agree.
+        if i not in (10, 20, 30):
+            assert pairs[-1] == (stamp, stamp)
+    assert len(pairs) == 37
+
+
+@pytest.mark.parametrize("fast", [COLOR, DEPTH])
+def test_stand_in_pairs_streams_of_two_rates_exactly(fast: int) -> None:
+    pairs: list[tuple[int, int]] = []
+    stand_in = ApproximatePairs(0.02, 10, lambda c, d: pairs.append((stamp_of(c), stamp_of(d))))
+    for i in range(60):
+        stamp = i * 1000 * MS // 60
+        for side in (DEPTH, COLOR):
+            if side == fast or i % 2 == 0:
+                stand_in.add(side, message(side, stamp))
+    # The first images may go astray: the period isn't known yet.
+    assert len(pairs) >= 28
+    assert all(color == depth for color, depth in pairs[4:])
+
+
+@given(st.integers(0, 33), st.lists(st.integers(-1, 1), min_size=60, max_size=60))
+def test_stand_in_pairs_streams_that_run_free(offset: int, jitter: list[int]) -> None:
+    pairs: list[int] = []
+    stand_in = ApproximatePairs(0.02, 10, lambda c, d: pairs.append(stamp_of(c)))
+    events = [(33 * i, COLOR) for i in range(60)]
+    events += [(33 * i + offset + shift, DEPTH) for i, shift in enumerate(jitter)]
+    for stamp, side in sorted(events):
+        stand_in.add(side, message(side, 1000 * MS + stamp * MS))
+    assert len(pairs) >= 55
+
+
 @pytest.mark.parametrize("real", [False, True])
 def test_stand_in_and_message_filters_agree(real: bool) -> None:
     """The same arrivals through either; the expectation is worked out by hand."""
