@@ -144,7 +144,8 @@ def decode_file(data: Buffer, flags: int) -> NDArray[Any] | None:
         flags: of ``cv2.imdecode``; color comes as BGR.
     """
     raw = np.frombuffer(data, np.uint8)
-    start, end = raw[:2].tobytes(), raw[-4096:].tobytes().rstrip(b"\0")[-64:]
+    # Cameras pad MJPEG with zeros, up to the size of a buffer.
+    start, end = raw[:2].tobytes(), raw.tobytes().rstrip(b"\0")[-64:]
     # OpenCV fills what is missing of a cut file with gray or black and says nothing.
     if (start == b"\xff\xd8" and b"\xff\xd9" not in end) or (
         start == b"\x89P" and b"IEND" not in end

@@ -148,7 +148,10 @@ def test_compressed_color(ending: str) -> None:
     assert np.abs(result[:, 5:25].astype(int) - rgb[:, 5:25]).max() < 6
     assert np.abs(result[:, 35:55].astype(int) - rgb[:, 35:55]).max() < 6
     # Cameras pad MJPEG with zeros.
-    assert color_from_compressed(data + bytes(500)).shape == rgb.shape
+    for padding in (500, 4097, 1_000_000):
+        assert color_from_compressed(data + bytes(padding)).shape == rgb.shape
     for cut in (0, 1, 10, len(data) // 2, len(data) - 3):
         with pytest.raises(MessageError, match="cut short"):
             color_from_compressed(data[:cut])
+    with pytest.raises(MessageError, match="cut short"):
+        color_from_compressed(data[: len(data) // 2] + bytes(5000))
