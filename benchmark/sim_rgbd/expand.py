@@ -7,6 +7,7 @@ millimetres, 0 where it is unknown; numbers start at 0.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,14 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import EvaluationError
+from dart_ros.session import sensor_noise
 from dart_ros.session.sensor_noise import SensorNoise
 
 BACKGROUND_FRAMES = 100
+_SOURCES = (Path(__file__), Path(sensor_noise.__file__))
 _COPIED = ("K", "width", "height", "tags", "sensor", "people", "credits")
+_ASKED = ("noise_seed", "empty")
 
 
 def expand(clean: Path, output: Path, seed: int, frames: int = BACKGROUND_FRAMES) -> None:
     """Write the data set; scenes that are complete are kept.
+
+    A scene whose clean files or whose code of the noise have changed since is made again.
 
     Args:
         clean: Folder of ``scene_XX`` as :func:`benchmark.sim_rgbd.render.render` writes them.
@@ -44,38 +50,55 @@ def expand(clean: Path, output: Path, seed: int, frames: int = BACKGROUND_FRAMES
         raise EvaluationError(f"{clean} holds no scene_XX: give the folder of the clean renders.")
     # None: only on a terminal.
     for number, scene in enumerate(tqdm(scenes, unit="scene", leave=False, disable=None)):
-        wanted = _description(scene, seed, frames)
+        wanted = _description(scene, seed, number, frames)
         target = output / scene.name
         file = target / "scene.json"
         try:
-            if file.is_file():
-                if json.loads(file.read_text(encoding="utf-8")) == wanted:
-                    continue
+            there = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+            if there == wanted:
+                continue
+            if there is not None and any(there.get(key) != wanted[key] for key in _ASKED):
                 raise EvaluationError(
-                    f"{file} is of another seed or of other renders: choose another folder."
+                    f"{file} is of another seed or number of empty frames: choose another folder."
                 )
             part = output / f".{scene.name}.part"
             shutil.rmtree(part, ignore_errors=True)
             _expand_scene(scene, part, wanted, number, frames)
             (part / "scene.json").write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+            if there is not None:
+                shutil.rmtree(target)
             os.replace(part, target)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, AttributeError) as error:
             raise EvaluationError(
                 f"{target} can't be written ({error}): check the space and the rights, or remove "
                 "what is there."
             ) from error
 
 
-def _description(scene: Path, seed: int, frames: int) -> dict[str, Any]:
-    """The ``scene.json`` of the data set."""
+def _description(scene: Path, seed: int, number: int, frames: int) -> dict[str, Any]:
+    """The ``scene.json`` of the data set; ``number`` is the scene's, from 0."""
     file = scene / "scene.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return {key: content[key] for key in _COPIED} | {"noise_seed": seed, "empty": frames}
+        return {key: content[key] for key in _COPIED} | {
+            "noise_seed": seed,
+            "empty": frames,
+            "made_from": _digest(scene, number),
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"{file} can't be used ({type(error).__name__}: {error}): check out the file again."
         ) from error
+
+
+def _digest(scene: Path, number: int) -> str:
+    """Changes with the clean files, with the code of the noise and with the scene's number."""
+    digest = hashlib.sha256(str(number).encode())
+    clean = sorted(file for file in scene.iterdir() if file.is_file())
+    for file in (*_SOURCES, *clean):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"\n{file.name} {content}".encode())
+    return digest.hexdigest()
 
 
 def _expand_scene(

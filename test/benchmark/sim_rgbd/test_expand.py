@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from benchmark.sim_rgbd import expand as expanding
 from benchmark.sim_rgbd.expand import expand
 from dart_ros.errors import EvaluationError
 
@@ -99,6 +101,42 @@ def test_goes_on_where_it_stopped(clean: Path, tmp_path: Path) -> None:
     assert (out / "scene_00" / "scene.json").stat().st_mtime_ns == before
     with pytest.raises(EvaluationError, match="of another seed"):
         expand(clean, out, seed=2, frames=2)
+
+
+def lift(scene: Path) -> None:
+    depth = cv2.imread(str(scene / "background_depth.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(scene / "background_depth.png"), depth // 2)
+
+
+def reseed(scene: Path) -> None:
+    document = json.loads((scene / "scene.json").read_text())
+    (scene / "scene.json").write_text(json.dumps({**document, "seed": 4}))
+
+
+def renoise(scene: Path) -> None:
+    (scene.parent.parent / "noise.py").write_text("other = True\n")
+
+
+@pytest.mark.parametrize("change", [lift, reseed, renoise])
+def test_what_changed_is_made_again(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    (tmp_path / "noise.py").touch()
+    monkeypatch.setattr(expanding, "_SOURCES", (tmp_path / "noise.py",))
+    out = tmp_path / "out"
+    expand(clean, out, seed=1, frames=2)
+    (out / "scene_00" / "test" / "left_over.png").touch()
+    change(clean / "scene_00")
+    expand(clean, out, seed=1, frames=2)
+    expand(clean, tmp_path / "fresh", seed=1, frames=2)
+    assert contents(out) == contents(tmp_path / "fresh")
+    assert sorted(folder.name for folder in out.iterdir()) == ["scene_00", "scene_01"]
+
+
+def test_the_sources_of_the_noise_are_there() -> None:
+    names = [source.name for source in expanding._SOURCES]
+    assert names == ["expand.py", "sensor_noise.py"]
+    assert all(source.is_file() for source in expanding._SOURCES)
 
 
 @pytest.mark.parametrize("name", ["background_color.webp", "depth_01.png", "alpha_00.png"])
