@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import DartError
+from dart_ros.session.matte_files import count_frames
 
 Image8 = NDArray[np.uint8]
 
@@ -166,16 +167,6 @@ def _encode(path: Path, codec: str, shots: Iterable[Shot], rate: float) -> int:
     if writer is not None:
         writer.release()
     return written
-
-
-def count_frames(path: Path) -> int:
-    """Number of frames that the video file really decodes to."""
-    reader = cv2.VideoCapture(str(path))
-    frames = 0
-    while reader.grab():
-        frames += 1
-    reader.release()
-    return frames
 
 
 def _panels(shot: Shot) -> Image8:

@@ -26,6 +26,8 @@ from dart_ros.values import Camera, Frame, Matte
 ALPHA_TOPIC, TRIMAP_TOPIC = "/matting_node/alpha", "/matting_node/trimap"
 """Topics of the bag: those of the node."""
 
+_WHOLE_RATES = 65.0  # frames a second above which a video has a whole number of them
+
 
 class MatteWriter(ABC):
     """Takes mattes and stores them; a context manager that closes itself.
@@ -115,7 +117,10 @@ class VideoWriter(MatteWriter):
             self._part.touch()
         # MPEG-4 wants even sides.
         self._size = (3 * camera.width + camera.width % 2, camera.height + camera.height % 2)
+        self._frames = 0
         code = cv2.VideoWriter.fourcc(*"mp4v")
+        # OpenCV asks for thousandths of a frame, and MPEG-4 counts a second in 65535 parts at most.
+        fps = float(round(fps)) if fps > _WHOLE_RATES else fps
         self._video = cv2.VideoWriter(str(self._part), code, fps, self._size)
         if not self._video.isOpened():
             self._part.unlink(missing_ok=True)
@@ -132,15 +137,27 @@ class VideoWriter(MatteWriter):
         padded = np.zeros((height, width, 3), np.uint8)
         padded[: row.shape[0], : row.shape[1]] = row
         self._video.write(padded)
+        self._frames += 1
 
     def close(self, complete: bool = True) -> None:
         """See :meth:`MatteWriter.close`."""
         self._video.release()
         with self._errors():
-            if complete:
-                os.replace(self._part, self.path)
-            else:
+            try:
+                if complete:
+                    self._check()
+                    os.replace(self._part, self.path)
+            finally:
                 self._part.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        # Where the space runs out, OpenCV prints something and goes on.
+        readable = count_frames(self._part)
+        if readable != self._frames:
+            raise RecordingError(
+                f"Of the video {self.path} only {readable} of {self._frames} frames could be "
+                "written; make space or choose another place."
+            )
 
 
 class BagWriter(MatteWriter):
@@ -230,6 +247,16 @@ def write_cutout(file: Path, matte: Matte) -> None:
             f"{file} can't be written ({error.strerror or error}); choose another place or make "
             "space."
         ) from error
+
+
+def count_frames(video: Path) -> int:
+    """Number of frames that a video file really decodes to, 0 if it can't be read."""
+    reader = cv2.VideoCapture(str(video))
+    frames = 0
+    while reader.grab():
+        frames += 1
+    reader.release()
+    return frames
 
 
 def _write_png(file: Path, picture: NDArray[np.uint8]) -> None:

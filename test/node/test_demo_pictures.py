@@ -11,13 +11,13 @@ from dart_ros.node.demo_pictures import (
     Shot,
     color_depth,
     contact_sheet,
-    count_frames,
     depth_span,
     gradient,
     save_png,
     sheet_size,
     write_video,
 )
+from dart_ros.session.matte_files import count_frames
 
 
 def make_shot(seconds: float, width: int = 160, height: int = 120, value: int = 200) -> Shot:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,17 @@ def read_bag(path: Path) -> dict[str, list[Any]]:
             message = reader.deserialize(raw, connection.msgtype)
             found.setdefault(connection.topic, []).append((time, message))
     return found
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file can grow beyond ``size`` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_pictures(tmp_path: Path) -> None:
@@ -115,6 +128,25 @@ def test_video_of_odd_sides(tmp_path: Path) -> None:
     assert len(shown) == 4 and shown[0].shape == (26, 100, 3)
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10.0)
     assert shown[2][4:20, 40:60].mean() > 230 and shown[2][4:20, 75:95].mean() < 25
+
+
+@pytest.mark.parametrize("fps", [29.97, 62.499, 65.5374, 90.127])
+def test_video_of_any_rate(tmp_path: Path, fps: float) -> None:
+    with VideoWriter(tmp_path / "out.mp4", CAMERA, fps) as writer:
+        writer.add(0, *example(0))
+    video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(fps, rel=0.01)
+
+
+def test_a_video_that_was_not_written_whole(tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_bytes(b"an older one")
+    writer = VideoWriter(tmp_path / "out.mp4", CAMERA, 30.0)
+    with full_disk(20_000):
+        for number in range(60):
+            writer.add(number, *example(number))
+        with pytest.raises(RecordingError, match=r"of 60 frames could be written; make space"):
+            writer.close()
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"an older one"]
 
 
 @pytest.mark.parametrize("kind", ["bag", "video"])
