@@ -206,18 +206,26 @@ class BagWriter(MatteWriter):
 
     def close(self, complete: bool = True) -> None:
         """See :meth:`MatteWriter.close`."""
-        with self._errors():
-            self._bag.close()
-            if not complete:
-                shutil.rmtree(self._part)
-                return
-            # The files inside carry the folder's name, and so does metadata.yaml.
-            for file in self._part.glob(f"{self._part.name}*"):
-                file.rename(file.with_name(file.name.replace(self._part.name, self.path.name)))
-            metadata = self._part / "metadata.yaml"
-            text = metadata.read_text(encoding="utf-8")
-            metadata.write_text(text.replace(self._part.name, self.path.name), encoding="utf-8")
-            os.replace(self._part, self.path)
+        try:
+            with self._errors():
+                self._bag.close()
+                if complete:
+                    self._publish()
+        except RecordingError:
+            # An incomplete bag is left by an error that says more.
+            if complete:
+                raise
+        finally:
+            shutil.rmtree(self._part, ignore_errors=True)
+
+    def _publish(self) -> None:
+        # The files inside carry the folder's name, and so does metadata.yaml.
+        for file in self._part.glob(f"{self._part.name}*"):
+            file.rename(file.with_name(file.name.replace(self._part.name, self.path.name)))
+        metadata = self._part / "metadata.yaml"
+        text = metadata.read_text(encoding="utf-8")
+        metadata.write_text(text.replace(self._part.name, self.path.name), encoding="utf-8")
+        os.replace(self._part, self.path)
 
     def _message(self, gray: NDArray[np.uint8], frame: Frame) -> Any:
         types = self._store.types

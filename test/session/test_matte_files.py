@@ -149,6 +149,15 @@ def test_a_video_that_was_not_written_whole(tmp_path: Path) -> None:
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"an older one"]
 
 
+@pytest.mark.parametrize("frames", [1, 2000])
+def test_a_bag_that_was_not_written_whole(tmp_path: Path, frames: int) -> None:
+    writer = BagWriter(tmp_path / "out")
+    with pytest.raises(RecordingError, match="make space"), full_disk(1000), writer:
+        for number in range(frames):
+            writer.add(number, *example(0))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", ["bag", "video"])
 def test_an_error_leaves_nothing_behind(tmp_path: Path, kind: str) -> None:
     writer: MatteWriter
