@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import EvaluationError
+from dart_ros.session.recording import first_run
 from dart_ros.values import Frame
 
 EMPTY_FRAMES = 100
@@ -64,6 +65,9 @@ class LabelledFrames(Protocol):
     def frame(self, position: int, repeat: int = 0) -> Frame:
         """One frame; simulated noise depends on both numbers and on nothing else."""
 
+    def number(self, position: int) -> int:
+        """Number of a frame; frames that follow each other count by one."""
+
     def alpha(self, position: int) -> NDArray[np.uint8] | None:
         """True alpha of a frame, if it is known."""
 
@@ -92,7 +96,7 @@ class RecordingScene(LabelledScene):
         self._recording = recording
         self._path = path
         self._positions = recording.occupied[::stride]
-        steps = np.diff(self._positions)
+        steps = np.diff([recording.number(position) for position in self._positions])
         self.consecutive = len(steps) > 0 and bool((steps == 1).all())
         if not self._positions:
             raise EvaluationError(
@@ -123,10 +127,16 @@ class RecordingScene(LabelledScene):
 
 
 def empty_frames(recording: LabelledFrames, wanted: int = EMPTY_FRAMES) -> Iterator[Frame]:
-    """The recording's empty frames, over again with other noise until there are ``wanted``."""
-    for index in range(wanted if recording.empty else 0):
-        repeat, which = divmod(index, len(recording.empty))
-        yield recording.frame(recording.empty[which], repeat)
+    """The recording's first run of empty frames, over again with other noise.
+
+    Args:
+        recording: an open recording.
+        wanted: how many frames there shall be.
+    """
+    run = first_run(recording.empty, recording.number)
+    for index in range(wanted if run else 0):
+        repeat, which = divmod(index, len(run))
+        yield recording.frame(run[which], repeat)
 
 
 def stamp_of(files: Iterable[Path], more: str) -> str:

@@ -69,17 +69,6 @@ def there_and_back(keys: Sequence[Key]) -> list[Key]:
     return [*keys, *keys[-2:0:-1]]
 
 
-def first_run(indices: Sequence[int]) -> list[int]:
-    """The leading part of ``indices`` that is consecutive.
-
-    A recording may be empty before and after its people: something can have been moved between.
-    """
-    length = 1
-    while length < len(indices) and indices[length] == indices[length - 1] + 1:
-        length += 1
-    return list(indices[:length])
-
-
 class Playlist:
     """The order in which frames are played: an empty scene in a loop, then an occupied one.
 

@@ -28,9 +28,9 @@ from std_srvs.srv import SetBool, Trigger
 
 from dart_ros.errors import DartError, RecordingError
 from dart_ros.files import DEMO_RECORDING
-from dart_ros.node.playback import Key, PictureQueue, Playlist, first_run, noisy_keys
+from dart_ros.node.playback import Key, PictureQueue, Playlist, noisy_keys
 from dart_ros.session import recording as bags
-from dart_ros.session.recording import Recording, open_recording
+from dart_ros.session.recording import Recording, first_run, open_recording
 from dart_ros.values import Camera
 
 # RealSense's names without the leading slash: so a namespace goes before them.
@@ -69,7 +69,7 @@ class ReplayNode(Node):
         self._rate = rate or recording.fps
         self._camera = recording.camera
 
-        empty = first_run(recording.empty)
+        empty = first_run(recording.empty, recording.number)
         noisy = empty and self._reader.submit(_has_noise, recording, empty[0]).result()
         draws = _NOISE_DRAWS if noisy else len(empty)
         empty_keys = noisy_keys(empty, draws)

@@ -15,7 +15,7 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +90,10 @@ class Recording(ABC):
         """The same as ``frame(position)``; negative positions don't count from the end."""
         return self.frame(position)
 
+    def number(self, position: int) -> int:
+        """Number that the frame was recorded under: frames that follow each other count by one."""
+        return position
+
     def alpha(self, position: int) -> NDArray[np.uint8] | None:
         """True alpha of a frame, ``H×W`` uint8, None where it isn't known.
 
@@ -104,6 +108,23 @@ class Recording(ABC):
     def _check(self, position: int) -> None:
         if not 0 <= position < len(self):
             raise IndexError(f"{self.name} has the frames 0 to {len(self) - 1}, not {position}")
+
+
+def first_run(positions: Sequence[int], number: Callable[[int], int]) -> list[int]:
+    """The leading part of the positions whose frames follow each other.
+
+    A recording may be empty before and after its people: something can have been moved between.
+
+    Args:
+        positions: of frames in a recording.
+        number: see :meth:`Recording.number`.
+    """
+    length = min(1, len(positions))
+    while length < len(positions):
+        if number(positions[length]) != number(positions[length - 1]) + 1:
+            break
+        length += 1
+    return list(positions[:length])
 
 
 def open_recording(
@@ -203,6 +224,10 @@ class FolderRecording(Recording):
         else:
             color, depth = color.copy(), depth.copy()
         return Frame(color, depth, round(position * 1e9 / self.fps), self.camera)
+
+    def number(self, position: int) -> int:
+        """See :meth:`Recording.number`."""
+        return self._files[position]
 
     def alpha(self, position: int) -> NDArray[np.uint8] | None:
         """See :meth:`Recording.alpha`."""

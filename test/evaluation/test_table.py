@@ -27,11 +27,15 @@ class Frames:
         self.empty = list(empty)
         self.occupied = list(range(3, 10))
         self.asked: list[tuple[int, int]] = []
+        self.numbers = list(range(10))
 
     def frame(self, position: int, repeat: int = 0) -> Frame:
         self.asked.append((position, repeat))
         color = np.full((12, 16, 3), 10 * position + repeat, np.uint8)
         return Frame(color, np.ones((12, 16), np.float32), position, CAMERA)
+
+    def number(self, position: int) -> int:
+        return self.numbers[position]
 
     def alpha(self, position: int) -> np.ndarray | None:
         return np.full((12, 16), 20 * position, np.uint8)
@@ -42,6 +46,19 @@ def test_empty_frames_go_round_with_new_noise() -> None:
     assert len(list(empty_frames(frames, 7))) == 7
     assert frames.asked == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (0, 2)]
     assert list(empty_frames(Frames(()))) == []
+
+
+def test_empty_frames_are_of_the_first_run() -> None:
+    for frames in (Frames((0, 1, 8, 9)), Frames((0, 1, 2))):
+        frames.numbers[2:] = range(50, 58)
+        assert len(list(empty_frames(frames, 3))) == 3
+        assert frames.asked == [(0, 0), (1, 0), (0, 1)]
+
+
+def test_frames_on_either_side_of_a_cut_are_not_consecutive(tmp_path: Path) -> None:
+    cut = Frames()
+    cut.numbers[6:] = range(50, 54)
+    assert not RecordingScene(cut, tmp_path, 8.0).consecutive
 
 
 def test_a_recording_as_a_scene(tmp_path: Path) -> None:

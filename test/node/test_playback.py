@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from dart_ros.node.playback import (
     PictureQueue,
     Playlist,
-    first_run,
     millimetres,
     noisy_keys,
     there_and_back,
@@ -91,12 +90,6 @@ def test_there_and_back_never_shows_a_frame_twice_in_a_row(length: int) -> None:
     assert {index for index, _ in loop} == set(range(length))
     if length > 1:
         assert all(abs(a[0] - b[0]) == 1 for a, b in zip(loop, [*loop[1:], loop[0]], strict=True))
-
-
-def test_only_the_first_empty_part_counts() -> None:
-    assert first_run([11, 12, 13, 103, 104]) == [11, 12, 13]
-    assert first_run([5]) == [5]
-    assert first_run([]) == []
 
 
 def test_noise_is_drawn_anew_for_each_repeat() -> None:

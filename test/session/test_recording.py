@@ -22,6 +22,7 @@ from dart_ros.session.recording import (
     FolderRecording,
     Recording,
     _pair,
+    first_run,
     open_recording,
 )
 
@@ -86,6 +87,20 @@ def test_folder(tmp_path: Path) -> None:
             recording[position]
         with pytest.raises(IndexError):
             recording.alpha(position)
+
+
+def test_the_first_run_ends_where_numbers_are_left_out(tmp_path: Path) -> None:
+    ranges = {"empty_frames": [[3, 4], [6, 8]], "occupied_frames": []}
+    recording = open_recording(write_folder(tmp_path / "lab", **ranges))
+    assert [recording.number(position) for position in recording.empty] == [3, 4, 6, 7, 8]
+    assert first_run(recording.empty, recording.number) == [0, 1]
+
+    def same(position: int) -> int:
+        return position
+
+    assert first_run([11, 12, 13, 103, 104], same) == [11, 12, 13]
+    assert first_run([5], same) == [5]
+    assert first_run([], same) == []
 
 
 def test_frames_are_the_callers_own(tmp_path: Path) -> None:
