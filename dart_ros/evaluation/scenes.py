@@ -99,10 +99,13 @@ class RecordingScene(LabelledScene):
         steps = np.diff([recording.number(position) for position in self._positions])
         self.consecutive = len(steps) > 0 and bool((steps == 1).all())
         if not self._positions:
-            raise EvaluationError(
-                f"The recording '{self.name}' has no occupied frames; name some in its "
-                "sequence.json."
+            # A folder names its occupied frames; a bag's begin where its empty seconds end.
+            remedy = (
+                "name some in its sequence.json"
+                if (path / "sequence.json").is_file()
+                else "it is over before --empty-seconds are: give a smaller number there"
             )
+            raise EvaluationError(f"The recording '{self.name}' has no occupied frames; {remedy}.")
 
     def empty(self) -> Iterator[Frame]:
         """See :meth:`LabelledScene.empty`."""

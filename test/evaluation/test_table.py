@@ -73,7 +73,10 @@ def test_a_recording_as_a_scene(tmp_path: Path) -> None:
         RecordingScene(Frames(), tmp_path, 8.0, 0)
     nobody = Frames()
     nobody.occupied = []
-    with pytest.raises(EvaluationError, match="no occupied frames"):
+    with pytest.raises(EvaluationError, match=r"no occupied frames.*--empty-seconds"):
+        RecordingScene(nobody, tmp_path / "some.mcap", 8.0)
+    (tmp_path / "sequence.json").touch()
+    with pytest.raises(EvaluationError, match=r"no occupied frames.*sequence\.json"):
         RecordingScene(nobody, tmp_path, 8.0)
 
 
