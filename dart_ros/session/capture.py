@@ -214,6 +214,11 @@ def capture_scene(frames: Iterable[Frame], wanted: int, name: str, max_depth: fl
     capture = BackgroundCapture(wanted, max_depth)
     for frame in frames:
         capture.add(frame)
+    if not capture.frames:
+        raise CaptureError(
+            "The recording has no empty frames to capture; name some as empty_frames in its "
+            "sequence.json."
+        )
     return capture.finish(name)
 
 

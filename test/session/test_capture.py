@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dart_ros.errors import CaptureError, SceneError
-from dart_ros.session.capture import BackgroundCapture
+from dart_ros.session.capture import BackgroundCapture, capture_scene
 from dart_ros.session.recording import open_recording
 from dart_ros.session.sensor_noise import PROFILES, SensorNoise
 from dart_ros.values import Camera, Frame
@@ -193,6 +193,11 @@ def test_unknown_depth_is_allowed_and_flagged() -> None:
     scene = capture.finish("dark")
     assert scene.known_share == 0.0
     assert (scene.depth_mean == 8.0).all()
+
+
+def test_a_recording_without_empty_frames_is_told_from_a_silent_camera() -> None:
+    with pytest.raises(CaptureError, match="recording has no empty frames"):
+        capture_scene([], 100, "a", 8.0)
 
 
 def test_too_few_frames_and_bad_arguments() -> None:
