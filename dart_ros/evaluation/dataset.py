@@ -23,6 +23,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +74,22 @@ def open_dataset(path: Path) -> list[LabelledScene]:
     return [DatasetScene(folder) for folder in folders]
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns an OSError into an EvaluationError that names the file.
+
+    Args:
+        path: what is read in the block; an error that knows its file better tells that.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise EvaluationError(
+            f"{error.filename or path} can't be read ({error.strerror or error}); restore it, or "
+            "check its permissions and the disk."
+        ) from error
+
+
 class DatasetScene(LabelledScene):
     """One ``scene_XX`` folder; see the module's text.
 
@@ -101,17 +118,18 @@ class DatasetScene(LabelledScene):
         return self._count
 
     def frame(self, number: int) -> Frame:
-        """See :meth:`LabelledScene.frame`; EvaluationError if a picture can't be decoded."""
+        """See :meth:`LabelledScene.frame`; EvaluationError if a picture can't be used."""
         return self._frame(self.path / "test", f"{number:02d}", number)
 
     def alpha(self, number: int) -> NDArray[np.uint8] | None:
-        """See :meth:`LabelledScene.alpha`; EvaluationError if the picture can't be decoded."""
+        """See :meth:`LabelledScene.alpha`; EvaluationError if the picture can't be used."""
         file = self.path / "test" / f"alpha_{number:02d}.png"
         return _decode(file, cv2.IMREAD_UNCHANGED) if file.is_file() else None
 
     def fingerprint(self) -> str:
         """See :meth:`LabelledScene.fingerprint`."""
-        return stamp_of(sorted(file for file in self.path.rglob("*") if file.is_file()), "")
+        with readable(self.path):
+            return stamp_of(sorted(file for file in self.path.rglob("*") if file.is_file()), "")
 
     def _read_description(self, file: Path) -> None:
         try:
@@ -185,7 +203,9 @@ def _numbers(folder: Path, kind: str, digits: int) -> list[int]:
     """Numbers of the files of a kind, in order; EvaluationError if one has needless zeros."""
     pattern = re.compile(rf"{kind}_(\d{{{digits},}})\.png")
     numbers = []
-    for file in folder.iterdir() if folder.is_dir() else ():
+    with readable(folder):
+        files = list(folder.iterdir()) if folder.is_dir() else []
+    for file in files:
         if match := pattern.fullmatch(file.name):
             numbers.append(int(match[1]))
             name = f"{kind}_{numbers[-1]:0{digits}d}.png"
@@ -196,7 +216,8 @@ def _numbers(folder: Path, kind: str, digits: int) -> list[int]:
 
 def _png_header(file: Path) -> tuple[int, int, int, int]:
     """Width, height, bits and color type of a PNG whose chunks are all there and unharmed."""
-    data = file.read_bytes()
+    with readable(file):
+        data = file.read_bytes()
     try:
         if not data.startswith(_SIGNATURE):
             raise ValueError("no PNG")
@@ -214,7 +235,9 @@ def _png_header(file: Path) -> tuple[int, int, int, int]:
 
 
 def _decode(file: Path, flags: int) -> NDArray[Any]:
-    image = decode_file(file.read_bytes(), flags)
+    with readable(file):
+        data = file.read_bytes()
+    image = decode_file(data, flags)
     if image is None:
         raise _broken(file)
     return image

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 import dart_ros
 from dart_ros.errors import EvaluationError
+from dart_ros.evaluation.dataset import readable
 from dart_ros.evaluation.methods.method import EmptyScene, Method
 from dart_ros.evaluation.metrics import flicker, score
 from dart_ros.evaluation.results import Results, SceneResult
@@ -55,14 +56,15 @@ def evaluate(
         fit_seconds: how long the network is fitted to each scene, 0 for not at all.
 
     Raises:
-        EvaluationError: if a method can't run, or the output can't be written.
+        EvaluationError: if a method can't run, a scene's file can't be read, or the output can't
+            be written.
         CaptureError: if a scene's empty frames don't show an empty, stable scene.
     """
     code = _code_digest()
     pairs: dict[tuple[str, str], SceneResult] = {}
     total = len(methods) * sum(len(scene) + 1 for scene in scenes)
     # tqdm takes None for "only on a terminal".
-    with _writable(output), tqdm(total=total, unit="step", leave=False, disable=None) as bar:
+    with tqdm(total=total, unit="step", leave=False, disable=None) as bar:
         for scene in scenes:
             empty = EmptyScene(scene, SceneStore(output / "fits"), fit_seconds)
             for method in methods:
@@ -72,7 +74,8 @@ def evaluate(
                 result = _finished(folder, stamp, len(scene))
                 if result is None:
                     result = _run(scene, method, empty, folder, bar)
-                    _keep(folder, stamp, result)
+                    with _writable(output):
+                        _keep(folder, stamp, result)
                 else:
                     bar.update(len(scene) + 1)
                 pairs[method.name, scene.name] = result
@@ -91,8 +94,10 @@ def alpha_file(output: Path, method: str, scene: str, number: int) -> Path:
 
 
 def read_alpha(file: Path) -> NDArray[np.uint8]:
-    """A computed alpha, ``H×W`` uint8; EvaluationError if the file is broken."""
-    image = decode_file(file.read_bytes(), cv2.IMREAD_UNCHANGED)
+    """A computed alpha, ``H×W`` uint8; EvaluationError if the file is gone or broken."""
+    with readable(file):
+        data = file.read_bytes()
+    image = decode_file(data, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise EvaluationError(f"{file} is broken; delete its folder and evaluate again.")
     return np.asarray(image, np.uint8)
@@ -104,22 +109,26 @@ def save_alphas(results: Results, output: Path, target: Path) -> None:
     With several methods each has a folder of its name between ``target`` and the scenes.
 
     Raises:
-        EvaluationError: if they can't be written.
+        EvaluationError: if they can't be read or written.
     """
-    with _writable(target):
-        for method, scene in results.pairs:
-            folder = target / method / scene if len(results.titles) > 1 else target / scene
+    for method, scene in results.pairs:
+        folder = target / method / scene if len(results.titles) > 1 else target / scene
+        with _writable(target):
             folder.mkdir(parents=True, exist_ok=True)
-            for file in sorted((output / PARTS / method / scene).glob("alpha_*.png")):
-                shutil.copyfile(file, folder / file.name)
+        for file in sorted((output / PARTS / method / scene).glob("alpha_*.png")):
+            with readable(file):
+                data = file.read_bytes()
+            with _writable(target):
+                (folder / file.name).write_bytes(data)
 
 
 def _run(
     scene: LabelledScene, method: Method, empty: EmptyScene, folder: Path, bar: tqdm[None]
 ) -> SceneResult:
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    with _writable(folder):
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
     method.learn(empty)
     bar.update()
     milliseconds, frames, changes = [], [], []
@@ -129,7 +138,9 @@ def _run(
         start = time.perf_counter()
         alpha = method.alpha(frame)
         milliseconds.append(1e3 * (time.perf_counter() - start))
-        (folder / f"alpha_{number:02d}.png").write_bytes(cv2.imencode(".png", alpha)[1].tobytes())
+        picture = cv2.imencode(".png", alpha)[1].tobytes()
+        with _writable(folder):
+            (folder / f"alpha_{number:02d}.png").write_bytes(picture)
         frames.append(None if truth is None else score(alpha, truth))
         if before is not None and truth is not None and scene.consecutive:
             changes.append(flicker(alpha, before[0], truth, before[1]))
@@ -164,7 +175,8 @@ def _fingerprint(scene: LabelledScene, method: Method, fit_seconds: float, code:
         found = method.weights.rglob("*") if method.weights.is_dir() else [method.weights]
         weights += sorted(file for file in found if file.is_file())
     for file in weights:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        with readable(file):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
 

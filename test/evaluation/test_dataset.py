@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 
 from dart_ros.errors import EvaluationError
 from dart_ros.evaluation.dataset import open_dataset
+from dart_ros.evaluation.methods.depth_threshold import DepthThreshold
+from dart_ros.evaluation.run import evaluate
 
 WIDTH, HEIGHT = 24, 16
 
@@ -85,6 +88,23 @@ def test_optional_facts(data: Path) -> None:
     assert (scene.frame(1).depth == -1.0).all()
     assert scene.frame(1).stamp == 33333333
     assert scene.fingerprint() != before
+
+
+@pytest.mark.parametrize("file", ["test/color_01.png", "test/depth_01.png"])
+def test_a_frame_that_vanished_is_told(data: Path, tmp_path: Path, file: str) -> None:
+    scenes = open_dataset(data)
+    (data / "scene_00" / file).unlink()
+    with pytest.raises(EvaluationError, match=rf"{Path(file).name} can't be read \(No such file"):
+        evaluate("rooms", scenes, [DepthThreshold()], tmp_path / "out")
+
+
+def test_a_file_that_cannot_be_read_is_told(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(file: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(file))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(EvaluationError, match=r"color_000.png can't be read \(Input/output error"):
+        open_dataset(data)
 
 
 def cut(file: Path) -> None:

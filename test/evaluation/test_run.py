@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from dart_ros.errors import EvaluationError
+from dart_ros.evaluation import run as running
 from dart_ros.evaluation.methods.depth_threshold import DepthThreshold
 from dart_ros.evaluation.methods.method import EmptyScene, Method
 from dart_ros.evaluation.metrics import flicker, score
@@ -206,6 +208,25 @@ def test_alphas_are_copied(room: Any, tmp_path: Path) -> None:
         save_alphas(results, tmp_path / "out", tmp_path / "file")
     with pytest.raises(EvaluationError, match="can't be written"):
         run(room, tmp_path / "file")
+
+
+def test_a_full_disk_is_told(room: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_file: Path, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    with pytest.raises(EvaluationError, match=r"can't be written to .*No space left on device"):
+        run(room, tmp_path)
+
+
+def test_what_fails_in_reading_is_not_told_as_writing(
+    room: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "generic_weights_path", lambda: tmp_path / "weights.bin")
+    with pytest.raises(EvaluationError, match=r"weights.bin can't be read \(No such file"):
+        run(room, tmp_path / "out")
+    with pytest.raises(EvaluationError, match=r"alpha.png can't be read \(No such file"):
+        read_alpha(tmp_path / "alpha.png")
 
 
 def test_a_broken_alpha_is_told(tmp_path: Path) -> None:
