@@ -199,6 +199,7 @@ class FolderRecording(Recording):
         self._files = sorted(set(empty) | set(occupied))
         if not self._files or self.fps <= 0 or min(self.camera.width, self.camera.height) <= 0:
             raise RecordingError(f"{file} names no frames, no size or no frame rate; correct it.")
+        _check_matrix(fx, fy, cx, cy, f"K in {file}")
         self._colors = self._find(self._files)
         places = {number: position for position, number in enumerate(self._files)}
         self.empty = [places[number] for number in sorted(set(empty))]
@@ -282,6 +283,16 @@ class FolderRecording(Recording):
                 "correct one of them."
             )
         return image
+
+
+def _check_matrix(fx: float, fy: float, cx: float, cy: float, where: str) -> None:
+    """RecordingError unless focal lengths and center, in pixels, make a camera."""
+    # All zeros is what sensor_msgs prescribes for an uncalibrated camera.
+    if not (np.isfinite([fx, fy, cx, cy]).all() and fx > 0 and fy > 0):
+        raise RecordingError(
+            f"{where} is no usable camera matrix (fx={fx:g}, fy={fy:g}, cx={cx:g}, cy={cy:g}); "
+            "calibrate the camera and record again, or correct the numbers."
+        )
 
 
 def _numbers(ranges: Any) -> list[int]:
@@ -390,14 +401,17 @@ class BagRecording(Recording):
             raise RecordingError(f"{self.path}, {where}: {error}") from error
         except Exception as error:
             # A damaged bag makes its readers fail in all ways: struct, sqlite, yaml, zstd, assert.
+            remedy = "check it with `ros2 bag info`, or repair it with `ros2 bag reindex`"
+            if self.path.suffix == ".mcap" and self.path.is_file():
+                new = self.path.with_name(f"{self.path.stem}_recovered.mcap")
+                remedy = f"repair it with `mcap recover {self.path} -o {new}`"
             raise RecordingError(
-                f"The bag {self.path} can't be read ({type(error).__name__}: {error}); check it "
-                "with `ros2 bag info`, or repair it with `ros2 bag reindex`."
+                f"The bag {self.path} can't be read ({type(error).__name__}: {error}); {remedy}."
             ) from error
 
     def _read_index(self, topics: tuple[str, str, str]) -> None:
         self._color = self._connection(topics[0], (_IMAGE, _COMPRESSED))
-        self._depth = self._connection(topics[1], (_IMAGE,))
+        self._depth = self._connection(topics[1], (_IMAGE,), "; depth must be raw")
         self._info = self._connection(topics[2], ("sensor_msgs/msg/CameraInfo",))
         colors, depths = self._stamps(self._color), self._stamps(self._depth)
         self._pairs = _pair(colors, depths)
@@ -408,15 +422,17 @@ class BagRecording(Recording):
             )
         self.camera = self._read_camera()
 
-    def _connection(self, topic: str, types: tuple[str, ...]) -> Connection:
-        for connection in self._reader.connections:
-            if connection.topic == topic and connection.msgtype in types:
+    def _connection(self, topic: str, types: tuple[str, ...], rule: str = "") -> Connection:
+        """Connection of a topic that has one of the types; ``rule`` is said where none has."""
+        fitting = [c for c in self._reader.connections if c.msgtype in types]
+        for connection in fitting:
+            if connection.topic == topic:
                 return connection
-        there = ", ".join(sorted({f"{c.topic} ({c.msgtype})" for c in self._reader.connections}))
-        raise RecordingError(
-            f"The bag {self.path} has no topic {topic} of {' or '.join(types)}; name one of its "
-            f"topics instead: {there or 'it has none'}."
-        )
+        lacks = f"The bag {self.path} has no topic {topic} of {' or '.join(types)}{rule}"
+        if fitting:
+            there = ", ".join(sorted({f"{c.topic} ({c.msgtype})" for c in fitting}))
+            raise RecordingError(f"{lacks}; name one of these topics instead: {there}.")
+        raise RecordingError(f"{lacks}; none of its topics is, so record one that is.")
 
     def _stamps(self, connection: Connection) -> list[tuple[int, int]]:
         """(stamp in the header, time in the bag) of each message, sorted by stamp."""
@@ -441,6 +457,7 @@ class BagRecording(Recording):
         for _, _, raw in self._reader.messages([self._info]):
             info: Any = self._reader.deserialize(raw, self._info.msgtype)
             fx, _, cx, _, fy, cy, _, _, _ = (float(value) for value in info.k)
+            _check_matrix(fx, fy, cx, cy, f"{self._info.topic} in the bag {self.path}")
             return Camera(info.width, info.height, fx, fy, cx, cy, info.header.frame_id)
         raise RecordingError(f"The bag {self.path} has no camera info; record {self._info.topic}.")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -19,6 +21,7 @@ from dart_ros.session.recording import (
     CAMERA_INFO_TOPIC,
     COLOR_TOPIC,
     DEPTH_TOPIC,
+    BagRecording,
     FolderRecording,
     Recording,
     _pair,
@@ -154,6 +157,9 @@ def test_several_occupied_ranges_and_other_picture_formats(tmp_path: Path) -> No
         ({"empty_frames": [], "occupied_frames": []}, "no frames"),
         ({"occupied_frames": [5, 9]}, r"color_0009.*missing"),
         ({"noise": {"sensor": "sonar"}}, "sonar"),
+        ({"K": [0] * 9}, r"K in .*sequence\.json is no usable camera matrix .*fx=0"),
+        ({"K": [50, 0, 16, 0, 0, 12, 0, 0, 1]}, "fy=0"),
+        ({"K": [50, 0, float("nan"), 0, 50, 12, 0, 0, 1]}, "cx=nan"),
         ({"noise": {}}, "sensor"),
         ({"noise": "stereo"}, "sequence.json"),
     ],
@@ -220,6 +226,7 @@ def write_bag(
     frames: int = 12,
     depth_width: int = WIDTH,
     topics: tuple[str, str, str] = (COLOR_TOPIC, DEPTH_TOPIC, CAMERA_INFO_TOPIC),
+    focal: float = 50.0,
 ) -> Path:
     """A bag at 10 Hz whose record times differ from the stamps, as they do on a robot."""
     store = get_typestore(Stores.ROS2_HUMBLE)
@@ -270,7 +277,7 @@ def write_bag(
                 rows.reshape(-1),
             )
             roi = types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
-            k = np.array([50.0, 0, 16.5, 0, 51.0, 12.5, 0, 0, 1])
+            k = np.array([focal, 0, 16.5, 0, 51.0, 12.5, 0, 0, 1])
             info_message = info(
                 header(stamp, "info"), HEIGHT, WIDTH, "plumb_bob", np.zeros(5), k,
                 np.eye(3).ravel(), np.zeros(12), 0, 0, roi,
@@ -405,6 +412,47 @@ def test_bag_with_unknown_encoding(tmp_path: Path) -> None:
     path = write_bag(tmp_path / "bag", StoragePlugin.MCAP, encoding="bayer_rggb8")
     with pytest.raises(RecordingError, match=r"bag, pair 4: .*bayer_rggb8"):
         open_recording(path)[4]
+
+
+def test_bag_with_compressed_depth(tmp_path: Path) -> None:
+    topics = ("/depth/compressed", "/raw", "/info")
+    path = write_bag(tmp_path / "bag", StoragePlugin.MCAP, encoding="jpeg", topics=topics)
+    with pytest.raises(RecordingError, match="depth must be raw") as caught:
+        open_recording(
+            path,
+            color_topic=topics[0],
+            depth_topic=topics[0],
+            camera_info_topic=topics[2],
+        )
+    text = str(caught.value)
+    assert "/raw (sensor_msgs/msg/Image)" in text
+    assert text.count(topics[0]) == 1 and "/info" not in text
+    with pytest.raises(RecordingError, match="none of its topics is"):
+        BagRecording._connection(_only_color(), "/depth", ("x",))  # type: ignore[arg-type]
+
+
+def _only_color() -> SimpleNamespace:
+    connection = SimpleNamespace(topic="/color", msgtype="sensor_msgs/msg/CompressedImage")
+    return SimpleNamespace(path="bag", _reader=SimpleNamespace(connections=[connection]))
+
+
+def test_bag_of_an_uncalibrated_camera(tmp_path: Path) -> None:
+    path = write_bag(tmp_path / "bag", StoragePlugin.MCAP, focal=0.0)
+    with pytest.raises(RecordingError, match=r"camera_info in the bag .*no usable.*fx=0"):
+        open_recording(path)
+
+
+def test_a_bag_cut_short_is_repaired_by_the_tool_of_its_storage(tmp_path: Path) -> None:
+    for storage, ending in ((StoragePlugin.MCAP, ".mcap"), (StoragePlugin.SQLITE3, ".db3")):
+        path = write_bag(tmp_path / ending[1:], storage)
+        (file,) = path.glob(f"*{ending}")
+        file.write_bytes(file.read_bytes()[:3000])
+        with pytest.raises(RecordingError, match="ros2 bag reindex"):
+            open_recording(path)
+        new = file.with_name(f"{file.stem}_recovered.mcap")
+        tool = f"`mcap recover {file} -o {new}`" if ending == ".mcap" else "`ros2 bag reindex`"
+        with pytest.raises(RecordingError, match=re.escape(tool)):
+            open_recording(file)
 
 
 @pytest.mark.parametrize("storage", list(StoragePlugin))
