@@ -7,8 +7,9 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -21,10 +22,11 @@ from dart_ros.errors import EvaluationError
 from dart_ros.evaluation.dataset import readable
 from dart_ros.evaluation.methods.method import EmptyScene, Method
 from dart_ros.evaluation.metrics import flicker, score
-from dart_ros.evaluation.results import Results, SceneResult
+from dart_ros.evaluation.results import Results, SceneResult, versions
 from dart_ros.evaluation.scenes import LabelledScene
 from dart_ros.files import replacing
 from dart_ros.fitting.weights import generic_weights_path
+from dart_ros.runtime.engine import automatic
 from dart_ros.session.encodings import decode_file
 from dart_ros.session.scene import SceneStore
 
@@ -32,7 +34,24 @@ PARTS = "parts"
 """Folder, inside the output, of what is finished: ``METHOD/SCENE/result.json`` and the alphas."""
 
 _CODE = ("method", "runtime", "session", "fitting", "postmatting", "evaluation/methods")
-_MODULES = ("values.py", "evaluation/metrics.py", "evaluation/run.py")
+_MODULES = (
+    "values.py",
+    "evaluation/dataset.py",
+    "evaluation/metrics.py",
+    "evaluation/run.py",
+    "evaluation/scenes.py",
+)
+# Beside those that the results name: engines under all their names, and what some methods use.
+_LIBRARIES = (
+    "BackgroundMattingV2",
+    "onnxruntime-gpu",
+    "scipy",
+    "tensorrt",
+    "tensorrt-rtx",
+    "tensorrt-rtx-cu12",
+    "tensorrt-rtx-cu13",
+    "transformers",
+)
 
 
 def evaluate(
@@ -45,8 +64,8 @@ def evaluate(
     """Runs every method on every scene.
 
     A pair of method and scene that the output folder holds already is taken from there, unless
-    the scene's files, the weights, the fit's length or the code of methods or metrics have changed
-    since.
+    the scene's files, the weights, the fit's length, the code of methods or metrics, the engines
+    that can be had or the versions of libraries have changed since.
 
     Args:
         data: name of the data.
@@ -167,9 +186,12 @@ def _keep(folder: Path, stamp: str, result: SceneResult) -> None:
 
 
 def _fingerprint(scene: LabelledScene, method: Method, fit_seconds: float, code: str) -> str:
-    digest = hashlib.sha256(
-        f"{scene.fingerprint()} {method.name} {method.backend} {fit_seconds} {code}".encode()
-    )
+    # Which of them "auto" takes is decided by the GPU, which gives the order, and the versions.
+    backend = automatic() if method.backend == "auto" else (method.backend,)
+    with readable(Path(scene.name)):
+        data = scene.fingerprint()
+    what = (data, method.name, backend, fit_seconds, code, _library_versions())
+    digest = hashlib.sha256(repr(what).encode())
     weights = [generic_weights_path()]
     if method.weights is not None:
         found = method.weights.rglob("*") if method.weights.is_dir() else [method.weights]
@@ -178,6 +200,14 @@ def _fingerprint(scene: LabelledScene, method: Method, fit_seconds: float, code:
         with readable(file):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _library_versions() -> dict[str, str]:
+    found = versions()
+    for library in _LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[library] = metadata.version(library)
+    return found
 
 
 def _code_digest() -> str:

@@ -52,7 +52,7 @@ class LabelledScene(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes when the scene's files do."""
+        """Changes when the scene's files do, or what of them is taken."""
 
 
 class LabelledFrames(Protocol):
@@ -126,7 +126,15 @@ class RecordingScene(LabelledScene):
     def fingerprint(self) -> str:
         """See :meth:`LabelledScene.fingerprint`."""
         files = sorted(self._path.iterdir()) if self._path.is_dir() else [self._path]
-        return stamp_of(files, repr((self._positions, self.max_depth)))
+        empty = self._recording.empty
+        seen = hashlib.sha256(repr((self._positions, empty, self.max_depth)).encode())
+        # A bag's topics decide what is seen in it, and its files don't tell which were taken.
+        for position in sorted({*empty[:1], self._positions[0], self._positions[-1]}):
+            frame = self._recording.frame(position)
+            seen.update(repr((frame.stamp, frame.camera)).encode())
+            seen.update(np.ascontiguousarray(frame.color).tobytes())
+            seen.update(np.ascontiguousarray(frame.depth).tobytes())
+        return stamp_of(files, seen.hexdigest())
 
 
 def empty_frames(recording: LabelledFrames, wanted: int = EMPTY_FRAMES) -> Iterator[Frame]:

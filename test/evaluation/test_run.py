@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -129,6 +130,45 @@ def test_what_changed_is_computed_anew(
     assert again.pairs["counting", "room"].frames == first.pairs["counting", "room"].frames
     # What was computed anew is kept in its turn.
     assert run(room, tmp_path, **options)[0].calls == 0
+
+
+@pytest.mark.parametrize("what", ["engines", "library", "engine library"])
+def test_another_environment_is_another_result(
+    room: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    run(room, tmp_path)
+    assert run(room, tmp_path)[0].calls == 0
+    version = running.metadata.version
+    if what == "engines":
+        monkeypatch.setattr(running, "automatic", lambda: ("another",))
+    else:
+        changed = {"library": "numpy", "engine library": "tensorrt"}[what]
+        monkeypatch.setattr(
+            running.metadata,
+            "version",
+            lambda library: "0.0.1" if library == changed else version(library),
+        )
+    assert run(room, tmp_path)[0].calls == 3
+    assert run(room, tmp_path)[0].calls == 0
+    if what == "engines":
+        # A backend that was named is what it is, whatever "auto" would take.
+        assert run(room, tmp_path, backend="torch")[0].calls == 3
+        monkeypatch.undo()
+        assert run(room, tmp_path, backend="torch")[0].calls == 0
+
+
+@pytest.mark.parametrize("module", ["dataset.py", "scenes.py", "metrics.py", "run.py"])
+def test_the_code_of_the_evaluation_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    package = Path(running.dart_ros.__file__).parent
+    ignore = shutil.ignore_patterns("data", "__pycache__")
+    shutil.copytree(package, tmp_path / "package", ignore=ignore)
+    monkeypatch.setattr(running.dart_ros, "__file__", str(tmp_path / "package" / "__init__.py"))
+    before = running._code_digest()
+    with (tmp_path / "package" / "evaluation" / module).open("a") as file:
+        file.write("# changed\n")
+    assert running._code_digest() != before
 
 
 def test_changed_weights_count(room: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,27 @@ def test_a_recording_as_a_scene(tmp_path: Path) -> None:
     (tmp_path / "sequence.json").touch()
     with pytest.raises(EvaluationError, match=r"no occupied frames.*sequence\.json"):
         RecordingScene(nobody, tmp_path, 8.0)
+
+
+@pytest.mark.parametrize("which", ["color", "depth", "camera", "stamp"])
+def test_what_is_taken_of_a_bag_is_in_the_fingerprint(tmp_path: Path, which: str) -> None:
+    class OtherTopics(Frames):
+        def frame(self, position: int, repeat: int = 0) -> Frame:
+            frame = super().frame(position, repeat)
+            other = {
+                "color": frame.color + 1,
+                "depth": frame.depth + 1,
+                "camera": replace(CAMERA, fx=11.0),
+                "stamp": 7,
+            }
+            return replace(frame, **{which: other[which]})
+
+    before, again, other = (
+        RecordingScene(frames, tmp_path, 8.0).fingerprint()
+        for frames in (Frames(), Frames(), OtherTopics())
+    )
+    assert before == again != other
+    assert RecordingScene(Frames((0, 1)), tmp_path, 8.0).fingerprint() != before
 
 
 def result(sads: Iterable[float | None], milliseconds: float, engine: str = "") -> SceneResult:
