@@ -142,6 +142,19 @@ def test_evaluate(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(list((tmp_path / "alphas").glob("knn/box/alpha_0?.png"))) == 2
 
 
+@pytest.mark.parametrize(
+    "option", ["--stride", "--max-depth", "--color-topic", "--camera-info-topic", "--empty-seconds"]
+)
+def test_evaluate_takes_no_options_of_recordings_for_a_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    (tmp_path / "scene_00").mkdir()
+    assert cli.main(["evaluate", str(tmp_path), option, "2"]) == 1
+    told = capsys.readouterr().err
+    assert f"is a data set, and {option} can only be used with recordings" in told
+    assert told.count("\n") == 1
+
+
 def test_evaluate_chosen_methods(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", str(recording), "--methods", "knn, depth"]) == 0
     first = capsys.readouterr().out

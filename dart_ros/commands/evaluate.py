@@ -10,7 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dart_ros.commands.options import engine_options, open_given, positive, recording_options
+from dart_ros.commands.options import (
+    MAX_DEPTH,
+    engine_options,
+    open_given,
+    positive,
+    recording_options,
+)
 from dart_ros.errors import EvaluationError
 from dart_ros.files import DEMO_RECORDING, replacing
 
@@ -21,6 +27,14 @@ if TYPE_CHECKING:
     from dart_ros.evaluation.results import Results
     from dart_ros.evaluation.scenes import LabelledScene
 
+_OF_RECORDINGS = (
+    "stride",
+    "max_depth",
+    "color_topic",
+    "depth_topic",
+    "camera_info_topic",
+    "empty_seconds",
+)
 METHODS = ("dart", "depth", "mog2", "knn")
 
 
@@ -45,8 +59,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--fit", type=positive, default=0.0, help="seconds of fit to each scene")
     command.add_argument("--output", type=Path, help="folder for report, table and results")
     command.add_argument("--save-alphas", type=Path, help="folder for the alphas as pictures")
-    command.add_argument("--stride", type=int, default=1, help="recordings: every so many frames")
-    command.set_defaults(run=_evaluate)
+    command.add_argument("--stride", type=int, help="recordings: every so many frames (1)")
+    # None tells what was not given.
+    command.set_defaults(run=_evaluate, max_depth=None)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -77,10 +92,19 @@ def _scenes(options: argparse.Namespace) -> tuple[Sequence[LabelledScene], str]:
 
     path = Path(options.data).expanduser()
     if is_dataset(path):
+        given = [name for name in _OF_RECORDINGS if getattr(options, name) is not None]
+        if given:
+            names = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise EvaluationError(
+                f"{path} is a data set, and {names} can only be used with recordings: leave it "
+                "out; the sensor's range stands in each scene.json as max_depth."
+            )
         return open_dataset(path), f"Data set '{path.resolve().name}'"
     options.recording = options.data
+    options.max_depth = MAX_DEPTH if options.max_depth is None else options.max_depth
+    stride = 1 if options.stride is None else options.stride
     recording = open_given(options)
-    scene = RecordingScene(recording, path, options.max_depth, options.stride)
+    scene = RecordingScene(recording, path, options.max_depth, stride)
     return [scene], f"Recording '{recording.name}'"
 
 
