@@ -51,9 +51,13 @@ def load_network(path: Path | None = None) -> MattingNetwork:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise FitError(f"{path} can't be read as weights ({error}): reinstall dart_ros") from error
+    switches = {name: meta.get(name, "true") == "true" for name in DEPTH_SWITCHES}
+    if "depth_in_shadow" not in meta:
+        # Files of before it have it where light is taken out: the paper's designs do neither.
+        switches["depth_in_shadow"] = switches["depth_in_light"]
     config = NetworkConfig(
         encoder="resnet50" if meta.get("encoder") == "resnet50" else "mobilenetv2",
-        **{name: meta.get(name, "true") == "true" for name in DEPTH_SWITCHES},
+        **switches,
     )
     network = MattingNetwork(config)
     _load_state(network, state, str(path))

@@ -118,7 +118,7 @@ class MattingNetwork(nn.Module):
             error = combine_errors(depth_error(posterior, base.alpha), base.error)
         lit = torch.ones_like(posterior)
         if self.config.depth_in_shadow:
-            lit = unshadowed(color_s, plate_s, posterior)
+            lit = unshadowed(color_s, plate_s, posterior, depth_s, mean_s, std_s)
             error = error * lit
         quarter = BaseOutput(*(to_quarter(x, reduction) for x in base))
         total = (color_p.shape[-2] // STRIDE) * (color_p.shape[-1] // STRIDE)
@@ -129,7 +129,7 @@ class MattingNetwork(nn.Module):
         if self.config.depth_in_refiner:
             picture = torch.cat([picture, depth_channels(depth_p, mean, known)], dim=1)
         fine = self.refiner(quarter, picture, chosen)[..., :height, :width]
-        lit = F.interpolate(to_quarter(lit, reduction), scale_factor=4, mode="nearest")
+        lit = F.interpolate(lit_at_quarter(lit, reduction), scale_factor=4, mode="nearest")
         return MattingOutput(
             alpha=fine[:, :1].clamp(0, 1) * lit[..., :height, :width],
             foreground=(color + gain * fine[:, 1:]).clamp(0, 1),
@@ -211,6 +211,11 @@ def to_quarter(maps: Tensor, reduction: int) -> Tensor:
         return maps
     scale = reduction / 4
     return F.interpolate(maps, scale_factor=scale, mode="bilinear", align_corners=False)
+
+
+def lit_at_quarter(lit: Tensor, reduction: int) -> Tensor:
+    """What is in no shadow, 0 or 1 as ``lit``, by :func:`to_quarter`; nothing is half in shadow."""
+    return (to_quarter(lit, reduction) > 0.45).to(lit.dtype)
 
 
 def padded_sides(height: int, width: int, reduction: int) -> tuple[int, int]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dart_ros.method.posterior import foreground_posterior
+
 SURE = 0.2
 """Foreground posteriors below this are background; an unknown depth has 0.5."""
 
@@ -24,13 +26,18 @@ OFFSET = 0.016
 """Added to the colors, so that noise in dark places is no color: four of 255 levels."""
 
 
-def unshadowed(color: Tensor, plate: Tensor, posterior: Tensor) -> Tensor:
+def unshadowed(
+    color: Tensor, plate: Tensor, posterior: Tensor, depth: Tensor, mean: Tensor, std: Tensor
+) -> Tensor:
     """Where alpha can be anything: all but shadows on the background.
 
     Args:
         color: B×3×h×w frame in [0, 1], in the light of the plate (quarter-size).
         plate: B×3×h×w in [0, 1].
         posterior: B×1×h×w, A_D in [0, 1].
+        depth: B×1×h×w live depth in metres, -1 where unknown.
+        mean: B×1×h×w background mean in metres.
+        std: B×1×h×w background standard deviation in metres.
 
     Returns:
         B×1×h×w: 0 in shadows and on background that is as captured, else 1.
@@ -38,5 +45,9 @@ def unshadowed(color: Tensor, plate: Tensor, posterior: Tensor) -> Tensor:
     share = (color + OFFSET) / (plate + OFFSET)
     low, high = share.amin(1, keepdim=True), share.amax(1, keepdim=True)
     same_color = (high - low) < SPREAD * share.mean(1, keepdim=True)
-    shadow = (posterior < SURE) & (low > DARKEST) & (high < BRIGHTEST) & same_color
+    # A_D has lost thin limbs as small regions; where depth saw one all the same, it is no shadow.
+    seen = foreground_posterior(depth, mean, std).to(posterior.dtype)
+    shadow = (
+        (torch.maximum(posterior, seen) < SURE) & (low > DARKEST) & (high < BRIGHTEST) & same_color
+    )
     return torch.where(shadow, 0.0, 1.0).to(color.dtype)

@@ -23,6 +23,7 @@ from dart_ros.method.network import (
     Background,
     MattingNetwork,
     base_reduction,
+    lit_at_quarter,
     reduced_depth,
     to_quarter,
 )
@@ -254,7 +255,7 @@ class MattingGraph(nn.Module):
             # All of it in one go: nobody reads the learnt error again, so its channel is free.
             maps = to_quarter(maps + self._error * (error - learnt), self._reduction)
             alpha, error = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)
-            lit = to_quarter(lit, self._reduction)
+            lit = lit_at_quarter(lit, self._reduction)
         picture = self._upsampled(alpha, self._horizontal).clamp(0, 1)
         across = lit.reshape(-1, 1, self._columns, TILE, 1).expand(-1, 4, -1, -1, 4)
         picture = picture * across.reshape(picture.shape)
@@ -353,7 +354,7 @@ class MattingGraph(nn.Module):
         posterior = posterior_map(live, mean, std).to(dtype)
         lit = torch.ones_like(posterior)
         if self.config.depth_in_shadow:
-            lit = unshadowed(small, plate.to(dtype), posterior)
+            lit = unshadowed(small, plate.to(dtype), posterior, live, mean, std)
         if self.config.depth_in_base:
             inputs += [posterior, depth_channels(live, mean, known).to(dtype)]
         x = torch.cat(inputs, dim=1)

@@ -56,6 +56,16 @@ def test_what_is_saved_is_loaded(config: NetworkConfig, tmp_path: Path) -> None:
     assert {value.dtype for value in on_disk.values()} == {torch.float16}
 
 
+@pytest.mark.parametrize("in_light", [True, False])
+def test_files_of_before_shadows_go_as_the_light(in_light: bool, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    network = MattingNetwork(NetworkConfig(depth_in_light=in_light))
+    older = {"encoder": "mobilenetv2", "depth_in_light": str(in_light).lower()}
+    save_file(half(network), path, metadata=older)
+    config = load_network(path).config
+    assert config == NetworkConfig(depth_in_light=in_light, depth_in_shadow=in_light)
+
+
 def test_saving_again_replaces(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     networks = MattingNetwork(), MattingNetwork()

@@ -223,12 +223,37 @@ def test_shadows_are_taken_out_of_alpha_and_need_no_refinement(
     scene = color, depth, Background(plate, background.mean, 0.01 * depth.abs(), background.known)
     found, before = (n(*scene, reduction=reduction) for n in (network, all_lit))
     assert not found.alpha[..., 104:].any() and before.alpha[..., 104:].any()
-    assert torch.equal(found.alpha[..., :88], before.alpha[..., :88])
+    assert torch.equal(found.alpha[..., :92], before.alpha[..., :92])
     assert torch.equal(found.foreground, before.foreground)
     small = 104 // reduction + 1
     assert not found.error[..., small:].any() and before.error[..., small:].any()
     assert torch.equal(found.error[..., : 88 // reduction], before.error[..., : 88 // reduction])
     assert torch.equal(found.coarse_alpha, before.coarse_alpha)
+
+
+@torch.inference_mode()
+def test_a_thin_limb_is_no_shadow(network: MattingNetwork) -> None:
+    """A gray sleeve a metre before a white wall, too thin for the map of the posterior."""
+    column = slice(64, 72)
+    plate, mean = torch.full((1, 3, 96, 144), 0.8), torch.full((1, 1, 96, 144), 3.0)
+    color, depth = plate.clone(), mean.clone()
+    color[..., column], depth[..., column] = 0.45, 2.0
+    background = Background(plate, mean, 0.03 * torch.ones_like(mean), torch.ones_like(mean))
+    output = network(color, depth, background)
+    assert output.posterior[..., 17].max() < 0.2
+    # Untrained, alpha is near 1/2 wherever it may be.
+    assert output.alpha[..., column].min() > 0.3
+    assert not output.alpha[..., :64].any() and not output.alpha[..., 72:].any()
+
+
+@torch.inference_mode()
+def test_nothing_is_half_in_shadow(network: MattingNetwork, all_lit: MattingNetwork) -> None:
+    """At a sixth of the size as well: alpha is as it would be, or 0."""
+    color, depth, background = frame(96, 144)
+    found, before = (n(color, depth, background, reduction=6).alpha for n in (network, all_lit))
+    kept = found > 0
+    assert 0.05 < kept.float().mean() < 0.95
+    assert torch.equal(found[kept], before[kept])
 
 
 @torch.inference_mode()

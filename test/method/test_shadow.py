@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from dart_ros.method.shadow import unshadowed
 
 
-def one(color: list[float], plate: list[float], posterior: float) -> float:
-    """The rule for one pixel of colors in 0 to 255."""
+def one(color: list[float], plate: list[float], posterior: float, depth: float = 3.0) -> float:
+    """The rule for one pixel of colors in 0 to 255, before a wall 3 m away."""
     frame, empty = (torch.tensor(x).view(1, 3, 1, 1) / 255 for x in (color, plate))
-    return unshadowed(frame, empty, torch.full((1, 1, 1, 1), posterior)).item()
+    maps = (torch.full((1, 1, 1, 1), x) for x in (posterior, depth, 3.0, 0.03))
+    return unshadowed(frame, empty, *maps).item()
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,12 @@ def test_pixels_by_hand(
     assert one(color, plate, posterior) == lit
 
 
+@pytest.mark.parametrize(("depth", "lit"), [(3.0, 0), (2.95, 0), (2.9, 1), (2.0, 1), (-1.0, 1)])
+def test_depth_of_the_pixel_itself_counts(depth: float, lit: float) -> None:
+    """A thin limb, which the map of the posterior has lost, before the same wall in shadow."""
+    assert one([100, 80, 60], [150, 120, 90], 0.01, depth) == lit
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6))
 def test_every_pixel_is_judged_alone_by_its_three_shares(seed: int) -> None:
@@ -52,9 +59,11 @@ def test_every_pixel_is_judged_alone_by_its_three_shares(seed: int) -> None:
         one_color = max(shares) - min(shares) < 0.15 * sum(shares) / 3
         if posterior[row, column] < 0.2 and one_color and min(shares) > 0.4 and max(shares) < 1.02:
             expected[row, column] = 0
+    wall = torch.full((1, 1, 12, 9), 3.0)
     found = unshadowed(
         *(torch.from_numpy(x)[None] for x in (color, plate)),
         torch.from_numpy(posterior)[None, None],
+        *(wall, wall, 0.01 * wall),
     )
     assert found.dtype == torch.float64 and found.shape == (1, 1, 12, 9)
     assert np.array_equal(found[0, 0].numpy(), expected)

@@ -18,6 +18,7 @@ from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.error_map import SURE
 from dart_ros.method.network import Background, MattingNetwork, tile_count
 from dart_ros.runtime.engine_cache import EngineCache
+from dart_ros.runtime.export import WholeGraph, depth_bytes, scene_inputs
 from dart_ros.runtime.openvino_engine import OpenVinoEngine
 from dart_ros.runtime.torch_engine import TorchEngine
 from dart_ros.session.capture import BackgroundCapture
@@ -138,6 +139,25 @@ def test_openvino_leaves_out_what_nobody_sees(path: Path, tmp_path: Path) -> Non
     assert (engine._coarse.get_output_tensor(3).data > SURE).sum() <= min(engine._refining)
 
 
+@pytest.mark.parametrize("size", [(480, 640), (600, 1024)], ids=["a quarter", "a sixth"])
+@torch.inference_mode()
+def test_half_precision_mattes_what_the_method_mattes(size: tuple[int, int]) -> None:
+    """As TensorRT gets it. Tolerance: mean difference 0.02 of 255, one pixel in 1,000 over 2."""
+    network = load_network()
+    background, frames = frames_of(DEMO)
+    tiles = tile_count(*size)
+    background = Background(*(F.interpolate(x, size, mode="nearest") for x in background))
+    color = cv2.resize(frames[0].color, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    depth = cv2.resize(frames[0].depth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    expected, _ = by_the_method(network, background, Frame(color, depth, 0, None), tiles)
+    graph = WholeGraph(load_network(), *size, tiles, half=True).eval()
+    scene = scene_inputs(network, background, half=True).values()
+    found, _, _ = graph(torch.from_numpy(color), torch.from_numpy(depth_bytes(depth)), *scene)
+    difference = np.abs(found.numpy().astype(np.float32) - expected)
+    assert (expected > 128).mean() > 0.01, "there is somebody in the frame"
+    assert difference.mean() < 0.02 and (difference > 2).mean() < 0.001
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -175,8 +195,13 @@ def test_every_network_can_be_deployed(config: NetworkConfig, tiles: int | None)
     )
     depth = random.uniform(1, 4, (height, width)).astype(np.float32)
     depth[random.random(depth.shape) < 0.2] = -1
-    frame = Frame(random.integers(0, 256, (height, width, 3), np.uint8), depth, 0, None)
+    color = random.integers(0, 256, (height, width, 3), np.uint8)
+    # The right half is background in shadow.
+    color[:, 32:] = (178 * background.plate[0, :, :, 32:].permute(1, 2, 0)).byte().numpy()
+    depth[:, 32:] = background.mean[0, 0, :, 32:].numpy()
+    frame = Frame(color, depth, 0, None)
     found = TorchEngine(network, background, tiles, threads=1).matte(frame.color, frame.depth)
+    assert found[0][:, 40:].any() != config.depth_in_shadow
     for image, wanted in zip(found, by_the_method(network, background, frame, tiles), strict=True):
         assert image is not None and wanted.std() > 1
         assert np.abs(image - wanted).max() <= 1
