@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from dart_ros import __version__, cli
-from dart_ros.errors import FitError
+from dart_ros.errors import EngineError, FitError
 from dart_ros.fitting.scene_fit import FitResult
 from dart_ros.postmatting import create_post_matting
 from dart_ros.session import fit as fit_module
@@ -339,6 +339,30 @@ def test_fit_protocol(
     assert (store.load("box").weights is not None) is improved
     assert cli.main(command) == 0
     assert capsys.readouterr().out.startswith("Fitted scene 'box': 7 steps in 9 s")
+
+
+@pytest.mark.parametrize(("improved", "fails"), [(True, False), (True, True), (False, False)])
+def test_the_fits_result_is_compiled_before_it_is_told(
+    improved: bool,
+    fails: bool,
+    store: SceneStore,
+    termination: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[tuple[Any, ...]] = []
+
+    def matter(scene: Scene, *settings: Any, ready_only: bool) -> None:
+        assert store.load("box").weights is None, "a fit that is cancelled now changes nothing"
+        made.append((scene.weights is not None, *settings, ready_only))
+        if fails:
+            raise EngineError("no such engine here")
+
+    monkeypatch.setattr(fit_module, "fit", fake_fit(improved))
+    monkeypatch.setattr("dart_ros.session.matter.Matter", matter)
+    command = ["fit", "box", "--scenes-dir", str(store.directory), "--backend", "openvino"]
+    assert cli.main([*command, "--refine-fraction", "0.5", "--threads", "2"]) == 0
+    assert made == ([(True, "openvino", 0.5, 2, True)] if improved else [])
+    assert (store.load("box").weights is not None) is improved
 
 
 def test_fit_of_a_scene_that_was_captured_anew_is_void(

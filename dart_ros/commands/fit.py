@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import positive, say, scenes_options
-from dart_ros.errors import FitError
+from dart_ros.errors import EngineError, FitError
+
+if TYPE_CHECKING:
+    from dart_ros.session.scene import Scene
 
 _CANCELLED = 128 + signal.SIGTERM
 
@@ -25,9 +30,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("--teacher", type=Path, help="weights of a teacher to learn from as well")
     command.add_argument(
+        "--backend", help="compile the result for this engine, so that it is used at once (none)"
+    )
+    command.add_argument("--refine-fraction", type=positive, help="of the engine (its own)")
+    command.add_argument("--threads", type=int, default=0, help="of the engine (0: all cores)")
+    command.add_argument(
         "--json-progress", action="store_true", help="one JSON object a line on stdout"
     )
     command.set_defaults(run=_fit)
+
+
+def _compile(fitted: Scene, options: argparse.Namespace) -> None:
+    """Leaves the engine in the cache; why it can't be made is told by who needs it."""
+    from dart_ros.method.network import REFINED_SHARE
+    from dart_ros.session.matter import Matter
+
+    share = options.refine_fraction or REFINED_SHARE
+    with contextlib.suppress(EngineError):
+        Matter(fitted, options.backend, share, options.threads, ready_only=True)
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -53,6 +73,9 @@ def _fit(options: argparse.Namespace) -> None:
         fitted, result = fit(
             scene, options.seconds, on_progress, lambda: False, options.sprites, options.teacher
         )
+        if result.improved and options.backend:
+            on_progress(1.0, "compiling the fitted network")
+            _compile(fitted, options)
     # From here on it is decided: a signal that comes later finds the fit done.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if result.improved:

@@ -33,14 +33,21 @@ class FitEnd:
     message: str
 
 
-def fit_command(scene: str, scenes_dir: str, seconds: float, sprites: str = "") -> list[str]:
+def fit_command(
+    scene: str, scenes_dir: str, seconds: float, engine: tuple[str, float, int], sprites: str = ""
+) -> list[str]:
     """Return the command that fits a scene and reports progress as one JSON object a line.
 
-    ``sprites`` is a folder of the user's own sprites, or empty.
+    ``engine`` is the backend, refine_fraction and threads that it compiles the result for: done in
+    the node that takes the interpreter from the frames. ``sprites`` is a folder of the user's own
+    sprites, or empty.
     """
+    backend, refine_fraction, threads = engine
     return [
         *(sys.executable, "-m", "dart_ros.cli", "fit"),
         *("--scenes-dir", scenes_dir, "--seconds", f"{seconds:g}", "--json-progress"),
+        *("--backend", backend, "--refine-fraction", f"{refine_fraction!r}"),
+        *("--threads", f"{threads}"),
         *(("--sprites", sprites) if sprites else ()),
         *("--", scene),  # whose name may begin with a dash
     ]

@@ -518,8 +518,10 @@ class MattingNode(LifecycleNode):
         def ended(end: FitEnd) -> None:
             post(lambda: self._fit_ended(started[0], end))
 
-        sprites = self._params.settings.fit_sprites
-        command = fit_command(scene.name, str(self._store.directory), seconds, sprites)
+        settings = self._params.settings
+        engine = settings.backend, settings.refine_fraction, settings.threads
+        folder = str(self._store.directory)
+        command = fit_command(scene.name, folder, seconds, engine, settings.fit_sprites)
         try:
             started.append(FitProcess(command, progressed, ended))
         except OSError as error:

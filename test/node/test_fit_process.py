@@ -113,14 +113,15 @@ def test_a_command_that_cannot_be_started_raises() -> None:
 
 
 def test_the_real_command_names_the_scene_and_its_folder() -> None:
-    command = fit_command("room", "/scenes", 20.0)
+    command = fit_command("room", "/scenes", 20.0, ("openvino", 0.25, 2))
     assert command[1:] == [
         *("-m", "dart_ros.cli", "fit", "--scenes-dir", "/scenes"),
-        *("--seconds", "20", "--json-progress", "--", "room"),
+        *("--seconds", "20", "--json-progress", "--backend", "openvino"),
+        *("--refine-fraction", "0.25", "--threads", "2", "--", "room"),
     ]
 
 
 def test_the_real_command_takes_any_plain_name(tmp_path: Path) -> None:
-    command = fit_command("-x", str(tmp_path), 1.0)
+    command = fit_command("-x", str(tmp_path), 1.0, ("auto", 0.25, 0))
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert "There is no scene '-x'" in done.stdout + done.stderr
