@@ -22,6 +22,12 @@ BRIGHTEST = 1.02
 SPREAD = 0.15
 """Difference between the channels' shares, over their mean, up to which it is the same color."""
 
+OVEREXPOSED = 0.9
+OVEREXPOSED_SPREAD = 0.3
+"""Where every channel of the plate is above the first, its color is not known: a glint or a lit
+floor that bleaches out in the plate may come back in any pale color, so the spread may be larger.
+"""
+
 OFFSET = 0.016
 """Added to the colors, so that noise in dark places is no color: four of 255 levels."""
 
@@ -44,7 +50,9 @@ def unshadowed(
     """
     share = (color + OFFSET) / (plate + OFFSET)
     low, high = share.amin(1, keepdim=True), share.amax(1, keepdim=True)
-    same_color = (high - low) < SPREAD * share.mean(1, keepdim=True)
+    bleached = plate.amin(1, keepdim=True) > OVEREXPOSED
+    spread = torch.where(bleached, OVEREXPOSED_SPREAD, SPREAD).to(share.dtype)
+    same_color = (high - low) < spread * share.mean(1, keepdim=True)
     # A_D has lost thin limbs as small regions; where depth saw one all the same, it is no shadow.
     seen = foreground_posterior(depth, mean, std).to(posterior.dtype)
     shadow = (
