@@ -1,11 +1,15 @@
-"""``dart-ros build-engine``: the TensorRT engine, before the node needs it."""
+"""``dart-ros build-engine``: the engine of TensorRT or OpenVINO, before the node needs it."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import network_of, network_options, positive, size
 from dart_ros.errors import EngineError
+
+if TYPE_CHECKING:
+    from dart_ros.runtime.engine_cache import EngineCache
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -13,7 +17,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "build-engine",
         parents=[network_options()],
-        help="build the TensorRT engine for a size into the cache",
+        help="build the engine of TensorRT or OpenVINO for a size into the cache",
+    )
+    command.add_argument(
+        "--backend",
+        choices=("tensorrt", "openvino"),
+        default="tensorrt",
+        help="default: %(default)s",
     )
     command.add_argument("--size", type=size, required=True, metavar="WxH", help="of the frames")
     command.add_argument(
@@ -31,10 +41,33 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
+    from dart_ros.method.network import REFINED_SHARE, tile_count
+
+    height, width = options.size
+    tiles = tile_count(height, width, options.refine_fraction or REFINED_SHARE)
+    if options.backend == "openvino":
+        _build_openvino(options, tiles)
+    else:
+        _build_tensorrt(options, tiles)
+
+
+def _build_openvino(options: argparse.Namespace, tiles: int | None) -> None:
+    from dart_ros.method.network import Background
+    from dart_ros.runtime.engine_cache import EngineCache
+    from dart_ros.runtime.openvino_engine import OpenVinoEngine, is_compiled
+
+    cache, network = EngineCache(), network_of(options)
+    # What is compiled serves every scene of the size.
+    OpenVinoEngine(network, Background.blank(*options.size), tiles, cache=cache)
+    if not is_compiled(network, options.size, tiles, cache):
+        raise EngineError(_missing(cache, "what OpenVINO compiles"))
+    print(f"what OpenVINO needs is ready in {cache.directory}")
+
+
+def _build_tensorrt(options: argparse.Namespace, tiles: int | None) -> None:
     import torch
     from tqdm import tqdm
 
-    from dart_ros.method.network import REFINED_SHARE, tile_count
     from dart_ros.runtime.engine_cache import EngineCache
     from dart_ros.runtime.export import onnx_bytes
     from dart_ros.runtime.tensorrt_engine import build_plan, library, plan_name
@@ -47,7 +80,6 @@ def _build(options: argparse.Namespace) -> None:
         )
     trt, cache, network = library(), EngineCache(), network_of(options)
     height, width = options.size
-    tiles = tile_count(height, width, options.refine_fraction or REFINED_SHARE)
     here = capability or torch.cuda.get_device_capability()
     name = plan_name(trt, network, (height, width), tiles, here)
     with tqdm(total=100, unit="%", leave=False, disable=None) as bar:
@@ -63,10 +95,12 @@ def _build(options: argparse.Namespace) -> None:
 
         plan = cache.get(name, build)
     if cache.read(name) is None:
-        raise EngineError(
-            "; ".join(cache.notes) or f"{cache.directory / name} is not there after the build"
-        )
+        raise EngineError(_missing(cache, str(cache.directory / name)))
     print(f"{cache.directory / name} ({len(plan) / 1e6:.0f} MB) is ready")
+
+
+def _missing(cache: EngineCache, what: str) -> str:
+    return "; ".join(cache.notes) or f"{what} is not there after the build"
 
 
 def _share(text: str) -> float:

@@ -43,6 +43,12 @@ class Background(NamedTuple):
     std: Tensor
     known: Tensor
 
+    @staticmethod
+    def blank(height: int, width: int) -> Background:
+        """A black wall one metre away, for what is made for every scene of a size."""
+        wall = torch.ones(3, 1, 1, height, width).unbind()
+        return Background(torch.zeros(1, 3, height, width), *wall)
+
 
 class MattingOutput(NamedTuple):
     """A batch of mattes.

@@ -1,6 +1,7 @@
-"""TensorRT's engine, built into the cache by a process of its own, beside an engine that serves.
+"""Engines built into the cache by a process of its own, so that the node goes on meanwhile.
 
-It takes minutes, and only a process can be ended meanwhile.
+TensorRT's takes minutes, beside an engine that serves; OpenVINO's takes seconds, in which the
+process that traces the network does nothing else. And only a process can be ended.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from dart_ros.session.scene import Scene
 _NICENESS = 10
 
 
-def build_command(scenes_dir: str, scene: Scene, refine_fraction: float) -> list[str]:
+def build_command(backend: str, scenes_dir: str, scene: Scene, refine_fraction: float) -> list[str]:
     """Return the command that builds the engine of a stored scene, for :class:`EngineBuilder`."""
     size = f"{scene.camera.width}x{scene.camera.height}"
     # With "=", since a scene's name may begin with a dash.
     return [
         *(sys.executable, "-m", "dart_ros.cli", "build-engine", f"--size={size}"),
+        f"--backend={backend}",
         *(f"--scene={scene.name}", f"--scenes-dir={scenes_dir}"),
         f"--refine-fraction={refine_fraction!r}",
     ]
@@ -33,11 +35,13 @@ class EngineBuilder:
     """Runs builds, each a niced process.
 
     Args:
+        engine: what is built, in words.
         command: makes the command of a scene and a refine_fraction; it ends with status 0, or 1
             and the reason as the last line on stderr.
     """
 
-    def __init__(self, command: Callable[[Scene, float], Sequence[str]]) -> None:
+    def __init__(self, engine: str, command: Callable[[Scene, float], Sequence[str]]) -> None:
+        self._engine = engine
         self._command = command
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,7 +71,7 @@ class EngineBuilder:
                 )
             except OSError as error:
                 raise EngineError(
-                    f"the process that builds the TensorRT engine can't be started ({error}): "
+                    f"the process that builds the {self._engine} can't be started ({error}): "
                     "free some memory and load the scene again"
                 ) from error
         # It may be gone already.
@@ -79,7 +83,7 @@ class EngineBuilder:
             why = said[-1].removeprefix("dart-ros: ") if said else "it said nothing"
             if process.returncode != 1:
                 why = f"its process died with status {process.returncode}: {why}"
-            raise EngineError(f"the TensorRT engine could not be built: {why}")
+            raise EngineError(f"the {self._engine} could not be built: {why}")
 
     def kill(self) -> None:
         """End the build that runs; from any thread."""

@@ -90,12 +90,14 @@ class MattingNode(LifecycleNode):
         self._mailbox = Mailbox(self)
         self._files = JobThread(self._mailbox.post, "scene files")
         self._store = SceneStore(self._params.settings.scenes_dir)
+        scenes_dir = str(self._store.directory)
         self._scenes = SceneLoader(
             self._store,
             self.get_fully_qualified_name(),
             lambda: self._params.settings,
             Matter,
-            EngineBuilder(partial(build_command, str(self._store.directory))),
+            EngineBuilder("TensorRT engine", partial(build_command, "tensorrt", scenes_dir)),
+            EngineBuilder("OpenVINO engine", partial(build_command, "openvino", scenes_dir)),
             self._mailbox.post,
             self._scene_used,
             self._scene_failed,

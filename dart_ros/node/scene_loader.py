@@ -64,7 +64,8 @@ class _Configuration:
 class SceneLoader:
     """Has the scene in use, and makes the next one in a thread of its own.
 
-    Where TensorRT's engine has to be built first, another engine serves while a process builds it.
+    Where TensorRT's engine has to be built first, another engine serves while a process builds it;
+    what OpenVINO has to compile first is compiled by a process too, and waited for.
     All methods are for the executor's thread, which the callbacks are called in as well.
 
     Args:
@@ -72,8 +73,10 @@ class SceneLoader:
         node_name: fully qualified name of the node, for which the scene last used is remembered.
         settings: returns the settings in force.
         make_matter: makes a matter of a scene, a backend, a refine_fraction and a number of
-            threads; with ``ready_only`` one that needn't be waited for.
+            threads; with ``ready_only`` one that needn't be waited for, with ``compile_apart``
+            called where it has to be compiled.
         builder: builds TensorRT's engines.
+        compiler: compiles OpenVINO's.
         post: runs a callable in the executor's thread.
         on_used: called with a scene that is in use from now on.
         on_failed: called with what went wrong; reports it and returns it in words.
@@ -87,6 +90,7 @@ class SceneLoader:
         settings: Callable[[], Settings],
         make_matter: Callable[..., SceneMatter],
         builder: EngineBuilder,
+        compiler: EngineBuilder,
         post: Callable[[Callable[[], None]], None],
         on_used: Callable[[Loaded], None],
         on_failed: Callable[[Exception], str],
@@ -97,6 +101,8 @@ class SceneLoader:
         self._settings = settings
         self._make_matter = make_matter
         self._builder = builder
+        self._compiler = compiler
+        self._compiling = False
         self._on_used = on_used
         self._on_failed = on_failed
         self._logger = logger
@@ -122,7 +128,8 @@ class SceneLoader:
     def activity(self) -> str:
         """What goes on in words, empty if nothing does."""
         if self._activities:
-            return self._activities[0]
+            once = ": compiling the network, once for all scenes of this size"
+            return self._activities[0] + (once if self._compiling else "")
         return "building the TensorRT engine" if self._builds_queued else ""
 
     def load(
@@ -220,6 +227,7 @@ class SceneLoader:
         self._built = None
         self._configuration = _Configuration()
         self._builder.kill()
+        self._compiler.kill()
 
     def stop(self, timeout: float) -> bool:
         """Do what :meth:`clear` does, and end the threads.
@@ -273,7 +281,12 @@ class SceneLoader:
     def _build(self, scene: Scene, configuration: _Configuration) -> Loaded:
         settings = self._settings()
         matter = self._make_matter(
-            scene, settings.backend, settings.refine_fraction, settings.threads, ready_only=True
+            scene,
+            settings.backend,
+            settings.refine_fraction,
+            settings.threads,
+            ready_only=True,
+            compile_apart=lambda: self._compile(scene, settings.refine_fraction, configuration),
         )
         configuration.newest = scene
         try:
@@ -283,6 +296,21 @@ class SceneLoader:
             # A full disk is no reason not to use the scene.
             self._logger.warning(str(error))
         return Loaded(scene, matter, settings.refine_fraction)
+
+    def _compile(self, scene: Scene, refine_fraction: float, configuration: _Configuration) -> None:
+        """Leave the engine in the cache; where that fails it is made here, which holds all up."""
+        self._compiling = True
+        try:
+            self._compiler.build(
+                scene, refine_fraction, lambda: configuration is self._configuration
+            )
+        except EngineError as error:
+            if configuration is self._configuration:
+                self._logger.warning(f"{error}; the node makes it itself, and loses frames")
+        finally:
+            self._compiling = False
+        if configuration is not self._configuration:
+            raise EngineError(CLEANED_UP)
 
     # ---- TensorRT's engine -----------------------------------------------------------------
 

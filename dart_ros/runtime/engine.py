@@ -109,6 +109,25 @@ def must_build(
     return not is_built(network, (height, width), tiles, EngineCache())
 
 
+def must_compile(
+    network: MattingNetwork, background: Background, tiles: int | None, backend: str
+) -> bool:
+    """Whether OpenVINO is the engine here, and has yet to compile the network.
+
+    That takes seconds in which a process does nothing else, for tracing holds the interpreter.
+    """
+    if backend != "openvino" and (backend != "auto" or torch.cuda.is_available()):
+        return False
+    from dart_ros.runtime.engine_cache import EngineCache
+    from dart_ros.runtime.openvino_engine import is_compiled
+
+    try:
+        height, width = background.plate.shape[-2:]
+        return not is_compiled(network, (height, width), tiles, EngineCache())
+    except EngineError:
+        return False
+
+
 def automatic() -> tuple[str, ...]:
     """The engines in the order in which ``auto`` tries them here: the fastest first."""
     if torch.cuda.is_available():

@@ -70,6 +70,11 @@ class EngineCache:
             os.utime(path)  # used now
         return content
 
+    def has(self, name: str) -> bool:
+        """Whether there is a content of this name, be it damaged."""
+        path = self.directory / name
+        return path.is_file() and _sidecar(path).is_file()
+
     def write(self, name: str, content: bytes) -> None:
         """Stores content under a name, whole or not at all."""
         path = self.directory / name

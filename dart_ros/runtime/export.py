@@ -131,13 +131,10 @@ def onnx_bytes(
         EngineError: if torch can't export it.
     """
     graph = WholeGraph(network, height, width, tiles, half).eval()
-    blank = Background(
-        torch.zeros(1, 3, height, width), *torch.ones(3, 1, 1, height, width).unbind()
-    )
     example = (
         torch.zeros(height, width, 3, dtype=torch.uint8),
         torch.zeros(height, width, 2, dtype=torch.uint8),
-        *scene_inputs(network, blank, half).values(),
+        *scene_inputs(network, Background.blank(height, width), half).values(),
     )
     file = io.BytesIO()
     try:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
 from dart_ros.method.error_map import SURE
-from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.method.network import STRIDE, Background, MattingNetwork
 from dart_ros.runtime.cpu_trimap import CpuTrimap
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.export import graph_digest
 from dart_ros.runtime.graph import CoarseGraph, ForegroundGraph, MattingGraph, RefiningGraph
-from dart_ros.runtime.resident import FrameBuffer, Resident, prepare
+from dart_ros.runtime.resident import FrameBuffer, Resident, padded_shape, prepare
 
 if TYPE_CHECKING:
     import openvino
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """The refiner is compiled for these shares of the tiles: for any number it runs half as fast."""
+
+_COARSE = "coarse"
+_FOREGROUND = "foreground"
 
 _MADE = (0, 1, 4, 5)
 """Outputs of the coarse graph that the refining one reads: maps, picture, gain, lit."""
@@ -63,24 +66,10 @@ class OpenVinoEngine:
         threads: int = 0,
         cache: EngineCache | None = None,
     ) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise EngineError(
-                f"OpenVINO can't be imported ({error}): pip install openvino"
-            ) from error
-        try:
-            core = openvino.Core()
-            native = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            processor = core.get_property("CPU", "FULL_DEVICE_NAME")
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO finds no CPU to run on: {error}") from error
-        precision = "bf16" if "BF16" in native else "f32"
+        height, width = background.plate.shape[-2:]
+        core, precision, stem = _here(network, height, width)
         self.name = f"openvino ({precision})"
         cache = cache or EngineCache()
-        height, width = background.plate.shape[-2:]
-        settings = (height, width), precision, openvino.__version__, processor, native
-        digest = graph_digest(network, *settings)[:16]
 
         def request(
             kind: str, make: Callable[[], openvino.Model], precision: str
@@ -91,7 +80,7 @@ class OpenVinoEngine:
                 "NUM_STREAMS": 1,
                 "INFERENCE_PRECISION_HINT": precision,
             }
-            name = f"{digest}_{width}x{height}_{kind}.openvino"
+            name = _name(stem, kind)
             return _load(core, cache, name, make, options).create_infer_request()
 
         self._frame = FrameBuffer(height, width)
@@ -126,13 +115,13 @@ class OpenVinoEngine:
             return _converted(ForegroundGraph(made), example, free=(2, 3))
 
         try:
-            self._coarse = request("coarse", coarse, precision)
-            self._foreground = request("foreground", foreground, "f32")
+            self._coarse = request(_COARSE, coarse, precision)
+            self._foreground = request(_FOREGROUND, foreground, "f32")
             _place(self._coarse, [value.numpy() for value in far])
             made = [self._coarse.get_output_tensor(index).data for index in _MADE]
             self._refining = {}
-            for count in _counts(self._coarse.get_output_tensor(3).shape[0], tiles):
-                one = request(f"refining{count}", functools.partial(refining, count), precision)
+            for count in _counts(height, width, tiles):
+                one = request(_refining(count), functools.partial(refining, count), precision)
                 _place(one, [*(value.numpy() for value in near), *made])
                 self._refining[count] = one
         except RuntimeError as error:
@@ -165,6 +154,19 @@ class OpenVinoEngine:
         return self._trimap(alpha, depth)
 
 
+def is_compiled(
+    network: MattingNetwork, size: tuple[int, int], tiles: int | None, cache: EngineCache
+) -> bool:
+    """Whether all that the engine of a size needs lies in the cache.
+
+    Raises:
+        EngineError: if OpenVINO is not installed or finds no CPU.
+    """
+    _, _, stem = _here(network, *size)
+    kinds = (_COARSE, _FOREGROUND, *map(_refining, _counts(*size, tiles)))
+    return all(cache.has(_name(stem, kind)) for kind in kinds)
+
+
 def uncertain_tiles(worst: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.int64]:
     """The tiles to refine: those with the largest errors, down to errors that are none.
 
@@ -180,8 +182,35 @@ def uncertain_tiles(worst: NDArray[np.float32], counts: Sequence[int]) -> NDArra
     return np.argpartition(worst, -count)[-count:]
 
 
-def _counts(total: int, tiles: int | None) -> list[int]:
+def _here(network: MattingNetwork, height: int, width: int) -> tuple[openvino.Core, str, str]:
+    """OpenVINO, the precision that the CPU computes natively, and what files are named by."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError(f"OpenVINO can't be imported ({error}): pip install openvino") from error
+    try:
+        core = openvino.Core()
+        native = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        processor = core.get_property("CPU", "FULL_DEVICE_NAME")
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO finds no CPU to run on: {error}") from error
+    precision = "bf16" if "BF16" in native else "f32"
+    settings = (height, width), precision, openvino.__version__, processor, native
+    return core, precision, f"{graph_digest(network, *settings)[:16]}_{width}x{height}"
+
+
+def _name(stem: str, kind: str) -> str:
+    return f"{stem}_{kind}.openvino"
+
+
+def _refining(count: int) -> str:
+    return f"refining{count}"
+
+
+def _counts(height: int, width: int, tiles: int | None) -> list[int]:
     """Numbers of tiles to be ready for, rising."""
+    rows, columns = (side // STRIDE for side in padded_shape(height, width))
+    total = rows * columns
     if tiles is None or tiles >= total:
         return [total]
     return sorted({math.ceil(share * tiles) for share in SHARES})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from dart_ros.errors import EngineError, SceneError
 from dart_ros.fitting.weights import network_with
 from dart_ros.method.network import REFINED_SHARE, Background, MattingNetwork, tile_count
-from dart_ros.runtime.engine import create_engine, must_build
+from dart_ros.runtime.engine import create_engine, must_build, must_compile
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame, Matte
 
@@ -23,6 +25,8 @@ class Matter:
         threads: CPU threads, 0 for as many as there are cores.
         network: a network other than the generic one or the one that was fitted to the scene.
         ready_only: pass TensorRT by where its engine must be built first, which can take minutes.
+        compile_apart: called where the engine must be compiled first, to do that in a process of
+            its own; what it leaves in the cache is used.
 
     Attributes:
         scene: the scene.
@@ -31,7 +35,7 @@ class Matter:
         improvable: whether a matter that waits for TensorRT's build would be faster.
 
     Raises:
-        EngineError: if no engine can be built.
+        EngineError: if no engine can be built, or by ``compile_apart``.
         FitError: if the scene's weights are not this network's.
     """
 
@@ -43,6 +47,7 @@ class Matter:
         threads: int = 0,
         network: MattingNetwork | None = None,
         ready_only: bool = False,
+        compile_apart: Callable[[], None] | None = None,
     ) -> None:
         self.scene = scene
         camera = scene.camera
@@ -52,6 +57,8 @@ class Matter:
             raise EngineError(str(error)) from error
         network, background = network or network_with(scene.weights), background_of(scene)
         self.improvable = ready_only and must_build(network, background, tiles, backend)
+        if compile_apart is not None and must_compile(network, background, tiles, backend):
+            compile_apart()
         self._engine, self.notes = create_engine(
             network, background, tiles, backend, threads, ready_only
         )

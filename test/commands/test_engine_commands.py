@@ -64,6 +64,22 @@ def test_an_engine_of_other_tiles_is_another_one(
     assert "write 1 or less" in capsys.readouterr().err
 
 
+def test_openvino_is_compiled_into_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    arguments = ["build-engine", "--backend", "openvino", "--size", "64x48"]
+    assert main(arguments) == 0
+    made = {path.name.rpartition("_")[2] for path in tmp_path.rglob("*.openvino")}
+    assert {"coarse.openvino", "foreground.openvino"} < made
+    assert str(tmp_path / "dart_ros") in capsys.readouterr().out
+    # Nothing is kept in a place that is no folder, and that is no success.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(next(tmp_path.rglob("*.openvino"))))
+    assert main(arguments) == 1
+    assert "can't be written" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu_to_build_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build-engine", "--size", "96x64"]) == 1

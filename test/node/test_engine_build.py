@@ -1,4 +1,4 @@
-"""TensorRT's engine in a process of its own: how it ends, and what is told of it."""
+"""Engines built in a process of its own: how it ends, and what is told of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 
 from dart_ros.errors import EngineError
 from dart_ros.node.engine_build import EngineBuilder, build_command
+from dart_ros.session.matter import Matter
 from dart_ros.session.scene import Scene, SceneStore
 from dart_ros.values import Camera
 
@@ -35,7 +36,7 @@ def scene() -> Scene:
 
 
 def program(text: str) -> EngineBuilder:
-    return EngineBuilder(lambda *_: [sys.executable, "-c", text])
+    return EngineBuilder("TensorRT engine", lambda *_: [sys.executable, "-c", text])
 
 
 def build(builder: EngineBuilder) -> None:
@@ -59,8 +60,8 @@ def test_a_build_that_fails_says_why(text: str, words: str) -> None:
 
 
 def test_a_program_that_is_missing_is_told() -> None:
-    with pytest.raises(EngineError, match="can't be started"):
-        build(EngineBuilder(lambda *_: ["/nonexistent/python"]))
+    with pytest.raises(EngineError, match="builds the OpenVINO engine can't be started"):
+        build(EngineBuilder("OpenVINO engine", lambda *_: ["/nonexistent/python"]))
 
 
 def test_a_build_waits_and_is_nice_to_the_node(tmp_path: Path) -> None:
@@ -75,7 +76,8 @@ def test_a_build_waits_and_is_nice_to_the_node(tmp_path: Path) -> None:
 
 
 def test_a_build_that_nobody_wants_any_more_is_not_started() -> None:
-    EngineBuilder(lambda *_: ["/nonexistent/python"]).build(scene(), 0.25, lambda: False)
+    builder = EngineBuilder("TensorRT engine", lambda *_: ["/nonexistent/python"])
+    builder.build(scene(), 0.25, lambda: False)
 
 
 def test_a_build_can_be_ended(tmp_path: Path) -> None:
@@ -91,7 +93,9 @@ def test_a_build_can_be_ended(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
+    end = time.monotonic() + 60
     while not started.exists():
+        assert time.monotonic() < end
         time.sleep(0.01)
     builder.kill()
     thread.join(20)
@@ -100,9 +104,10 @@ def test_a_build_can_be_ended(tmp_path: Path) -> None:
 
 
 def test_the_real_command_builds_for_this_scene_and_fraction() -> None:
-    command = build_command("/scenes", scene(), 0.5)
+    command = build_command("openvino", "/scenes", scene(), 0.5)
     assert command[1:] == [
         *("-m", "dart_ros.cli", "build-engine", "--size=48x32"),
+        "--backend=openvino",
         *("--scene=room", "--scenes-dir=/scenes", "--refine-fraction=0.5"),
     ]
 
@@ -110,6 +115,30 @@ def test_the_real_command_builds_for_this_scene_and_fraction() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_real_command_says_why_it_cannot(tmp_path: Path) -> None:
     SceneStore(tmp_path).save(scene())
-    builder = EngineBuilder(partial(build_command, str(tmp_path)))
+    builder = EngineBuilder("TensorRT engine", partial(build_command, "tensorrt", str(tmp_path)))
     with pytest.raises(EngineError, match=r"could not be built: torch finds no NVIDIA GPU"):
         build(builder)
+
+
+def test_the_real_command_compiles_what_the_node_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    SceneStore(tmp_path).save(scene())
+    command = partial(build_command, "openvino", str(tmp_path))
+    asked = []
+
+    def compile_apart() -> None:
+        asked.append(sorted((tmp_path / "cache").rglob("*.openvino")))
+        EngineBuilder("OpenVINO engine", command).build(scene(), 0.25, lambda: True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dart_ros.runtime.openvino_engine._converted", None)  # not made here
+        for _ in range(2):
+            assert Matter(scene(), "openvino", compile_apart=compile_apart).backend
+    assert asked == [[]], "what is compiled is not compiled again"
+    # Another backend, or the same in this process, doesn't ask.
+    Matter(scene(), "torch", refine_fraction=0.5, compile_apart=compile_apart)
+    Matter(scene(), "openvino", refine_fraction=0.5)
+    assert len(asked) == 1

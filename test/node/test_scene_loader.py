@@ -61,8 +61,10 @@ class Node:
     store: SceneStore
     settings: Settings = field(default_factory=Settings.defaults)
     command: list[str] = field(default_factory=lambda: [sys.executable, "-c", "pass"])
+    compilation: list[str] = field(default_factory=list)
     used: list[Loaded] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     made: list[tuple[str, str, float]] = field(default_factory=list)  # in the loader thread
     broken: frozenset[str] = frozenset()  # backends
     built: frozenset[str] = frozenset({"torch"})  # backends that needn't be waited for
@@ -77,17 +79,30 @@ class Node:
             NODE,
             lambda: self.settings,
             self.make,
-            EngineBuilder(lambda *_: self.command),
+            EngineBuilder("TensorRT engine", lambda *_: self.command),
+            EngineBuilder("OpenVINO engine", lambda *_: self.compilation),
             self.letters.put,
             self.used.append,
             self.failed,
-            None,
+            self,
         )
 
+    def warning(self, text: str) -> None:
+        """As a logger does."""
+        self.warnings.append(text)
+
     def make(
-        self, scene: Scene, backend: str, refine_fraction: float, threads: int, ready_only: bool
+        self,
+        scene: Scene,
+        backend: str,
+        refine_fraction: float,
+        threads: int,
+        ready_only: bool,
+        compile_apart: Callable[[], None],
     ) -> FakeMatter:
         assert ready_only, "the loader must not wait for TensorRT"
+        if self.compilation:
+            compile_apart()
         self.making.set()
         assert self.go_on.wait(PATIENCE)
         self.made.append((scene.id, backend, refine_fraction))
@@ -211,6 +226,38 @@ def test_a_build_that_fails_is_told_and_the_other_engine_stays(node: Node, tmp_p
     node.rest()
     assert node.failures == ["the TensorRT engine could not be built: no memory"]
     assert len(node.used) == 1 and node.loader.loaded is node.used[0]
+
+
+def test_what_must_be_compiled_is_compiled_apart_and_waited_for(node: Node, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    waiting = f"while not os.path.exists({str(go_on)!r}): time.sleep(0.01)"
+    node.compilation, started = build_that(tmp_path, waiting)
+    node.loader.load("hall", None)
+    node.wait(started.exists)
+    assert "loading scene 'hall': compiling the network" in node.loader.activity
+    assert node.loader.loading and not node.used and not node.making.is_set()
+    go_on.touch()
+    node.rest()
+    assert len(node.used) == 1 and not node.warnings and not node.loader.activity
+
+
+def test_a_compilation_that_fails_is_told_and_made_up_for(node: Node, tmp_path: Path) -> None:
+    node.compilation, _ = build_that(tmp_path, "print('no memory', file=sys.stderr); sys.exit(1)")
+    node.loader.load("hall", None)
+    node.rest()
+    assert len(node.used) == 1 and not node.failures
+    (warning,) = node.warnings
+    assert "the OpenVINO engine could not be built: no memory; the node makes it" in warning
+
+
+def test_a_cleanup_ends_the_compilation(node: Node, tmp_path: Path) -> None:
+    node.compilation, started = build_that(tmp_path, "time.sleep(600)")
+    told: list[str] = []
+    node.loader.load("hall", None, pytest.fail, told.append)
+    node.wait(started.exists)
+    node.loader.clear()
+    node.rest()
+    assert told == [CLEANED_UP] and not node.made and not node.warnings and not node.failures
 
 
 def test_what_arrives_after_the_cleanup_is_dropped(node: Node) -> None:
