@@ -9,7 +9,7 @@ help:
 	@echo 'make demo                 matte the recording that ships with the package, in real nodes'
 	@echo 'make demo SOURCE=PATH     the same for a folder of frames, a rosbag2 folder or an .mcap file'
 	@echo '          OPTIONS="..."   further options of the demo; OPTIONS=--help lists them'
-	@echo 'make test                 lint and all tests; OPTIONS="test/method -x" goes to pytest'
+	@echo 'make test                 lint and all tests, two files at a time; OPTIONS="test/method -x" goes to pytest'
 	@echo 'make lint                 ruff and mypy'
 	@echo 'make workspace            only set up .venv and build; PYTHON=python3.12 picks the interpreter'
 	@echo 'make clean                remove what make has made'
@@ -21,7 +21,7 @@ lint: workspace
 	@. scripts/environment.sh && ruff check . && mypy
 
 test: lint
-	@. scripts/environment.sh && python -m pytest $(OPTIONS)
+	@. scripts/environment.sh && python -m pytest -n 2 --dist loadfile $(OPTIONS)
 
 demo: workspace
 	@. scripts/environment.sh && python -m dart_ros.node.demo $(if $(SOURCE),--source '$(SOURCE)') $(OPTIONS)

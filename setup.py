@@ -50,6 +50,7 @@ setup(
             "hypothesis>=6.0",
             "mypy>=1.8",
             "pytest>=7.0",
+            "pytest-xdist>=3.0",
             "ruff>=0.4",
             "scipy>=1.8",
         ],

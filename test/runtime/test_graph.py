@@ -114,8 +114,14 @@ def test_exposure_and_white_balance_leave_the_matte_as_it_is(
         assert np.abs(alpha.astype(int) - same).mean() < 0.1
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
+    """Both recordings are of one size, and to compile takes long."""
+    return EngineCache(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.mark.parametrize("path", [DEMO, OFFICE], ids=["demo", "office"])
-def test_openvino_leaves_out_what_nobody_sees(path: Path, tmp_path: Path) -> None:
+def test_openvino_leaves_out_what_nobody_sees(path: Path, cache: EngineCache) -> None:
     """Tolerance: mean difference 0.02 of 255, 5 pixels in 10,000 over 2 of 255.
 
     Tiles of which the network is sure are not refined: hardly any in an empty view.
@@ -126,7 +132,7 @@ def test_openvino_leaves_out_what_nobody_sees(path: Path, tmp_path: Path) -> Non
     network = load_network()
     background, frames = frames_of(path)
     tiles = tile_count(*background.plate.shape[-2:])
-    engine = OpenVinoEngine(network, background, tiles, 1, EngineCache(tmp_path))
+    engine = OpenVinoEngine(network, background, tiles, 1, cache)
     if "bf16" in engine.name:
         pytest.skip("bfloat16 moves more than what is left out")
     for frame in frames:
