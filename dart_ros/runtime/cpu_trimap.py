@@ -73,12 +73,16 @@ class CpuTrimap:
         memory = (self._corrected, self._blurred)
         corrected, blurred = (flat[: alpha.size].reshape(alpha.shape) for flat in memory)
         cv2.LUT(alpha, _UNIT, corrected)
-        # Wraps around: 0 becomes 255.
-        mixed = np.divmod(np.flatnonzero((alpha - np.uint8(1)) < 254), alpha.shape[1])
-        maps = (depth[part], self._mean[part], self._std[part])
-        live, mean, std = (torch.from_numpy(image[mixed]) for image in maps)
-        prior = torch.from_numpy(corrected[mixed])
-        corrected[mixed] = depth_corrected_alpha(prior, live, mean, std).numpy()
+        # Wraps around: 0 becomes 255. One index for both axes, because two take twice as long.
+        mixed = np.flatnonzero((alpha - np.uint8(1)) < 254)
+        row, column = np.divmod(mixed, alpha.shape[1])
+        places = (row + part[0].start) * self._size[1] + (column + part[1].start)
+        maps = (depth, self._mean, self._std)
+        live, mean, std = (torch.from_numpy(image.reshape(-1)[places]) for image in maps)
+        prior = corrected.reshape(-1)
+        prior[mixed] = depth_corrected_alpha(
+            torch.from_numpy(prior[mixed]), live, mean, std
+        ).numpy()
         side = 2 * _REACH + 1, 2 * _REACH + 1
         cv2.GaussianBlur(corrected, side, BLUR_SIGMA, blurred, BLUR_SIGMA, cv2.BORDER_REPLICATE)
         unknown, foreground = blurred >= LOWER_THRESHOLD, blurred > UPPER_THRESHOLD

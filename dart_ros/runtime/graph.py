@@ -78,8 +78,8 @@ class Coarse(NamedTuple):
     ``maps``: float32 (h·w)×16 at a quarter of the padded size: alpha, residual, error and hidden
     channels, cut to their ranges. ``picture``: alpha at the padded size, 0 to 255, in rows of 16
     pixels. ``residual``: as in :class:`Parts`. ``worst``: the largest error of each tile.
-    ``gain``: 3, of the frame's light over the plate's. ``lit``: of each tile its 4×4 pixels at a
-    quarter of the size, 0 in shadows, else 1.
+    ``gain``: 3, of the frame's light over the plate's. ``lit``: of each tile its rows at a quarter
+    of the size, 4×16 pixels, 0 in shadows, else 1.
     """
 
     maps: Tensor
@@ -117,6 +117,7 @@ class MattingGraph(nn.Module):
     _vertical: Tensor
     _horizontal: Tensor
     _horizontal_colors: Tensor
+    _widening: Tensor
     _low: Tensor
     _high: Tensor
     _alpha: Tensor
@@ -212,6 +213,7 @@ class MattingGraph(nn.Module):
         for pixel in range(TILE):
             across[4 * pixel : 4 * pixel + 4, 0, 0, pixel : pixel + 3] = taps
         self.register_buffer("_horizontal", across)
+        self.register_buffer("_widening", torch.eye(TILE).repeat_interleave(4, 0)[:, None, None])
         # Three channels side by side, as bytes of a picture lie.
         colors = torch.zeros(STRIDE, 3, 3, 1, TILE + 2)
         for channel in range(3):
@@ -257,15 +259,18 @@ class MattingGraph(nn.Module):
             alpha, error = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)
             lit = lit_at_quarter(lit, self._reduction)
         picture = self._upsampled(alpha, self._horizontal).clamp(0, 1)
-        across = lit.reshape(-1, 1, self._columns, TILE, 1).expand(-1, 4, -1, -1, 4)
-        picture = picture * across.reshape(picture.shape)
+        # Widened by a convolution and repeated by the product, since expanding is slow.
+        wide = F.conv2d(lit, self._widening, stride=(1, TILE)).permute(0, 2, 3, 1)
+        repeated = picture.view(-1, 4, self._columns, STRIDE) * wide.transpose(0, 1)
         return Coarse(
             maps.permute(0, 2, 3, 1).reshape(-1, _HEAD),
-            self._to_wire(picture.reshape(-1, STRIDE)),
+            self._to_wire(repeated.reshape(-1, STRIDE)),
             F.conv2d(maps, self._residual) * gain,
             worst_errors(error, TILE)[0],
             gain.flatten(),
-            lit.view(self._rows, TILE, self._columns, TILE).transpose(1, 2).reshape(-1, TILE, TILE),
+            wide.view(self._rows, TILE, self._columns, STRIDE)
+            .transpose(1, 2)
+            .reshape(-1, TILE, STRIDE),
         )
 
     def refine(
@@ -296,8 +301,7 @@ class MattingGraph(nn.Module):
             tiles: int64 K, which tiles to refine.
         """
         refined = self._refined(color, depth, near_plate, near_mean, stage1, maps, gain, tiles)
-        shown = lit[tiles][:, :, None, :, None].expand(-1, -1, 4, -1, 4)
-        fine = refined[:, 0].clamp(0, 1) * shown.reshape(-1, STRIDE, STRIDE)
+        fine = refined[:, 0].clamp(0, 1).view(-1, TILE, 4, STRIDE) * lit[tiles][:, :, None]
         fine = self._to_wire(fine).reshape(-1, STRIDE)
         return self._put(picture, tiles, fine, channels=1)[..., 0], refined
 
@@ -311,7 +315,7 @@ class MattingGraph(nn.Module):
             self.blank_parts().residual,
             torch.zeros(self._rows * self._columns),
             torch.ones(3),
-            torch.ones(self._rows * self._columns, TILE, TILE),
+            torch.ones(self._rows * self._columns, TILE, STRIDE),
         )
 
     def blank_parts(self) -> Parts:
