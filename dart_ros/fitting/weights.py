@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from dart_ros.errors import FitError
@@ -81,8 +81,9 @@ def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -
     }
     try:
         with replacing(path) as temporary:
-            save_file(state, str(temporary), metadata=header)
-    except (OSError, SafetensorError) as error:
+            # Not by save_file, whose files nobody but their owner can read.
+            temporary.write_bytes(save(state, metadata=header))
+    except OSError as error:
         raise FitError(
             f"{path} can't be written ({error}): free some disk space and run the same command "
             "again"

@@ -52,6 +52,8 @@ def test_what_is_saved_is_loaded(config: NetworkConfig, tmp_path: Path) -> None:
     assert not loaded.training
     assert same(loaded, half(network))
     assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode, "others may read it as well"
     on_disk = load_file(path)
     assert {value.dtype for value in on_disk.values()} == {torch.float16}
 

@@ -78,7 +78,8 @@ class NodeProcess:
     """`matting_node` as users start it."""
 
     def __init__(self, scenes_dir: Path, *parameters: str, namespace: str = "/") -> None:
-        self.log_path = Path(tempfile.mkdtemp()) / "node.log"
+        self._folder = tempfile.TemporaryDirectory()  # goes with this object
+        self.log_path = Path(self._folder.name) / "node.log"
         self._log = open(self.log_path, "wb")  # noqa: SIM115
         arguments = ["--ros-args", "-r", f"__ns:={namespace}", "-p", f"scenes_dir:={scenes_dir}"]
         for parameter in parameters:
@@ -86,6 +87,7 @@ class NodeProcess:
         environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(DOMAIN),
+            "ROS_LOG_DIR": self._folder.name,
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}",
         }
