@@ -28,7 +28,8 @@ if [ "$(cat .venv/requirements.key 2> /dev/null)" = "$requirements_key" ]; then
 else
   say "Installing the pinned requirements into .venv (Python $version)"
   "$python" -m venv --clear .venv || fail "no virtual environment could be made (Debian: sudo apt install python3-venv)."
-  .venv/bin/python -m pip install -r requirements/direct.txt -c requirements/lock.txt
+  # Python compiles what is imported; to compile all of it takes a minute.
+  .venv/bin/python -m pip install --no-compile -r requirements/direct.txt -c requirements/lock.txt
   .venv/bin/python scripts/patch_wheels.py
   echo "$requirements_key" > .venv/requirements.key
 fi
