@@ -7,6 +7,8 @@ dart_ros_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export AMENT_PREFIX_PATH=$VIRTUAL_ENV
 . "$dart_ros_root/install/setup.bash"
 
+# The only middleware that is installed there, whatever a robot's shell has chosen.
+export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
 # The name of the variable changed with Fast DDS 3.
 profile=${FASTRTPS_DEFAULT_PROFILES_FILE:-${FASTDDS_DEFAULT_PROFILES_FILE:-$dart_ros_root/config/fastdds.xml}}
 export FASTRTPS_DEFAULT_PROFILES_FILE=$profile FASTDDS_DEFAULT_PROFILES_FILE=$profile
