@@ -112,7 +112,7 @@ def must_build(
 def must_compile(
     network: MattingNetwork, background: Background, tiles: int | None, backend: str
 ) -> bool:
-    """Whether OpenVINO is the engine here, and has yet to compile the network.
+    """Whether OpenVINO is the engine here, and has yet to compile the network into the cache.
 
     That takes seconds in which a process does nothing else, for tracing holds the interpreter.
     """
@@ -121,9 +121,9 @@ def must_compile(
     from dart_ros.runtime.engine_cache import EngineCache
     from dart_ros.runtime.openvino_engine import is_compiled
 
+    cache, (height, width) = EngineCache(), background.plate.shape[-2:]
     try:
-        height, width = background.plate.shape[-2:]
-        return not is_compiled(network, (height, width), tiles, EngineCache())
+        return cache.keeps() and not is_compiled(network, (height, width), tiles, cache)
     except EngineError:
         return False
 

@@ -75,6 +75,14 @@ class EngineCache:
         path = self.directory / name
         return path.is_file() and _sidecar(path).is_file()
 
+    def keeps(self) -> bool:
+        """Whether what is built can be left here for other processes."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return False
+        return os.access(self.directory, os.W_OK)
+
     def write(self, name: str, content: bytes) -> None:
         """Stores content under a name, whole or not at all."""
         path = self.directory / name

@@ -20,7 +20,7 @@ from dart_ros.errors import EngineError
 from dart_ros.method.base_network import HIDDEN_CHANNELS
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
-from dart_ros.runtime.engine import BACKENDS, Engine, automatic, create_engine
+from dart_ros.runtime.engine import BACKENDS, Engine, automatic, create_engine, must_compile
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.openvino_engine import OpenVinoEngine
 from dart_ros.runtime.torch_engine import TorchEngine
@@ -276,6 +276,26 @@ def test_openvino_serves_another_scene_from_the_cache(
     expected = TorchEngine(network, other.background, 7, threads=1).matte(*other.frames[0])
     for image, wanted in zip(engine.matte(*other.frames[0]), expected, strict=True):
         assert differences(image, wanted).mean() < 1
+
+
+def test_what_is_compiled_or_cannot_be_kept_is_not_compiled_apart(
+    network: MattingNetwork,
+    odd_room: Room,
+    compiled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def asked(home: Path, backend: str, tiles: int = 7) -> bool:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+        return must_compile(network, odd_room.background, tiles, backend)
+
+    shutil.copytree(compiled, tmp_path / "full" / "dart_ros")
+    (tmp_path / "file").touch()
+    assert asked(tmp_path / "empty", "openvino") and not asked(tmp_path / "empty", "torch")
+    assert not asked(tmp_path / "full", "openvino") and asked(tmp_path / "full", "openvino", 3)
+    assert not asked(tmp_path / "file", "openvino"), "a folder can't be made there"
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert not asked(tmp_path / "empty", "openvino"), "it isn't installed"
 
 
 @pytest.mark.parametrize("checksum", [False, True], ids=["truncated", "of another version"])
