@@ -69,6 +69,17 @@ class _Layer(NamedTuple):
     depth: Tensor
 
 
+class _Ledge(NamedTuple):
+    """What is close before the camera at a border: 1×H×W coverage, 0 to 1, and brightness."""
+
+    cover: Tensor
+    level: Tensor
+
+    def over(self, color: Tensor) -> Tensor:
+        """The ledge before a 3×H×W picture in [0, 1]."""
+        return (color * (1 - self.cover) + self.level * self.cover).clamp(0, 1)
+
+
 class Composer:
     """Makes batches of frames with truth.
 
@@ -149,8 +160,9 @@ class Composer:
     def _sample(self) -> tuple[Tensor, ...]:
         color, depth, std, focal, captured = self._background()
         height, width = depth.shape[-2:]
-        plate = color
-        live = self._relight(color)
+        margin, ledge = self._border(height, width, captured)
+        plate = ledge.over(color)
+        live = ledge.over(self._relight(color))
 
         alpha = color.new_zeros(1, height, width)
         foreground = color.new_zeros(3, height, width)
@@ -167,9 +179,14 @@ class Composer:
             alpha = alpha + layer.alpha * (1 - alpha)
             front = torch.where((layer.alpha > 0.5) & (layer.depth < front), layer.depth, front)
         truth = foreground / alpha.clamp(min=1e-3)
+        # Whatever stands between the scene and the camera hides people and takes no shadow.
+        bare = 1 - ledge.cover
+        foreground, alpha, shade = foreground * bare, alpha * bare, 1 - (1 - shade) * bare
         frame = foreground + live * shade * (1 - alpha)
 
-        live_depth, mean, deviation, known = self._sense(depth, std, front, frame, captured)
+        live_depth, mean, deviation, known = self._sense(
+            depth, std, front, frame, captured, ~margin
+        )
         frame, plate, truth = self._expose(frame, plate, truth)
         return frame, live_depth, plate, mean, deviation, known, alpha, truth.clamp(0, 1)
 
@@ -203,6 +220,35 @@ class Composer:
             color = (color * gain * self._uniform(0.6, 1.2)).clamp(0, 1)
             depth = depth * self._uniform(0.8, 1.25)
         return color, depth, std, focal * zoom, scene.captured
+
+    def _border(self, height: int, width: int, captured: bool) -> tuple[Tensor, _Ledge]:
+        """What is special along one border of the picture, if anything.
+
+        Returns:
+            1×H×W bool, where the depth image has nothing, as its camera stands elsewhere; and
+            what is so near the color camera that only this one has it, out of focus, all too
+            bright or dark.
+        """
+        nothing = torch.zeros(1, height, width, dtype=torch.bool, device=self._device)
+        if captured or not self._chance(0.25):
+            cover = nothing.float()
+            return nothing, _Ledge(cover, cover)
+        side = self._integer(4)
+        along, across = (width, height) if side < 2 else (height, width)
+        inwards = torch.arange(across, device=self._device).float()
+        if side % 2:
+            inwards = inwards.flip(0)
+        lost = across * math.exp(self._uniform(math.log(0.004), math.log(0.08)))
+        ledge = max(0.0, lost + self._uniform(-0.01, 0.025) * across) if self._chance(0.6) else 0.0
+        softness = math.exp(self._uniform(math.log(0.3), math.log(6.0)))
+        slope = self._uniform(-0.01, 0.01) * (torch.arange(along, device=self._device) - along / 2)
+        cover = torch.sigmoid((ledge + slope[:, None] - inwards) / softness)
+        margin = (inwards < lost).expand(along, across)
+        cover = cover if ledge else torch.zeros_like(cover)
+        if side < 2:
+            cover, margin = cover.T, margin.T
+        level = self._uniform(0.9, 1.3) if self._chance(0.5) else self._uniform(0.0, 0.1)
+        return margin[None], _Ledge(cover[None], torch.full_like(cover[None], level))
 
     def _cast(self) -> list[Sprite]:
         """Who is in the frame: mostly one to three people, sometimes nobody, sometimes objects."""
@@ -415,9 +461,15 @@ class Composer:
         return frame, plate, truth
 
     def _sense(
-        self, depth: Tensor, std: Tensor | None, front: Tensor, frame: Tensor, captured: bool
+        self,
+        depth: Tensor,
+        std: Tensor | None,
+        front: Tensor,
+        frame: Tensor,
+        captured: bool,
+        inside: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the depth sensor makes of the empty scene and of the frame.
+        """What the depth sensor makes of the empty scene and of the frame, ``inside`` its image.
 
         Returns:
             live depth (-1 unknown), background mean, background deviation, background known.
@@ -427,7 +479,7 @@ class Composer:
         step = math.exp(self._uniform(math.log(0.0003), math.log(0.003)))
         near = self._uniform(0.2, 0.5)
 
-        known = (depth > 0) & (depth < self._max_depth)
+        known = (depth > 0) & (depth < self._max_depth) & inside
         if not captured:
             for cells, level in ((6, self._uniform(1.2, 3.5)), (25, self._uniform(1.5, 3.5))):
                 known = known & (self._smooth_noise(height, width, cells) < level)
@@ -446,8 +498,9 @@ class Composer:
 
         person = torch.isfinite(front)
         person_depth = torch.where(person, front, 0.0)
+        nearness = float(1 / front[person].mean().clamp(min=0.5)) if bool(person.any()) else 0.0
         if self._chance(0.75):
-            person, person_depth = self._misregister(person, person_depth)
+            person, person_depth = self._misregister(person, person_depth, nearness)
         if self._chance(0.7):
             # Edges of the background are never measured twice at the same place.
             shift = (self._integer(5) - 2, self._integer(5) - 2)
@@ -476,7 +529,7 @@ class Composer:
             darkness = (1 - 2 * frame.mean(dim=0, keepdim=True)).clamp(0, 1)
             seen = seen & (lost > torch.where(person, often * darkness, seldom))
         if self._chance(0.7):
-            seen = seen & ~self._occlusion_shadow(person)
+            seen = seen & ~self._occlusion_shadow(person, nearness)
         if self._chance(0.1):
             seen = torch.zeros_like(seen)  # depth lost altogether: color must do
 
@@ -486,7 +539,7 @@ class Composer:
         live = live + axial * torch.where(person | (std is None), noise * live**2, deviation * 0.7)
         quantum = (step * live**2).clamp(min=0.001)
         live = torch.round(live / quantum) * quantum
-        seen = seen & (live > near) & (live < self._max_depth)
+        seen = seen & inside & (live > near) & (live < self._max_depth)
         return torch.where(seen, live, -1.0), mean, deviation, known.float()
 
     def _hidden(self, depth: Tensor) -> Tensor:
@@ -513,12 +566,19 @@ class Composer:
         frame = torch.where(edge & low, near, depth).clamp(min=0)
         return depth - share * gap, torch.sqrt(share * (1 - share)) * gap, frame
 
-    def _misregister(self, person: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """Shifts the sensor's view of the people by up to 3 pixels and widens its outline."""
+    def _misregister(self, person: Tensor, depth: Tensor, nearness: float) -> tuple[Tensor, Tensor]:
+        """Shifts the sensor's view of the people by some pixels and widens its outline.
+
+        Both by more, the nearer (1/m) they are, where the depth is registered for farther away.
+        """
         shift = (self._integer(5) - 2, self._integer(7) - 3)
-        person, depth = _shift(person, *shift), _shift(depth, *shift)
+        poor = self._chance(0.3)
+        if poor:
+            reach = 10 * min(1.0, nearness)
+            shift = (round(self._uniform(-0.6, 0.6) * reach), round(self._uniform(-1, 1) * reach))
+        person, depth = _displaced(person.float(), *shift) > 0.5, _displaced(depth, *shift)
         if self._chance(0.6):
-            size = 3 + 2 * self._integer(2)
+            size = 3 + 2 * self._integer(4 if poor else 2)
             depth = F.max_pool2d(depth[None], size, 1, size // 2)[0]
             person = F.max_pool2d(person.float()[None], size, 1, size // 2)[0] > 0.5
         if self._chance(0.7):
@@ -529,9 +589,12 @@ class Composer:
             person = inner | (person & ragged)
         return person, torch.where(person, depth, 0.0)
 
-    def _occlusion_shadow(self, person: Tensor) -> Tensor:
-        """The band beside near objects that the sensor's projector or second eye can't see."""
-        length = 2 + self._integer(18)
+    def _occlusion_shadow(self, person: Tensor, nearness: float) -> Tensor:
+        """The band beside near objects that the sensor's projector or second eye can't see.
+
+        It is the wider, the nearer (1/m) they are.
+        """
+        length = 2 + self._integer(10 + round(24 * min(1.0, nearness)))
         side = 1 if self._chance(0.5) else -1
         band = person.clone()
         reached = 1
@@ -607,6 +670,15 @@ def _shift(image: Tensor, rows: int, columns: int) -> Tensor:
     if columns:
         moved[..., slice(columns) if columns > 0 else slice(columns, None)] = 0
     return moved
+
+
+def _displaced(image: Tensor, rows: int, columns: int) -> Tensor:
+    """Moves an image down and right; what it shows at its borders goes on beyond them."""
+    height, width = image.shape[-2:]
+    reach = max(abs(rows), abs(columns))
+    padded = F.pad(image[None], (reach,) * 4, mode="replicate")[0]
+    top, left = reach - rows, reach - columns
+    return padded[..., top : top + height, left : left + width]
 
 
 def _level(sprite: Sprite, scale: float) -> int:
