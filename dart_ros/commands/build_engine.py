@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import network_of, network_options, positive, size
@@ -41,32 +42,50 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
     from dart_ros.method.network import REFINED_SHARE, tile_count
 
     height, width = options.size
     tiles = tile_count(height, width, options.refine_fraction or REFINED_SHARE)
-    if options.backend == "openvino":
-        _build_openvino(options, tiles)
-    else:
-        _build_tensorrt(options, tiles)
+    build = _build_openvino if options.backend == "openvino" else _build_tensorrt
+    with tqdm(total=100, unit="%", leave=False, disable=None) as bar:
+
+        def on_progress(share: float, message: str) -> None:
+            bar.set_description(message)
+            bar.update(round(100 * share) - bar.n)
+
+        ready = build(options, tiles, on_progress)
+    print(f"{ready} is ready")
 
 
-def _build_openvino(options: argparse.Namespace, tiles: int | None) -> None:
+def _build_openvino(
+    options: argparse.Namespace, tiles: int | None, on_progress: Callable[[float, str], None]
+) -> str:
+    """Returns what was built, in words."""
+    if options.compute_capability:
+        raise EngineError(
+            "--compute-capability is of a GPU, and OpenVINO builds for the CPU: leave it out, or "
+            "build with --backend tensorrt"
+        )
     from dart_ros.method.network import Background
     from dart_ros.runtime.engine_cache import EngineCache
     from dart_ros.runtime.openvino_engine import OpenVinoEngine, is_compiled
 
     cache, network = EngineCache(), network_of(options)
     # What is compiled serves every scene of the size.
-    OpenVinoEngine(network, Background.blank(*options.size), tiles, cache=cache)
+    blank = Background.blank(*options.size)
+    OpenVinoEngine(network, blank, tiles, cache=cache, on_progress=on_progress)
     if not is_compiled(network, options.size, tiles, cache):
         raise EngineError(_missing(cache, "what OpenVINO compiles"))
-    print(f"what OpenVINO needs is ready in {cache.directory}")
+    return f"what OpenVINO needs in {cache.directory}"
 
 
-def _build_tensorrt(options: argparse.Namespace, tiles: int | None) -> None:
+def _build_tensorrt(
+    options: argparse.Namespace, tiles: int | None, on_progress: Callable[[float, str], None]
+) -> str:
+    """Returns what was built, in words."""
     import torch
-    from tqdm import tqdm
 
     from dart_ros.runtime.engine_cache import EngineCache
     from dart_ros.runtime.export import onnx_bytes
@@ -82,21 +101,16 @@ def _build_tensorrt(options: argparse.Namespace, tiles: int | None) -> None:
     height, width = options.size
     here = capability or torch.cuda.get_device_capability()
     name = plan_name(trt, network, (height, width), tiles, here)
-    with tqdm(total=100, unit="%", leave=False, disable=None) as bar:
 
-        def on_progress(share: float, message: str) -> None:
-            bar.set_description(message)
-            bar.update(round(100 * share) - bar.n)
+    def build() -> bytes:
+        on_progress(0.0, "exporting")
+        onnx = onnx_bytes(network, height, width, tiles, half=True)
+        return build_plan(trt, onnx, capability, cache, on_progress)
 
-        def build() -> bytes:
-            bar.set_description("exporting")
-            onnx = onnx_bytes(network, height, width, tiles, half=True)
-            return build_plan(trt, onnx, capability, cache, on_progress)
-
-        plan = cache.get(name, build)
+    plan = cache.get(name, build)
     if cache.read(name) is None:
         raise EngineError(_missing(cache, str(cache.directory / name)))
-    print(f"{cache.directory / name} ({len(plan) / 1e6:.0f} MB) is ready")
+    return f"{cache.directory / name} ({len(plan) / 1e6:.0f} MB)"
 
 
 def _missing(cache: EngineCache, what: str) -> str:

@@ -53,6 +53,7 @@ class OpenVinoEngine:
         tiles: largest number of refined tiles, None to refine all, sure or not.
         threads: CPU threads, 0 for as many as there are cores.
         cache: where compiled networks are kept, None for the user's cache folder.
+        on_progress: told the share that is ready, 0 to 1, and what comes next in words.
 
     Raises:
         EngineError: if OpenVINO is not installed or can't compile the network.
@@ -65,15 +66,19 @@ class OpenVinoEngine:
         tiles: int | None,
         threads: int = 0,
         cache: EngineCache | None = None,
+        on_progress: Callable[[float, str], None] | None = None,
     ) -> None:
         height, width = background.plate.shape[-2:]
         core, precision, stem = _here(network, height, width)
         self.name = f"openvino ({precision})"
         cache = cache or EngineCache()
+        kinds = _kinds(height, width, tiles)
 
         def request(
             kind: str, make: Callable[[], openvino.Model], precision: str
         ) -> openvino.InferRequest:
+            if on_progress:
+                on_progress(kinds.index(kind) / len(kinds), f"compiling {kind}")
             options = {
                 "PERFORMANCE_HINT": "LATENCY",
                 "INFERENCE_NUM_THREADS": threads,
@@ -126,6 +131,8 @@ class OpenVinoEngine:
                 self._refining[count] = one
         except RuntimeError as error:
             raise EngineError(f"OpenVINO can't compile the network: {error}") from error
+        if on_progress:
+            on_progress(1.0, "ready")
         self.notes = tuple(cache.notes)
 
     def matte(
@@ -163,8 +170,7 @@ def is_compiled(
         EngineError: if OpenVINO is not installed or finds no CPU.
     """
     _, _, stem = _here(network, *size)
-    kinds = (_COARSE, _FOREGROUND, *map(_refining, _counts(*size, tiles)))
-    return all(cache.has(_name(stem, kind)) for kind in kinds)
+    return all(cache.has(_name(stem, kind)) for kind in _kinds(*size, tiles))
 
 
 def uncertain_tiles(worst: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.int64]:
@@ -205,6 +211,11 @@ def _name(stem: str, kind: str) -> str:
 
 def _refining(count: int) -> str:
     return f"refining{count}"
+
+
+def _kinds(height: int, width: int, tiles: int | None) -> list[str]:
+    """The networks of a size, in the order in which they are compiled."""
+    return [_COARSE, _FOREGROUND, *map(_refining, _counts(height, width, tiles))]
 
 
 def _counts(height: int, width: int, tiles: int | None) -> list[int]:

@@ -12,7 +12,9 @@ import torch
 from dart_ros.cli import main
 from dart_ros.commands.bench import recorded, unsure_everywhere
 from dart_ros.files import DEMO_RECORDING
-from dart_ros.method.network import MattingNetwork
+from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.runtime.engine_cache import EngineCache
+from dart_ros.runtime.openvino_engine import OpenVinoEngine
 from dart_ros.session.recording import open_recording
 
 
@@ -79,6 +81,33 @@ def test_openvino_is_compiled_into_the_cache(
     monkeypatch.setattr("dart_ros.runtime.openvino_engine.OpenVinoEngine", lambda *_, **__: None)
     assert main(arguments) == 1
     assert "is not there after the build" in capsys.readouterr().err
+
+
+def test_openvino_tells_what_it_compiles_next(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    told: list[tuple[float, str]] = []
+    OpenVinoEngine(
+        MattingNetwork().eval(),
+        Background.blank(48, 64),
+        2,
+        cache=EngineCache(tmp_path),
+        on_progress=lambda share, message: told.append((share, message)),
+    )
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    assert [message for _, message in told] == [
+        "compiling coarse",
+        "compiling foreground",
+        "compiling refining1",
+        "compiling refining2",
+        "ready",
+    ]
+
+
+def test_openvino_builds_for_no_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--backend", "openvino", "--size", "64x48", "--compute-capability", "86"]
+    assert main(["build-engine", *arguments]) == 1
+    assert "leave it out" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
