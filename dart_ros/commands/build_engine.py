@@ -88,8 +88,7 @@ def _build_tensorrt(
     import torch
 
     from dart_ros.runtime.engine_cache import EngineCache
-    from dart_ros.runtime.export import onnx_bytes
-    from dart_ros.runtime.tensorrt_engine import build_plan, library, plan_name
+    from dart_ros.runtime.tensorrt_engine import library, make_plan, plan_name
 
     capability = options.compute_capability
     if capability is None and not torch.cuda.is_available():
@@ -103,9 +102,7 @@ def _build_tensorrt(
     name = plan_name(trt, network, (height, width), tiles, here)
 
     def build() -> bytes:
-        on_progress(0.0, "exporting")
-        onnx = onnx_bytes(network, height, width, tiles, half=True)
-        return build_plan(trt, onnx, capability, cache, on_progress)
+        return make_plan(trt, network, (height, width), tiles, cache, capability, on_progress)
 
     plan = cache.get(name, build)
     if cache.read(name) is None:

@@ -70,6 +70,20 @@ class EngineCache:
             os.utime(path)  # used now
         return content
 
+    def alike(self, name: str) -> list[str]:
+        """Names of the other contents that differ in the last part alone, latest used first.
+
+        The parts of a name are parted by ``_``.
+        """
+        kind, suffix = name.rpartition("_")[0], Path(name).suffix
+        dated = []
+        for path in self.directory.glob(f"{kind}_*{suffix}"):
+            other = path.name
+            if other != name and other.rpartition("_")[0] == kind:
+                with contextlib.suppress(OSError):
+                    dated.append((path.stat().st_mtime, other))
+        return [other for _, other in sorted(dated, reverse=True)]
+
     def has(self, name: str) -> bool:
         """Whether there is a content of this name, be it damaged."""
         path = self.directory / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import warnings
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
 from dart_ros.files import replacing
+from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.network import Background, MattingNetwork, base_reduction, padded_sides
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.graph import MattingGraph
@@ -54,11 +54,13 @@ class WholeGraph(nn.Module):
         super().__init__()
         self._size = height, width
         self._dtype = torch.float16 if half else torch.float32
-        # A copy, since the caller's network would change its precision with the graph.
-        graph = MattingGraph(copy.deepcopy(network), height, width, tiles, wire=self._dtype)
-        self._graph = graph.to(self._dtype)
+        self._graph = MattingGraph(network, height, width, tiles, wire=self._dtype).to(self._dtype)
         rows, columns = padded_sides(height, width, base_reduction(height, width))
         self._border = (BORDER, BORDER + columns - width, BORDER, BORDER + rows - height)
+
+    def learned(self) -> dict[str, NDArray[np.generic]]:
+        """What differs between weights, by its name in the exported file."""
+        return {name: value.numpy() for name, value in self.named_parameters()}
 
     def forward(self, color: Tensor, depth: Tensor, *scene: Tensor) -> tuple[Tensor, ...]:
         """Mattes one frame.
@@ -173,18 +175,24 @@ def write_onnx(path: Path, content: bytes) -> None:
         ) from error
 
 
-def graph_digest(network: MattingNetwork, *settings: object) -> str:
-    """What tells exported graphs apart without exporting them: weights, settings and source.
-
-    Args:
-        network: the network with its weights.
-        *settings: what else decides the graph, such as size, tiles and precision.
-    """
-    digest = hashlib.sha256(repr((network.config, OPSET, torch.__version__, settings)).encode())
+def weights_digest(network: MattingNetwork) -> str:
+    """SHA-256 of a network's weights."""
+    digest = hashlib.sha256()
     state: Mapping[str, Tensor] = network.state_dict()
     for name in sorted(state):
         digest.update(name.encode())
         digest.update(state[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def graph_digest(config: NetworkConfig, *settings: object) -> str:
+    """What tells exported graphs apart without exporting them, but for their weights.
+
+    Args:
+        config: the network's.
+        *settings: what else decides the graph, such as size, tiles and precision.
+    """
+    digest = hashlib.sha256(repr((config, OPSET, torch.__version__, settings)).encode())
     package = Path(__file__).resolve().parents[1]
     for folder in ("method", "runtime"):
         for source in sorted((package / folder).glob("*.py")):

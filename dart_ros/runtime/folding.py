@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dart_ros.method.base_network import ConvNorm, Decoder, join
 
@@ -24,7 +26,7 @@ class FoldedDecoder(nn.Module):
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         *first, last = decoder.blocks
-        self._first = nn.ModuleList(first)
+        self._first = nn.ModuleList(map(folded, first))
         weight, bias = fold_norm(last)
         head = decoder.head
         assert head.bias is not None
@@ -44,14 +46,32 @@ class _DoublingConvolution(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor, channels: int) -> None:
         super().__init__()
-        self.register_buffer("map_weight", fold_nearest(weight[:, :channels]).contiguous())
-        self.register_buffer("skip_weight", weight[:, channels:].contiguous().clone())
-        self.register_buffer("bias", bias.clone())
+        self.map_weight = learned(fold_nearest(weight[:, :channels]))
+        self.skip_weight = learned(weight[:, channels:])
+        self.bias = learned(bias)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        doubled = F.pixel_shuffle(F.conv2d(x, self.get_buffer("map_weight"), padding=1), 2)
-        beside = F.conv2d(skip, self.get_buffer("skip_weight"), self.get_buffer("bias"), padding=1)
+        doubled = F.pixel_shuffle(F.conv2d(x, self.map_weight, padding=1), 2)
+        beside = F.conv2d(skip, self.skip_weight, self.bias, padding=1)
         return doubled[..., 1:-1, 1:-1] + beside
+
+
+def learned(value: Tensor) -> nn.Parameter:
+    """What comes of training, as a parameter of a deployed module; its buffers are the same for
+    all weights."""
+    return nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format), False)
+
+
+def folded(module: nn.Module) -> nn.Module:
+    """A copy of a module in evaluation mode, each batch norm folded into its convolution."""
+    module = copy.deepcopy(module).requires_grad_(False)
+    for block in module.modules():
+        if isinstance(block, ConvNorm):
+            convolution, norm = block[0], block[1]
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            block[0] = fuse_conv_bn_eval(convolution, norm)
+            del block[1]
+    return module
 
 
 def fold_norm(block: nn.Module) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,14 @@ from dart_ros.method.refiner import (
 )
 from dart_ros.method.shadow import unshadowed
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
-from dart_ros.runtime.folding import FoldedDecoder, bilinear_taps, fold_nearest, fold_norm
+from dart_ros.runtime.folding import (
+    FoldedDecoder,
+    bilinear_taps,
+    fold_nearest,
+    fold_norm,
+    folded,
+    learned,
+)
 from dart_ros.runtime.resident import (
     BORDER,
     COLORS,
@@ -103,12 +110,6 @@ class MattingGraph(nn.Module):
     """
 
     # Buffers; a module's attributes have no types of their own.
-    _stage1_maps: Tensor
-    _stage1_picture: Tensor
-    _stage2_weight: Tensor
-    _stage2_bias: Tensor
-    _head_weight: Tensor
-    _head_bias: Tensor
     _map_windows: Tensor
     _color_windows: Tensor
     _half_windows: Tensor
@@ -137,7 +138,8 @@ class MattingGraph(nn.Module):
     ) -> None:
         super().__init__()
         self.config = network.config
-        self._base = network.base
+        self._encoder = folded(network.base.encoder)
+        self._pyramid = folded(network.base.aspp)
         self._decoder = FoldedDecoder(network.base.decoder)
         self._size = height, width
         self._reduction = base_reduction(height, width)
@@ -181,15 +183,11 @@ class MattingGraph(nn.Module):
         picture = torch.cat([_as_bytes_lie(color) / 255, _as_bytes_lie(difference), depth], dim=1)
         stage2, bias2 = fold_norm(refiner.stage2)
         assert refiner.head.bias is not None
-        for name, value in (
-            ("_stage1_maps", fold_nearest(ordered)),
-            ("_stage1_picture", picture),
-            ("_stage2_weight", stage2),
-            ("_stage2_bias", bias2),
-            ("_head_weight", refiner.head.weight.detach().clone()),
-            ("_head_bias", refiner.head.bias.detach().clone()),
-        ):
-            self.register_buffer(name, value.contiguous())
+        self._stage1_maps = learned(fold_nearest(ordered))
+        self._stage1_picture = learned(picture)
+        self._stage2_weight, self._stage2_bias = learned(stage2), learned(bias2)
+        self._head_weight = learned(refiner.head.weight)
+        self._head_bias = learned(refiner.head.bias)
 
     def _register_windows(self) -> None:
         grid = self._rows, self._columns
@@ -362,8 +360,8 @@ class MattingGraph(nn.Module):
         if self.config.depth_in_base:
             inputs += [posterior, depth_channels(live, mean, known).to(dtype)]
         x = torch.cat(inputs, dim=1)
-        half, quarter, eighth, deep = self._base.encoder(x)
-        maps = self._decoder(self._base.aspp(deep), (eighth, quarter, half, x))
+        half, quarter, eighth, deep = self._encoder(x)
+        maps = self._decoder(self._pyramid(deep), (eighth, quarter, half, x))
         return torch.minimum(torch.maximum(maps, self._low), self._high), posterior, gain, lit
 
     def _refined(

@@ -19,7 +19,7 @@ from dart_ros.method.error_map import SURE
 from dart_ros.method.network import STRIDE, Background, MattingNetwork
 from dart_ros.runtime.cpu_trimap import CpuTrimap
 from dart_ros.runtime.engine_cache import EngineCache
-from dart_ros.runtime.export import graph_digest
+from dart_ros.runtime.export import graph_digest, weights_digest
 from dart_ros.runtime.graph import CoarseGraph, ForegroundGraph, MattingGraph, RefiningGraph
 from dart_ros.runtime.resident import FrameBuffer, Resident, padded_shape, prepare
 
@@ -202,7 +202,8 @@ def _here(network: MattingNetwork, height: int, width: int) -> tuple[openvino.Co
         raise EngineError(f"OpenVINO finds no CPU to run on: {error}") from error
     precision = "bf16" if "BF16" in native else "f32"
     settings = (height, width), precision, openvino.__version__, processor, native
-    return core, precision, f"{graph_digest(network, *settings)[:16]}_{width}x{height}"
+    graph, weights = graph_digest(network.config, *settings), weights_digest(network)
+    return core, precision, f"{graph[:16]}_{weights[:16]}_{width}x{height}"
 
 
 def _name(stem: str, kind: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.export import (
     FRAME,
     OUTPUTS,
+    WholeGraph,
     depth_bytes,
     graph_digest,
     onnx_bytes,
     scene_inputs,
+    weights_digest,
 )
 from dart_ros.runtime.graph import TrimapGraph
 
@@ -79,7 +81,7 @@ class TensorRtEngine:
         name = plan_name(trt, network, size, tiles, torch.cuda.get_device_capability())
 
         def build() -> bytes:
-            return build_plan(trt, onnx_bytes(network, *size, tiles, half=True), cache=cache)
+            return make_plan(trt, network, size, tiles, cache)
 
         # The context needs the other three, and doesn't keep them alive in every version.
         self._kept = load_plan(trt, cache, name, build)
@@ -251,13 +253,90 @@ def plan_name(
         tiles: number of refined tiles, None for all.
         capability: compute capability of the GPU, such as (8, 6).
     """
-    digest = graph_digest(network, size, tiles, "fp16")[:16]
+    graph = graph_digest(network.config, size, tiles, "fp16")[:16]
     # TensorRT-RTX builds for all GPUs of a capability; plain TensorRT tunes to the one at hand.
     tuned = trt.__name__ == "tensorrt" and torch.cuda.is_available()
     gpu = torch.cuda.get_device_name() if tuned else "any"
     gpu = "".join(c if c.isalnum() else "-" for c in gpu)
     kind = f"{trt.__name__}{trt.__version__}_sm{capability[0]}{capability[1]}_{gpu}"
-    return f"{digest}_{size[1]}x{size[0]}_fp16_{kind}.engine"
+    # The weights last, see EngineCache.alike.
+    return f"{graph}_{size[1]}x{size[0]}_fp16_{kind}_{weights_digest(network)[:16]}.engine"
+
+
+def make_plan(
+    trt: Any,
+    network: MattingNetwork,
+    size: tuple[int, int],
+    tiles: int | None,
+    cache: EngineCache,
+    capability: tuple[int, int] | None = None,
+    on_progress: Progress | None = None,
+) -> bytes:
+    """An engine: one of the cache with these weights put into it, or else a new one.
+
+    Args:
+        trt: the module of :func:`library`.
+        network: the network with its weights.
+        size: rows and columns of the frames.
+        tiles: number of refined tiles, None for all.
+        cache: where engines with other weights and the timing cache lie.
+        capability: see :func:`build_plan`; an engine for another GPU can't be refitted here.
+        on_progress: told how far it is.
+
+    Raises:
+        EngineError: if TensorRT can't build the engine.
+    """
+    graph = WholeGraph(network, *size, tiles, half=True)
+    if capability is None:
+        name = plan_name(trt, network, size, tiles, torch.cuda.get_device_capability())
+        other, plan = next(((n, p) for n in cache.alike(name) if (p := cache.read(n))), ("", None))
+        if plan is not None:
+            if on_progress is not None:
+                on_progress(0.0, "refitting")
+            try:
+                return refit_plan(trt, plan, graph.learned())
+            except EngineError as error:
+                cache.notes.append(f"{cache.directory / other} can't be refitted: {error}")
+    if on_progress is not None:
+        on_progress(0.0, "exporting")
+    onnx = onnx_bytes(network, *size, tiles, half=True)
+    replaceable = graph.learned() if capability is None else ()
+    return build_plan(trt, onnx, capability, cache, on_progress, replaceable)
+
+
+def refit_plan(trt: Any, plan: bytes, weights: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """An engine with other weights, in seconds.
+
+    Args:
+        trt: the module of :func:`library`.
+        plan: an engine of the same graph.
+        weights: all that differs, by its name in the exported graph.
+
+    Raises:
+        EngineError: if it doesn't load, or can't take up each of the weights.
+    """
+    logger = trt.Logger(trt.Logger.WARNING)
+    runtime = _made(lambda: trt.Runtime(logger), "runtime")
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise EngineError("it doesn't load")
+    if not engine.refittable:
+        raise EngineError("its weights can't be replaced")
+    refitter = _made(lambda: trt.Refitter(engine, logger), "refitter")
+    # A weight that it doesn't know may be in it under the name of an equal one.
+    fixed = sorted(set(weights) - set(refitter.get_all_weights()))
+    held = {name: np.ascontiguousarray(value) for name, value in weights.items()}
+    refused = fixed or [
+        name
+        for name, value in held.items()
+        if not refitter.set_named_weights(name, trt.Weights(value))
+    ]
+    refused = refused or list(refitter.get_missing_weights())
+    if refused:
+        raise EngineError(f"{len(refused)} of its weights can't be replaced, such as {refused[0]}")
+    if not refitter.refit_cuda_engine():
+        raise EngineError("TensorRT failed to replace its weights")
+    return bytes(memoryview(engine.serialize()))
 
 
 def build_plan(
@@ -266,6 +345,7 @@ def build_plan(
     capability: tuple[int, int] | None = None,
     cache: EngineCache | None = None,
     on_progress: Progress | None = None,
+    replaceable: Collection[str] = (),
 ) -> bytes:
     """Builds an engine.
 
@@ -276,6 +356,8 @@ def build_plan(
             builds for another one.
         cache: where the timing cache is kept, None for nowhere.
         on_progress: told how far the build is.
+        replaceable: names of the weights that :func:`refit_plan` shall be able to replace, where
+            this TensorRT can do that; it takes the GPU that is built for.
 
     Raises:
         EngineError: if TensorRT can't read or build the graph.
@@ -299,7 +381,11 @@ def build_plan(
         config.progress_monitor = _monitor(trt, on_progress)
     timing = f"timing_{trt.__name__}{trt.__version__}_{_target(capability)}.cache"
     cached = _use_timing_cache(config, cache, timing)
+    flag = _let_refit(trt, network, config, replaceable) if replaceable else None
     plan = builder.build_serialized_network(network, config)
+    if plan is None and flag is not None:
+        config.clear_flag(flag)
+        plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise EngineError(
             f"TensorRT {trt.__version__} can't build the engine; its log tells why (often too "
@@ -345,6 +431,19 @@ def _keep_types(trt: Any, network: Any, config: Any) -> None:
             f"TensorRT {trt.__version__} doesn't tell which layers are in half precision, so depth "
             "can't be kept out of it: use TensorRT 10 (JetPack 6.1 or newer), or another backend"
         )
+
+
+def _let_refit(trt: Any, network: Any, config: Any, names: Collection[str]) -> Any:
+    """Asks for an engine whose weights can be replaced; returns the flag that does."""
+    flag = getattr(trt.BuilderFlag, "REFIT_INDIVIDUAL", None)
+    if flag is None:
+        flag = trt.BuilderFlag.REFIT
+    else:
+        # Constants stay what they are, and are optimized as such.
+        for name in names:
+            network.mark_weights_refittable(name)
+    config.set_flag(flag)
+    return flag
 
 
 def _build_for(trt: Any, config: Any, capability: tuple[int, int]) -> None:

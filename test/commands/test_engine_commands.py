@@ -48,7 +48,7 @@ def test_an_engine_is_built_into_the_cache(
     pytest.importorskip("tensorrt_rtx")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["build-engine", "--size", "96x64", "--compute-capability", "8.6"]) == 0
-    (engine,) = (tmp_path / "dart_ros").glob("*_96x64_fp16_tensorrt_rtx*_sm86_any.engine")
+    (engine,) = (tmp_path / "dart_ros").glob("*_96x64_fp16_tensorrt_rtx*_sm86_any_*.engine")
     assert str(engine) in capsys.readouterr().out
 
 

@@ -37,6 +37,17 @@ def test_a_damaged_engine_is_built_again(tmp_path: Path, damage: bytes) -> None:
     assert EngineCache(tmp_path).get("a.engine", fail) == b"new"
 
 
+def test_contents_that_differ_in_the_last_part_alone_are_alike(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+    assert cache.alike("a_1.engine") == []
+    for age, name in enumerate(("a_1.engine", "a_2.engine", "a_b_3.engine", "c_1.engine", "a_4.x")):
+        cache.write(name, b"plan")
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    cache.write("a_5.engine", b"newer")
+    assert cache.alike("a_1.engine") == ["a_5.engine", "a_2.engine"]
+    assert cache.alike("b_1.engine") == []
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{", '{"sha256": 5}'])
 def test_a_damaged_checksum_is_no_checksum(tmp_path: Path, text: str) -> None:
     EngineCache(tmp_path).get("a.engine", lambda: b"plan")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from dart_ros.fitting.weights import load_network
 from dart_ros.method.network import Background, MattingNetwork
-from dart_ros.runtime.export import WholeGraph, depth_bytes, scene_inputs
+from dart_ros.runtime.export import WholeGraph, depth_bytes, onnx_bytes, scene_inputs
 
 SIZE = (32, 48)
 
@@ -55,3 +59,26 @@ def test_the_graph_mattes_what_the_method_mattes() -> None:
     alpha, _, _ = graph(torch.from_numpy(color), data, *scene)
     assert expected.std() > 0.01
     assert (alpha.float() / 255 - expected).abs().max() < 0.003
+
+
+def constants(onnx: Any, network: MattingNetwork) -> dict[str, np.ndarray]:
+    model = onnx.load_from_string(onnx_bytes(network, *SIZE, 2, half=True))
+    return {x.name: onnx.numpy_helper.to_array(x) for x in model.graph.initializer}
+
+
+def test_all_that_differs_between_weights_is_in_the_file_by_name() -> None:
+    """So an engine can be refitted with a scene's weights without a new export."""
+    onnx = pytest.importorskip("onnx")
+    trained = load_network()
+    other = copy.deepcopy(trained)
+    with torch.no_grad():
+        for value in other.parameters():
+            value += 0.01 * torch.randn_like(value)
+    found, changed = constants(onnx, trained), constants(onnx, other)
+    learned = WholeGraph(other, *SIZE, 2, half=True).learned()
+    assert found.keys() == changed.keys()
+    different = {k for k in found if not np.array_equal(found[k], changed[k], equal_nan=True)}
+    assert different == set(learned)
+    for name, value in learned.items():
+        np.testing.assert_array_equal(changed[name], value)
+        assert changed[name].dtype == np.float16

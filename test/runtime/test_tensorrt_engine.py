@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dart_ros.errors import EngineError
 from dart_ros.method.network import Background, MattingNetwork, tile_count
+from dart_ros.runtime import tensorrt_engine
 from dart_ros.runtime.engine_cache import EngineCache
-from dart_ros.runtime.export import onnx_bytes
+from dart_ros.runtime.export import WholeGraph, onnx_bytes
 from dart_ros.runtime.tensorrt_engine import (
     TensorRtEngine,
     build_plan,
     is_built,
     library,
     load_plan,
+    make_plan,
     plan_name,
+    refit_plan,
 )
 
 SIZE = (64, 96)
@@ -99,7 +105,6 @@ class FakeTensorRt:
     float32, float16 = "float32", "float16"
     Logger = type("Logger", (), {"WARNING": 1, "__init__": lambda self, level: None})
     MemoryPoolType = SimpleNamespace(WORKSPACE=0)
-    BuilderFlag = SimpleNamespace(FP16="FP16", OBEY_PRECISION_CONSTRAINTS="OBEY")
 
     def __init__(self, version: str, accepts: tuple[bytes, ...] = ()) -> None:
         self.__version__ = version
@@ -112,6 +117,12 @@ class FakeTensorRt:
         if version.startswith("10") or version.startswith("11"):
             kinds["STRONGLY_TYPED"] = 1
         self.NetworkDefinitionCreationFlag = SimpleNamespace(**kinds)
+        names = {"FP16": "FP16", "OBEY_PRECISION_CONSTRAINTS": "OBEY", "REFIT": "REFIT"}
+        if not version.startswith("8"):
+            names["REFIT_INDIVIDUAL"] = "INDIVIDUAL"
+        self.BuilderFlag = SimpleNamespace(**names)
+        self.marked: list[str] = []
+        self.rigid = False  # whether it can't build an engine whose weights can be replaced
         self.accepts = accepts
         self.layers = [
             SimpleNamespace(num_outputs=1, type=3, precision=None, get_output=lambda _: half),
@@ -132,7 +143,11 @@ class FakeTensorRt:
     def Builder(self, logger: object) -> Any:
         def create_network(flags: int) -> Any:
             self.flags = flags
-            return SimpleNamespace(num_layers=len(self.layers), get_layer=self.layers.__getitem__)
+            return SimpleNamespace(
+                num_layers=len(self.layers),
+                get_layer=self.layers.__getitem__,
+                mark_weights_refittable=self.marked.append,
+            )
 
         def create_timing_cache(blob: bytes) -> Any:
             self.timings.append(blob)
@@ -142,6 +157,7 @@ class FakeTensorRt:
         config = SimpleNamespace(
             set_memory_pool_limit=lambda *_: None,
             set_flag=self.config_flags.append,
+            clear_flag=self.config_flags.remove,
             create_timing_cache=create_timing_cache,
             set_timing_cache=lambda cache, ignore_mismatch: True,
             get_timing_cache=lambda: timing,
@@ -149,7 +165,9 @@ class FakeTensorRt:
         return SimpleNamespace(
             create_network=create_network,
             create_builder_config=lambda: config,
-            build_serialized_network=lambda network, config: b"plan",
+            build_serialized_network=lambda network, config: (
+                None if self.rigid and set(self.config_flags) & {"REFIT", "INDIVIDUAL"} else b"plan"
+            ),
         )
 
     def OnnxParser(self, network: object, logger: object) -> Any:
@@ -275,6 +293,117 @@ def test_what_decides_an_engine_is_in_its_name(network: MattingNetwork) -> None:
     assert len(names) == 7
     assert plan_name(trt, network, SIZE, 6, (8, 6)) in names
     assert not any("/" in name or " " in name for name in names)
+
+
+# -- other weights in an engine, faked ---------------------------------------------------------
+
+
+class RefittingTensorRt(FakeTensorRt):
+    """Plans are ``repr`` of a dict of weights; an engine takes up those that it has by name."""
+
+    Weights = staticmethod(lambda value: value)
+
+    def __init__(self, plan: dict[str, int], *, refits: bool = True) -> None:
+        super().__init__("10.3.0")
+        self.plan, self.missing, self.refits = repr(plan).encode(), list[str](), refits
+
+    def Runtime(self, logger: object) -> Any:
+        def deserialize(plan: bytes) -> Any:
+            weights = ast.literal_eval(plan.decode())
+            return SimpleNamespace(
+                refittable=bool(weights),
+                weights=weights,
+                serialize=lambda: repr(weights).encode(),
+                create_execution_context=lambda: "context",
+            )
+
+        return SimpleNamespace(deserialize_cuda_engine=deserialize)
+
+    def Refitter(self, engine: Any, logger: object) -> Any:
+        told: dict[str, int] = {}
+
+        def set_named_weights(name: str, value: np.ndarray) -> bool:
+            told[name] = int(value.item())
+            return told[name] >= 0
+
+        def refit_cuda_engine() -> bool:
+            engine.weights.update(told)
+            return self.refits
+
+        return SimpleNamespace(
+            get_all_weights=lambda: list(engine.weights),
+            set_named_weights=set_named_weights,
+            get_missing_weights=lambda: self.missing,
+            refit_cuda_engine=refit_cuda_engine,
+        )
+
+
+def test_weights_stay_replaceable_where_the_version_can_do_that() -> None:
+    old, new, rigid = (FakeTensorRt(version) for version in ("8.6.2", "10.3.0", "11.0.1"))
+    rigid.rigid = True
+    for trt in (old, new, rigid):
+        assert build_plan(trt, b"graph", replaceable=("a", "b")) == b"plan"
+    assert old.config_flags == ["FP16", "OBEY", "REFIT"] and not old.marked
+    assert new.config_flags == ["INDIVIDUAL"] and new.marked == ["a", "b"]
+    assert rigid.config_flags == [], "better an engine that has to be built anew than none"
+
+
+def numbers(**values: int) -> dict[str, np.ndarray]:
+    return {name: np.array(value) for name, value in values.items()}
+
+
+def test_an_engine_takes_up_other_weights_and_keeps_its_constants() -> None:
+    trt = RefittingTensorRt({"a": 1, "b": 2, "constant": 3})
+    made = refit_plan(trt, trt.plan, numbers(a=7, b=8))
+    assert ast.literal_eval(made.decode()) == {"a": 7, "b": 8, "constant": 3}
+
+
+def test_an_engine_that_cannot_take_up_all_weights_is_not_refitted_in_part() -> None:
+    trt = RefittingTensorRt({"a": 1})
+    with pytest.raises(EngineError, match="1 of its weights can't be replaced, such as b"):
+        refit_plan(trt, trt.plan, numbers(a=7, b=8))
+    with pytest.raises(EngineError, match="such as a"):
+        refit_plan(trt, trt.plan, numbers(a=-1))  # refused by the library
+    trt.missing = ["c"]
+    with pytest.raises(EngineError, match="such as c"):
+        refit_plan(trt, trt.plan, numbers(a=7))
+    trt = RefittingTensorRt({"a": 1}, refits=False)
+    with pytest.raises(EngineError, match="failed to replace"):
+        refit_plan(trt, trt.plan, numbers(a=7))
+    with pytest.raises(EngineError, match="can't be replaced"):
+        refit_plan(trt, b"{}", numbers(a=7))
+    with pytest.raises(EngineError, match="doesn't load"):
+        refit_plan(FakeTensorRt("10.3.0"), b"plan", numbers(a=7))
+
+
+def test_an_engine_of_other_weights_is_refitted_instead_of_built(
+    network: MattingNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 7))
+    monkeypatch.setattr(tensorrt_engine, "onnx_bytes", lambda *_, **__: b"graph")
+    wanted: list[set[str]] = []
+
+    def refit(trt: Any, plan: bytes, weights: Mapping[str, Any]) -> bytes:
+        wanted.append(set(weights))
+        if plan == b"old":
+            raise EngineError("its weights can't be replaced")
+        return b"refitted " + plan
+
+    monkeypatch.setattr(tensorrt_engine, "refit_plan", refit)
+    trt, cache = FakeTensorRt("10.3.0"), EngineCache(tmp_path)
+    assert make_plan(trt, network, SIZE, 6, cache) == b"plan", "there is none yet"
+    other = MattingNetwork().eval()
+    cache.write(plan_name(trt, other, SIZE, 7, (8, 7)), b"of another graph")
+    assert make_plan(trt, network, SIZE, 6, cache) == b"plan"
+    cache.write(plan_name(trt, other, SIZE, 6, (8, 7)), b"other weights")
+    said: list[str] = []
+    made = make_plan(trt, network, SIZE, 6, cache, on_progress=lambda _, what: said.append(what))
+    assert (made, said) == (b"refitted other weights", ["refitting"])
+    assert wanted == [set(dict(WholeGraph(network, *SIZE, 6).named_parameters()))]
+    assert make_plan(trt, network, SIZE, 6, EngineCache(tmp_path / "b")) == b"plan"
+    cache.write(plan_name(trt, other, SIZE, 6, (8, 7)), b"old")
+    assert make_plan(trt, network, SIZE, 6, cache) == b"plan"
+    assert "can't be refitted: its weights can't be replaced" in cache.notes[-1]
 
 
 # -- no GPU -----------------------------------------------------------------------------------
