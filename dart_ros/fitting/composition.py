@@ -69,15 +69,22 @@ class _Layer(NamedTuple):
     depth: Tensor
 
 
-class _Ledge(NamedTuple):
-    """What is close before the camera at a border: 1×H×W coverage, 0 to 1, and brightness."""
+class _Border(NamedTuple):
+    """What is special along the borders of a picture.
 
-    cover: Tensor
-    level: Tensor
+    ``margin`` 1×H×W bool: the depth image has nothing there, as its camera stands elsewhere.
+    ``ledge`` 1×H×W, 0 to 1: coverage by something so near the color camera that only this one has
+    it, out of focus; ``level`` is its brightness. ``columns``: where somebody stands at it.
+    """
+
+    margin: Tensor
+    ledge: Tensor
+    level: float
+    columns: range | None
 
     def over(self, color: Tensor) -> Tensor:
         """The ledge before a 3×H×W picture in [0, 1]."""
-        return (color * (1 - self.cover) + self.level * self.cover).clamp(0, 1)
+        return (color * (1 - self.ledge) + self.level * self.ledge).clamp(0, 1)
 
 
 class Composer:
@@ -160,19 +167,22 @@ class Composer:
     def _sample(self) -> tuple[Tensor, ...]:
         color, depth, std, focal, captured = self._background()
         height, width = depth.shape[-2:]
-        margin, ledge = self._border(height, width, captured)
-        plate = ledge.over(color)
-        live = ledge.over(self._relight(color))
+        border = self._captured_border(depth) if captured else self._border(height, width)
+        if not captured and self._chance(0.7 if border.columns else 0.15):
+            color, depth = self._with_dark_things(color, depth, border.columns)
+        plate = border.over(color)
+        live = border.over(self._relight(color))
 
         alpha = color.new_zeros(1, height, width)
         foreground = color.new_zeros(3, height, width)
         front = color.new_full((1, height, width), math.inf)
         reach = torch.where(depth > 0, depth, self._max_depth)
         shade = color.new_ones(1, height, width)
-        for sprite in self._cast():
-            layer, shadow = self._place(sprite, reach, focal)
+        for number, sprite in enumerate(self._cast()):
+            columns = border.columns if number == 0 else None
+            layer, shadow = self._place(sprite, reach, focal, columns or range(width))
             shade = shade * shadow
-            rgb = self._recolor(layer, plate)
+            rgb = self._recolor(layer, plate, often_dark=columns is not None)
             nearer = layer.depth <= front
             over = foreground * (1 - layer.alpha) + rgb
             foreground = torch.where(nearer, over, foreground + rgb * (1 - alpha))
@@ -180,12 +190,12 @@ class Composer:
             front = torch.where((layer.alpha > 0.5) & (layer.depth < front), layer.depth, front)
         truth = foreground / alpha.clamp(min=1e-3)
         # Whatever stands between the scene and the camera hides people and takes no shadow.
-        bare = 1 - ledge.cover
+        bare = 1 - border.ledge
         foreground, alpha, shade = foreground * bare, alpha * bare, 1 - (1 - shade) * bare
         frame = foreground + live * shade * (1 - alpha)
 
         live_depth, mean, deviation, known = self._sense(
-            depth, std, front, frame, captured, ~margin
+            depth, std, front, frame, captured, ~border.margin
         )
         frame, plate, truth = self._expose(frame, plate, truth)
         return frame, live_depth, plate, mean, deviation, known, alpha, truth.clamp(0, 1)
@@ -221,34 +231,72 @@ class Composer:
             depth = depth * self._uniform(0.8, 1.25)
         return color, depth, std, focal * zoom, scene.captured
 
-    def _border(self, height: int, width: int, captured: bool) -> tuple[Tensor, _Ledge]:
-        """What is special along one border of the picture, if anything.
+    def _captured_border(self, depth: Tensor) -> _Border:
+        """A captured scene has its own: the columns at the sides that the sensor never saw."""
+        blind = (depth <= 0).all(dim=-2, keepdim=True)
+        margin = blind.cumprod(-1).bool() | blind.flip(-1).cumprod(-1).flip(-1).bool()
+        # What is wider is no border but too far away, and people before it are seen.
+        width = depth.shape[-1]
+        inwards = torch.arange(width, device=self._device)
+        margin = margin & (torch.minimum(inwards, width - 1 - inwards) < 0.1 * width)
+        return _Border(margin.expand_as(depth), torch.zeros_like(depth), 0.0, None)
 
-        Returns:
-            1×H×W bool, where the depth image has nothing, as its camera stands elsewhere; and
-            what is so near the color camera that only this one has it, out of focus, all too
-            bright or dark.
-        """
+    def _border(self, height: int, width: int) -> _Border:
+        """What is special along one border of the picture, if anything."""
         nothing = torch.zeros(1, height, width, dtype=torch.bool, device=self._device)
-        if captured or not self._chance(0.25):
-            cover = nothing.float()
-            return nothing, _Ledge(cover, cover)
-        side = self._integer(4)
-        along, across = (width, height) if side < 2 else (height, width)
+        if not self._chance(0.35):
+            return _Border(nothing, nothing.float(), 0.0, None)
+        # The cameras stand side by side, so it is mostly the left or the right that is lost.
+        beside = self._chance(0.75)
+        side = self._integer(2)
+        along, across = (height, width) if beside else (width, height)
         inwards = torch.arange(across, device=self._device).float()
-        if side % 2:
+        if side:
             inwards = inwards.flip(0)
         lost = across * math.exp(self._uniform(math.log(0.004), math.log(0.08)))
-        ledge = max(0.0, lost + self._uniform(-0.01, 0.025) * across) if self._chance(0.6) else 0.0
-        softness = math.exp(self._uniform(math.log(0.3), math.log(6.0)))
-        slope = self._uniform(-0.01, 0.01) * (torch.arange(along, device=self._device) - along / 2)
-        cover = torch.sigmoid((ledge + slope[:, None] - inwards) / softness)
+        if beside and self._chance(0.5):
+            lost = across * self._uniform(0.02, 0.09)
+        ledge = torch.zeros(along, across, device=self._device)
+        if self._chance(0.25 if beside else 0.6):
+            edge = max(0.0, lost + self._uniform(-0.01, 0.025) * across)
+            softness = math.exp(self._uniform(math.log(0.3), math.log(6.0)))
+            slope = torch.arange(along, device=self._device) - along / 2
+            slope = slope[:, None] * self._uniform(-0.01, 0.01)
+            ledge = torch.sigmoid((edge + slope - inwards) / softness)
         margin = (inwards < lost).expand(along, across)
-        cover = cover if ledge else torch.zeros_like(cover)
-        if side < 2:
-            cover, margin = cover.T, margin.T
+        if not beside:
+            ledge, margin = ledge.T, margin.T
         level = self._uniform(0.9, 1.3) if self._chance(0.5) else self._uniform(0.0, 0.1)
-        return margin[None], _Ledge(cover[None], torch.full_like(cover[None], level))
+        columns = None
+        if beside and self._chance(0.6):
+            reach = round(0.15 * width)
+            columns = range(width - reach, width) if side else range(reach)
+        return _Border(margin[None], ledge[None], level, columns)
+
+    def _with_dark_things(
+        self, color: Tensor, depth: Tensor, columns: range | None
+    ) -> tuple[Tensor, Tensor]:
+        """Screens, cupboards and the like, as dark as hair and clothes, in a scene.
+
+        Of half of them the depth sensor gets nothing back. ``columns``: where they are.
+        """
+        height, width = depth.shape[-2:]
+        rows = torch.arange(height, device=self._device)[:, None]
+        along = torch.arange(width, device=self._device)
+        for _ in range(1 + self._integer(4)):
+            tall, wide = self._uniform(0.08, 0.8) * height, self._uniform(0.05, 0.25) * width
+            row = self._uniform(0.0, 1.0) * height
+            places = columns or range(width)
+            column = places[self._integer(len(places))]
+            softness = self._uniform(0.3, 1.5)
+            inside = torch.minimum(tall / 2 - (rows - row).abs(), wide / 2 - (along - column).abs())
+            cover = torch.sigmoid(inside / softness)[None]
+            level = self._uniform(0.0, 0.15) * (1 + 0.1 * self._normal(3, 1, 1))
+            texture = 1 + 0.15 * self._smooth_noise(height, width, 12)
+            color = color * (1 - cover) + (level * texture).clamp(0, 1) * cover
+            if self._chance(0.5):
+                depth = torch.where(cover > 0.5, -1.0, depth)
+        return color, depth
 
     def _cast(self) -> list[Sprite]:
         """Who is in the frame: mostly one to three people, sometimes nobody, sometimes objects."""
@@ -281,11 +329,13 @@ class Composer:
             color = color * (1 - weight) + weight * torch.roll(color, shift, dims=(-2, -1))
         return color.clamp(0, 1)
 
-    def _recolor(self, layer: _Layer, plate: Tensor) -> Tensor:
+    def _recolor(self, layer: _Layer, plate: Tensor, often_dark: bool) -> Tensor:
         """The sprite's premultiplied colors in another light; sometimes those of the wall."""
         gain = math.exp(0.25 * float(self._normal()))
         tint = 1 + 0.06 * self._normal(3, 1, 1)
         rgb = layer.rgb * gain * tint
+        if self._chance(0.5 if often_dark else 0.08):
+            rgb = rgb * self._uniform(0.1, 0.6)
         weight = layer.alpha.sum().clamp(min=1)
         if self._chance(0.2):
             own = rgb.sum(dim=(1, 2), keepdim=True) / weight
@@ -297,11 +347,13 @@ class Composer:
             rgb = rgb * contrast + own * (1 - contrast) * layer.alpha
         return torch.minimum(rgb.clamp(min=0), layer.alpha)
 
-    def _place(self, sprite: Sprite, reach: Tensor, focal: float) -> tuple[_Layer, Tensor]:
+    def _place(
+        self, sprite: Sprite, reach: Tensor, focal: float, columns: range
+    ) -> tuple[_Layer, Tensor]:
         """Puts a sprite somewhere it could stand, and computes the shadow that it casts."""
         height, width = reach.shape[-2:]
         near = 0.5 if "bottom" in sprite.cut else 0.9
-        column = self._integer(width)
+        column = columns[self._integer(len(columns))]
         farthest = float(reach[0, :, column].max())
         distance = math.exp(self._uniform(math.log(near), math.log(max(near * 1.3, farthest))))
         floor = _floor_rows(reach[0, :, column]) if "bottom" not in sprite.cut else []

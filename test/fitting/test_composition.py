@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,8 @@ def test_where_alpha_is_one_the_frame_is_the_foreground(
         full = inside(alpha > 0.999, 2)
         if full.any():
             assert image[:, full].mean() < 0.05
-            assert image[:, full].max() < 0.25
+            # JPEG smears a light wall into dark clothes, to 0.37 in 400 seeds.
+            assert image[:, full].max() < 0.5
 
 
 @FEW
@@ -182,25 +184,27 @@ def test_over_many_frames_there_is_everything(sprites: list[Sprite]) -> None:
 
 
 def test_depth_of_the_nearest_lies_far_beside_their_color_at_times(sprites: list[Sprite]) -> None:
-    batch = compose(sprites, 3, count=150)
+    batch = compose(sprites, 4, count=200)
     found = 0
     for depth, alpha in zip(batch.depth[:, 0].numpy(), batch.alpha[:, 0].numpy(), strict=True):
         beside = inside(alpha == 0, 5) & AWAY_FROM_BORDERS
         found += bool(((depth > 0) & (depth < WALL - 0.6) & beside).sum() > 5)
-    assert 4 <= found <= 50
+    assert 4 <= found <= 60, found
 
 
 def test_some_borders_have_no_depth_or_something_close_to_the_camera(
     sprites: list[Sprite],
 ) -> None:
-    batch = Composer(sprites, [wall()], seed=4).batch(100)
+    batch = Composer(sprites, [wall()], seed=4).batch(150)
     known, depth, alpha = (x[:, 0] for x in (batch.background.known, batch.depth, batch.alpha))
     plate, color = batch.background.plate.mean(1), batch.color.mean(1)
-    lost, bright, dark = 0, 0, 0
-    for side in ((..., 0, slice(None)), (..., -1, slice(None)), (..., 0), (..., -1)):
-        for k in range(100):
+    lost, bright, dark = [0, 0, 0, 0], 0, 0
+    for number, side in enumerate(
+        ((..., 0, slice(None)), (..., -1, slice(None)), (..., 0), (..., -1))
+    ):
+        for k in range(150):
             if bool((known[k][side] == 0).all()):
-                lost += 1
+                lost[number] += 1
                 assert bool((depth[k][side] == -1).all())
             # The wall itself is between 0.2 and 0.99; a frame's noise stays below 0.1.
             line = plate[k][side]
@@ -209,10 +213,39 @@ def test_some_borders_have_no_depth_or_something_close_to_the_camera(
                 dark += float(line.min()) < 0.5
                 assert float(alpha[k][side].max()) < 0.5
                 assert float((color[k][side] - line).abs().mean()) < 0.1
-    assert lost >= 10
-    assert bright >= 2 and dark >= 2
-    captured = Composer(sprites, [wall(captured=True)], seed=4).batch(30)
-    assert bool((captured.background.known == 1).all())
+    assert all(lost) and sum(lost[2:]) > sum(lost[:2])
+    assert bright >= 2 and dark >= 2, (bright, dark)
+
+
+def test_people_stand_across_borders_without_depth_and_before_dark_things(
+    sprites: list[Sprite],
+) -> None:
+    batch = Composer(sprites, [wall()], seed=5).batch(150)
+    known, alpha = (x[:, 0] for x in (batch.background.known, batch.alpha))
+    plate, color = batch.background.plate.mean(1), batch.color.mean(1)
+    lost = (known == 0).all(1, keepdim=True).expand_as(known)
+    across = ((alpha > 0.9) & lost).flatten(1).sum(1)
+    assert int((across > 50).sum()) >= 5
+    # Neither color nor depth tells them there.
+    alike = (alpha > 0.9) & lost & (plate < 0.25) & ((color - plate).abs() < 0.1)
+    assert int((alike.flatten(1).sum(1) > 20).sum()) >= 1
+
+
+@pytest.mark.parametrize(("columns", "kept"), [(6, 0), (12, 0), (20, 1)])
+def test_what_the_sensor_never_saw_at_the_side_of_a_captured_scene_stays_unseen(
+    sprites: list[Sprite], columns: int, kept: int
+) -> None:
+    """Unless it is so wide that it is the distance, before which people are seen."""
+    scene = wall(captured=True)
+    for cut in (slice(columns), slice(-columns, None)):
+        depth = scene.depth.clone()
+        depth[:, cut] = -1
+        depth[3, 60] = -1
+        batch = Composer(sprites, [replace(scene, depth=depth)], seed=4).batch(20)
+        people = (batch.alpha[:, 0] > 0.99)[..., cut]
+        seen = (batch.depth[:, 0] > 0)[..., cut]
+        assert int(people.sum()) > 100
+        assert bool((seen & people).any()) == kept
 
 
 def floor_and_wall() -> RgbdBackground:
