@@ -32,7 +32,12 @@ class Mailbox:
 
     def _deliver(self) -> None:
         while self._letters:
-            self._letters.popleft()()
+            try:
+                self._letters.popleft()()
+            except Exception:
+                # The others must not wait for the next one to come.
+                self._guard.trigger()
+                raise
 
 
 class Reply:

@@ -100,7 +100,7 @@ class MattingNode(LifecycleNode):
             EngineBuilder("OpenVINO engine", partial(build_command, "openvino", scenes_dir)),
             self._mailbox.post,
             self._scene_used,
-            self._scene_failed,
+            self.failed,
             self.get_logger(),
         )
 
@@ -392,7 +392,8 @@ class MattingNode(LifecycleNode):
             self.get_logger().info(note)
         self.get_logger().info(f"scene '{made.scene.id}' is in use, on {made.matter.backend}")
 
-    def _scene_failed(self, error: Exception) -> str:
+    def failed(self, error: Exception) -> str:
+        """Report what went wrong and return it in words; in the executor's thread."""
         reason = self._told_reason(error)
         self._report(reason)
         return reason
@@ -765,7 +766,11 @@ def main(args: Sequence[str] | None = None) -> int:
     node.bring_up()
     # The timer of the node wakes the executor often enough to see the flag.
     while rclpy.ok() and not stopping:
-        executor.spin_once()
+        try:
+            executor.spin_once()
+        except Exception as error:
+            # A fault of our own in a callback; the next message may do.
+            node.failed(error)
     ended = node.close()
     executor.shutdown()
     node.destroy_node()

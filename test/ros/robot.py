@@ -75,9 +75,11 @@ def block(width: int = WIDTH, height: int = HEIGHT) -> tuple[slice, slice]:
 
 
 class NodeProcess:
-    """`matting_node` as users start it."""
+    """`matting_node` as users start it, or after ``fault``: Python that changes its modules."""
 
-    def __init__(self, scenes_dir: Path, *parameters: str, namespace: str = "/") -> None:
+    def __init__(
+        self, scenes_dir: Path, *parameters: str, namespace: str = "/", fault: str = ""
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory()  # goes with this object
         self.log_path = Path(self._folder.name) / "node.log"
         self._log = open(self.log_path, "wb")  # noqa: SIM115
@@ -91,8 +93,14 @@ class NodeProcess:
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}",
         }
+        program = ["-m", "dart_ros.node.matting_node"]
+        if fault:
+            run = (
+                "import sys\nfrom dart_ros.node import matting_node\nsys.exit(matting_node.main())"
+            )
+            program = ["-c", f"{fault}\n{run}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dart_ros.node.matting_node", *arguments],
+            [sys.executable, *program, *arguments],
             env=environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,

@@ -30,8 +30,10 @@ TORCH = ("backend:=torch", "threads:=1")
 
 
 @contextmanager
-def running(scenes_dir: Path, *parameters: str, namespace: str = "/") -> Iterator[NodeProcess]:
-    node = NodeProcess(scenes_dir, *TORCH, *parameters, namespace=namespace)
+def running(
+    scenes_dir: Path, *parameters: str, namespace: str = "/", fault: str = ""
+) -> Iterator[NodeProcess]:
+    node = NodeProcess(scenes_dir, *TORCH, *parameters, namespace=namespace, fault=fault)
     try:
         yield node
     finally:
@@ -258,3 +260,40 @@ def processor_share(pid: int, seconds: float = 1.5) -> float:
     before, start = ticks(), time.monotonic()
     time.sleep(seconds)
     return (ticks() - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - start)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "matting_node.MattingNode._on_info",  # in the executor's thread
+        "matting_node.MattingNode._process",  # in the worker's
+        "matting_node.MattingNode._send",  # in the sender's
+    ],
+)
+def test_faults_of_its_own_are_told_and_the_node_goes_on(
+    robot: Robot, tmp_path: Path, place: str
+) -> None:
+    store = SceneStore(tmp_path)
+    store.save(scene("last"))
+    store.set_last("/matting_node", "last")
+    fault = f"""
+from dart_ros.node import matting_node
+sound, calls = {place}, []
+def unsound(*arguments):
+    calls.append(1)
+    if len(calls) <= 60:
+        raise ZeroDivisionError("what nobody thought of")
+    return sound(*arguments)
+{place} = unsound
+"""
+    alpha = robot.subscribe(Image, "alpha")
+    try:
+        with running(tmp_path, fault=fault) as node:
+            told = robot.wait_for(lambda s: "internal error" in s.reason, what="of the fault")
+            assert "what nobody thought of" in told.reason
+            alpha.next(2)
+            robot.wait_for_state(Status.STATE_MATTING)
+            assert node.stop() == 0
+            assert "Traceback" in node.log and "what nobody thought of" in node.log
+    finally:
+        alpha.close()

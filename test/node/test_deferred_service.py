@@ -1,0 +1,109 @@
+"""Services that answer later, with a real client in the same process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from dart_ros.node.deferred_service import DeferredService, Mailbox, Reply
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=os.getpid() % 100 + 1)
+    made = rclpy.create_node("deferred", context=context)
+    yield made
+    made.destroy_node()
+    context.try_shutdown()
+
+
+@pytest.fixture
+def spin(node: Node) -> Iterator[Callable[[Callable[[], bool]], None]]:
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+
+    def until(done: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < end, "it never happened"
+            executor.spin_once(timeout_sec=0.05)
+
+    yield until
+    executor.shutdown()
+
+
+def call(node: Node, spin: Callable[[Callable[[], bool]], None]) -> Any:
+    """A request that is on its way; its future."""
+    client = node.create_client(Trigger, "~/wait")
+    spin(client.service_is_ready)
+    return client.call_async(Trigger.Request())
+
+
+def test_an_answer_at_once_and_one_that_follows(
+    node: Node, spin: Callable[[Callable[[], bool]], None]
+) -> None:
+    replies: list[Reply] = []
+
+    def requested(_: Any, reply: Reply) -> None:
+        replies.append(reply)
+        if len(replies) == 1:
+            reply.response.success = True
+            reply.send()
+
+    DeferredService(node, Trigger, "~/wait", requested)
+    first = call(node, spin)
+    spin(first.done)
+    assert first.result().success
+    second, third = call(node, spin), call(node, spin)
+    spin(lambda: len(replies) == 3)
+    assert not second.done() and not third.done()
+    replies[2].refuse("not now")
+    replies[2].refuse("what comes later is ignored")
+    spin(third.done)
+    assert (third.result().success, third.result().message) == (False, "not now")
+    assert not second.done()
+
+
+def test_a_callback_that_raises_answers_with_the_fault(
+    node: Node, spin: Callable[[Callable[[], bool]], None]
+) -> None:
+    def requested(_: Any, reply: Reply) -> None:
+        raise ZeroDivisionError("what nobody thought of")
+
+    DeferredService(node, Trigger, "~/wait", requested)
+    for _ in range(2):
+        answer = call(node, spin)
+        spin(answer.done)
+        assert not answer.result().success
+        assert "internal error" in answer.result().message
+        assert "what nobody thought of" in answer.result().message
+
+
+def test_a_letter_that_raises_does_not_hold_up_the_others(
+    node: Node, spin: Callable[[Callable[[], bool]], None]
+) -> None:
+    mailbox, read = Mailbox(node), list[int]()
+
+    def fault() -> None:
+        raise ZeroDivisionError
+
+    for letter in (lambda: read.append(1), fault, lambda: read.append(2)):
+        mailbox.post(letter)
+    with pytest.raises(ZeroDivisionError):
+        spin(lambda: False)
+    assert read == [1]
+    spin(lambda: read == [1, 2])
