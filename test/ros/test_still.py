@@ -29,7 +29,7 @@ from sensor_msgs.msg import Image
 
 from dart_ros.msg import Status
 from dart_ros.postmatting import create_post_matting
-from dart_ros.srv import TakeStill
+from dart_ros.srv import CaptureBackground, TakeStill
 
 pytest.importorskip("pymatting")
 pytestmark = pytest.mark.ros
@@ -118,6 +118,18 @@ def test_no_usable_frame_comes(robot: Robot) -> None:
     assert not answer.success and "no usable frame" in answer.message
     robot.view = occupied_view()
     robot.wait_for_state(Status.STATE_MATTING)
+
+
+def test_a_capture_takes_the_frames(robot: Robot) -> None:
+    request = CaptureBackground.Request(scene="other", frames=150)
+    captured = robot.begin(CaptureBackground, "capture_background", request)
+    robot.wait_for(lambda s: s.activity.startswith("capturing"), what="of a capture")
+    answer = robot.call(TakeStill, "take_still", TakeStill.Request())
+    assert not answer.success and "a background is being captured" in answer.message
+    assert captured(60).success
+    robot.view = empty_view()
+    assert robot.capture("room").success
+    robot.view = occupied_view()
 
 
 def test_the_node_is_deactivated_meanwhile(robot: Robot, node: NodeProcess) -> None:
