@@ -168,21 +168,25 @@ class Composer:
         color, depth, std, focal, captured = self._background()
         height, width = depth.shape[-2:]
         border = self._captured_border(depth) if captured else self._border(height, width)
-        if not captured and self._chance(0.7 if border.columns else 0.15):
-            color, depth = self._with_dark_things(color, depth, border.columns)
+        reach = torch.where(depth > 0, depth, self._max_depth)
+        placed = []
+        for number, sprite in enumerate(self._cast()):
+            at = border.columns if number == 0 and border.columns else range(width)
+            placed.append(self._place(sprite, reach, focal, at))
+        if not captured and self._chance(0.8 if border.columns else 0.15):
+            hidden = placed[0][0].alpha if placed else torch.zeros_like(depth)
+            color, depth = self._with_dark_things(color, depth, border.columns, hidden)
         plate = border.over(color)
         live = border.over(self._relight(color))
 
         alpha = color.new_zeros(1, height, width)
         foreground = color.new_zeros(3, height, width)
         front = color.new_full((1, height, width), math.inf)
-        reach = torch.where(depth > 0, depth, self._max_depth)
         shade = color.new_ones(1, height, width)
-        for number, sprite in enumerate(self._cast()):
-            columns = border.columns if number == 0 else None
-            layer, shadow = self._place(sprite, reach, focal, columns or range(width))
+        for number, (layer, shadow) in enumerate(placed):
             shade = shade * shadow
-            rgb = self._recolor(layer, plate, often_dark=columns is not None)
+            often_dark = number == 0 and border.columns is not None
+            rgb = self._recolor(layer, plate, often_dark)
             nearer = layer.depth <= front
             over = foreground * (1 - layer.alpha) + rgb
             foreground = torch.where(nearer, over, foreground + rgb * (1 - alpha))
@@ -244,7 +248,7 @@ class Composer:
     def _border(self, height: int, width: int) -> _Border:
         """What is special along one border of the picture, if anything."""
         nothing = torch.zeros(1, height, width, dtype=torch.bool, device=self._device)
-        if not self._chance(0.35):
+        if not self._chance(0.4):
             return _Border(nothing, nothing.float(), 0.0, None)
         # The cameras stand side by side, so it is mostly the left or the right that is lost.
         beside = self._chance(0.75)
@@ -254,7 +258,7 @@ class Composer:
         if side:
             inwards = inwards.flip(0)
         lost = across * math.exp(self._uniform(math.log(0.004), math.log(0.08)))
-        if beside and self._chance(0.5):
+        if beside and self._chance(0.6):
             lost = across * self._uniform(0.02, 0.09)
         ledge = torch.zeros(along, across, device=self._device)
         if self._chance(0.25 if beside else 0.6):
@@ -268,26 +272,32 @@ class Composer:
             ledge, margin = ledge.T, margin.T
         level = self._uniform(0.9, 1.3) if self._chance(0.5) else self._uniform(0.0, 0.1)
         columns = None
-        if beside and self._chance(0.6):
+        if beside and self._chance(0.75):
             reach = round(0.15 * width)
             columns = range(width - reach, width) if side else range(reach)
         return _Border(margin[None], ledge[None], level, columns)
 
     def _with_dark_things(
-        self, color: Tensor, depth: Tensor, columns: range | None
+        self, color: Tensor, depth: Tensor, columns: range | None, hidden: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Screens, cupboards and the like, as dark as hair and clothes, in a scene.
 
-        Of half of them the depth sensor gets nothing back. ``columns``: where they are.
+        Of half of them the depth sensor gets nothing back. ``columns``: where they are. Half of
+        them are where ``hidden``, the alpha of somebody in front, covers them at least in part.
         """
         height, width = depth.shape[-2:]
+        places = columns or range(width)
         rows = torch.arange(height, device=self._device)[:, None]
         along = torch.arange(width, device=self._device)
-        for _ in range(1 + self._integer(4)):
-            tall, wide = self._uniform(0.08, 0.8) * height, self._uniform(0.05, 0.25) * width
+        behind = torch.nonzero(hidden[0, :, places.start : places.stop] > 0.9)
+        for _ in range(1 + self._integer(3)):
+            tall, wide = self._uniform(0.04, 0.6) * height, self._uniform(0.03, 0.2) * width
             row = self._uniform(0.0, 1.0) * height
-            places = columns or range(width)
-            column = places[self._integer(len(places))]
+            column = float(places[self._integer(len(places))])
+            if len(behind) and self._chance(0.5):
+                spot = behind[self._integer(len(behind))].tolist()
+                row = spot[0] + self._uniform(-0.4, 0.4) * tall
+                column = places.start + spot[1] + self._uniform(-0.4, 0.4) * wide
             softness = self._uniform(0.3, 1.5)
             inside = torch.minimum(tall / 2 - (rows - row).abs(), wide / 2 - (along - column).abs())
             cover = torch.sigmoid(inside / softness)[None]
@@ -334,8 +344,8 @@ class Composer:
         gain = math.exp(0.25 * float(self._normal()))
         tint = 1 + 0.06 * self._normal(3, 1, 1)
         rgb = layer.rgb * gain * tint
-        if self._chance(0.5 if often_dark else 0.08):
-            rgb = rgb * self._uniform(0.1, 0.6)
+        if self._chance(0.6 if often_dark else 0.08):
+            rgb = rgb * self._uniform(0.05, 0.5)
         weight = layer.alpha.sum().clamp(min=1)
         if self._chance(0.2):
             own = rgb.sum(dim=(1, 2), keepdim=True) / weight
