@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from dart_ros.errors import EngineError
 
 if TYPE_CHECKING:
     from dart_ros.runtime.engine_cache import EngineCache
+
+NOTE = "note: "
+"""What begins a line on stderr that tells what went wrong on the way to an engine that is ready."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,14 +59,16 @@ def _build(options: argparse.Namespace) -> None:
             bar.set_description(message)
             bar.update(round(100 * share) - bar.n)
 
-        ready = build(options, tiles, on_progress)
+        ready, notes = build(options, tiles, on_progress)
+    for note in notes:
+        print(f"{NOTE}{note}", file=sys.stderr)
     print(f"{ready} is ready")
 
 
 def _build_openvino(
     options: argparse.Namespace, tiles: int | None, on_progress: Callable[[float, str], None]
-) -> str:
-    """Returns what was built, in words."""
+) -> tuple[str, list[str]]:
+    """Returns what was built, in words, and what went wrong on the way."""
     if options.compute_capability:
         raise EngineError(
             "--compute-capability is of a GPU, and OpenVINO builds for the CPU: leave it out, or "
@@ -78,13 +84,13 @@ def _build_openvino(
     OpenVinoEngine(network, blank, tiles, cache=cache, on_progress=on_progress)
     if not is_compiled(network, options.size, tiles, cache):
         raise EngineError(_missing(cache, "what OpenVINO compiles"))
-    return f"what OpenVINO needs in {cache.directory}"
+    return f"what OpenVINO needs in {cache.directory}", cache.notes
 
 
 def _build_tensorrt(
     options: argparse.Namespace, tiles: int | None, on_progress: Callable[[float, str], None]
-) -> str:
-    """Returns what was built, in words."""
+) -> tuple[str, list[str]]:
+    """Returns what was built, in words, and what went wrong on the way."""
     import torch
 
     from dart_ros.runtime.engine_cache import EngineCache
@@ -107,7 +113,7 @@ def _build_tensorrt(
     plan = cache.get(name, build)
     if cache.read(name) is None:
         raise EngineError(_missing(cache, str(cache.directory / name)))
-    return f"{cache.directory / name} ({len(plan) / 1e6:.0f} MB)"
+    return f"{cache.directory / name} ({len(plan) / 1e6:.0f} MB)", cache.notes
 
 
 def _missing(cache: EngineCache, what: str) -> str:

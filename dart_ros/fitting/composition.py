@@ -25,6 +25,9 @@ from dart_ros.method.network import Background
 MAX_DEPTH = 5.46
 """Range in metres of the sensor in the paper, an Azure Kinect (d_max)."""
 
+_STRAY_DEPTH = 0.03
+"""Share of a column's depth that is known by accident where the sensor sees nothing."""
+
 
 @dataclass(frozen=True)
 class RgbdBackground:
@@ -116,6 +119,12 @@ class Composer:
         self._people = [s for s in sprites if s.kind == "person"] or list(sprites)
         self._objects = [s for s in sprites if s.kind != "person"]
         self._backgrounds = backgrounds
+        self._blind = [
+            _blind_sides(b.depth)
+            if b.captured
+            else torch.zeros_like(b.depth[None], dtype=torch.bool)
+            for b in backgrounds
+        ]
         self._size = size
         self._max_depth = max_depth
         # What decides the course of a frame is drawn on the CPU, or each draw would wait for the
@@ -165,9 +174,14 @@ class Composer:
     # -- one frame ------------------------------------------------------------------------
 
     def _sample(self) -> tuple[Tensor, ...]:
-        color, depth, std, focal, captured = self._background()
+        color, depth, std, focal, blind = self._background()
+        captured = std is not None
         height, width = depth.shape[-2:]
-        border = self._captured_border(depth) if captured else self._border(height, width)
+        border = (
+            _Border(blind, torch.zeros_like(depth), 0.0, None)
+            if captured
+            else self._border(height, width)
+        )
         reach = torch.where(depth > 0, depth, self._max_depth)
         placed = []
         for number, sprite in enumerate(self._cast()):
@@ -204,14 +218,16 @@ class Composer:
         frame, plate, truth = self._expose(frame, plate, truth)
         return frame, live_depth, plate, mean, deviation, known, alpha, truth.clamp(0, 1)
 
-    def _background(self) -> tuple[Tensor, Tensor, Tensor | None, float, bool]:
-        """Color 3×H×W in [0, 1], depth 1×H×W, deviation, focal length, captured or not."""
-        scene = self._backgrounds[self._integer(len(self._backgrounds))]
+    def _background(self) -> tuple[Tensor, Tensor, Tensor | None, float, Tensor]:
+        """Color 3×H×W in [0, 1], depth 1×H×W, deviation of a captured scene, focal length, and
+        where a captured one's sensor never sees anything (1×H×W bool)."""
+        number = self._integer(len(self._backgrounds))
+        scene, blind = self._backgrounds[number], self._blind[number]
         color = scene.color.float() / 255
         depth, focal, std = scene.depth[None], scene.focal, scene.std
         std = std[None] if std is not None else None
         if self._size is None:
-            return color, depth, std, focal, scene.captured
+            return color, depth, std, focal, blind
         out_height, out_width = self._size
         height, width = depth.shape[-2:]
         fit = max(out_height / height, out_width / width)
@@ -224,6 +240,7 @@ class Composer:
             color[window][None], self._size, mode="bilinear", align_corners=False, antialias=True
         )[0].clamp(0, 1)
         depth = F.interpolate(depth[window][None], self._size, mode="nearest")[0]
+        blind = F.interpolate(blind[window][None].float(), self._size, mode="nearest")[0] > 0
         if std is not None:
             std = F.interpolate(std[window][None], self._size, mode="nearest")[0]
         if not scene.captured:
@@ -233,17 +250,7 @@ class Composer:
             gain = torch.tensor(gains, device=self._device)[:, None, None]
             color = (color * gain * self._uniform(0.6, 1.2)).clamp(0, 1)
             depth = depth * self._uniform(0.8, 1.25)
-        return color, depth, std, focal * zoom, scene.captured
-
-    def _captured_border(self, depth: Tensor) -> _Border:
-        """A captured scene has its own: the columns at the sides that the sensor never saw."""
-        blind = (depth <= 0).all(dim=-2, keepdim=True)
-        margin = blind.cumprod(-1).bool() | blind.flip(-1).cumprod(-1).flip(-1).bool()
-        # What is wider is no border but too far away, and people before it are seen.
-        width = depth.shape[-1]
-        inwards = torch.arange(width, device=self._device)
-        margin = margin & (torch.minimum(inwards, width - 1 - inwards) < 0.1 * width)
-        return _Border(margin.expand_as(depth), torch.zeros_like(depth), 0.0, None)
+        return color, depth, std, focal * zoom, blind
 
     def _border(self, height: int, width: int) -> _Border:
         """What is special along one border of the picture, if anything."""
@@ -701,6 +708,23 @@ def _compress(image: Tensor, quality: int) -> Tensor:
     level = torch.tensor([float(quality)], device=image.device)
     compressed: Tensor = jpeg_codec_differentiable(padded, level)[0, :, :height, :width]
     return compressed.clamp(0, 1)
+
+
+def _blind_sides(depth: Tensor) -> Tensor:
+    """Columns at the sides of a captured scene (H×W metres) that its depth camera doesn't see.
+
+    Returns:
+        1×H×W bool. What is wider than a tenth is no blind side but too far away, and people before
+        it are seen.
+    """
+    width = depth.shape[-1]
+    blind = torch.zeros(width, dtype=torch.bool, device=depth.device)
+    seen = torch.nonzero((depth > 0).float().mean(dim=0) >= _STRAY_DEPTH)[:, 0]
+    if len(seen):
+        first, after = int(seen[0]), int(seen[-1]) + 1
+        blind[:first] = first < 0.1 * width
+        blind[after:] = width - after < 0.1 * width
+    return blind.expand(1, *depth.shape)
 
 
 def _floor_rows(depth: Tensor) -> list[int]:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from dart_ros.commands.build_engine import NOTE
 from dart_ros.errors import EngineError
 from dart_ros.session.scene import Scene
 
@@ -46,7 +47,7 @@ class EngineBuilder:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def build(self, scene: Scene, refine_fraction: float, wanted: Callable[[], bool]) -> None:
+    def build(self, scene: Scene, refine_fraction: float, wanted: Callable[[], bool]) -> list[str]:
         """Build the engine of a scene, and wait for it; by one thread at a time.
 
         Args:
@@ -54,12 +55,15 @@ class EngineBuilder:
             refine_fraction: see :class:`dart_ros.session.matter.Matter`.
             wanted: asked at the last moment; False starts nothing.
 
+        Returns:
+            What went wrong on the way, each in words.
+
         Raises:
             EngineError: if the engine can't be built or kept.
         """
         with self._lock:
             if not wanted():
-                return
+                return []
             try:
                 # A session of its own: Ctrl-C in a terminal is for the node.
                 process = self._process = subprocess.Popen(
@@ -78,12 +82,13 @@ class EngineBuilder:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
         _, errors = process.communicate()
+        said = errors.decode(errors="replace").strip().splitlines()
         if process.returncode != 0:
-            said = errors.decode(errors="replace").strip().splitlines()
             why = said[-1].removeprefix("dart-ros: ") if said else "it said nothing"
             if process.returncode != 1:
                 why = f"its process died with status {process.returncode}: {why}"
             raise EngineError(f"the {self._engine} could not be built: {why}")
+        return [line.removeprefix(NOTE) for line in said if line.startswith(NOTE)]
 
     def kill(self) -> None:
         """End the build that runs; from any thread."""

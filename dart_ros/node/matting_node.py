@@ -10,6 +10,7 @@ through the mailbox; what they read of the state (`_capture`, `_scenes.loaded`, 
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -61,6 +62,7 @@ from dart_ros.values import Frame, Matte
 _TICK = 0.1  # seconds between two looks at the node's state
 _STATUS_PERIOD = 1.0  # seconds between two statuses when nothing changes
 _SILENCE = 1.0  # seconds without a pair after which the node says that it waits
+_REPEAT = 5.0  # seconds after which a fault that goes on is logged again
 _TROUBLE_MEMORY = 30.0  # seconds for which a failed request stays in the status of a node that runs
 _MOST_FRAMES = 10000  # of one capture
 _GENTLY = 3.0  # seconds that threads and processes have to end at shutdown
@@ -100,7 +102,7 @@ class MattingNode(LifecycleNode):
             EngineBuilder("OpenVINO engine", partial(build_command, "openvino", scenes_dir)),
             self._mailbox.post,
             self._scene_used,
-            self.failed,
+            self._scene_failed,
             self.get_logger(),
         )
 
@@ -128,6 +130,9 @@ class MattingNode(LifecycleNode):
         self._post_matting: PostMattingProcess | None = None
         self._trouble = ""
         self._troubled = 0.0
+        self._fault = ""
+        self._faulty = -math.inf
+        self._told_whole: dict[str, float] = {}  # when, by the place in the code
 
         self._status_publisher = self.create_publisher(
             Status,
@@ -143,7 +148,7 @@ class MattingNode(LifecycleNode):
         DeferredService(self, LoadScene, "~/load_scene", self._load_requested)
         DeferredService(self, ListScenes, "~/list_scenes", self._list_requested)
         DeferredService(self, TakeStill, "~/take_still", self._still_requested)
-        self.create_service(Trigger, "~/cancel_fit", self._cancel_requested)
+        DeferredService(self, Trigger, "~/cancel_fit", self._cancel_requested)
         # A steady clock: the node has to report also while simulated time stands still.
         self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -380,8 +385,12 @@ class MattingNode(LifecycleNode):
         """What to tell of an error; one that nobody raised on purpose goes into the log whole."""
         if isinstance(error, DartError):
             return str(error)
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        self.get_logger().error(text, throttle_duration_sec=5.0)
+        place = "".join(traceback.format_tb(error.__traceback__))
+        now = time.monotonic()
+        if now - self._told_whole.get(place, -math.inf) > _REPEAT:
+            self._told_whole[place] = now
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            self.get_logger().error(text)
         return f"internal error, please report it with the log: {error!r}"
 
     # ---- scenes ----------------------------------------------------------------------------
@@ -392,8 +401,14 @@ class MattingNode(LifecycleNode):
             self.get_logger().info(note)
         self.get_logger().info(f"scene '{made.scene.id}' is in use, on {made.matter.backend}")
 
-    def failed(self, error: Exception) -> str:
-        """Report what went wrong and return it in words; in the executor's thread."""
+    def survived(self, error: Exception) -> None:
+        """Report a fault of the node's own in the executor's thread, not for each message anew."""
+        reason = self._told_reason(error)
+        if reason != self._fault or time.monotonic() - self._faulty > _REPEAT:
+            self._report(reason)
+        self._fault, self._faulty = reason, time.monotonic()
+
+    def _scene_failed(self, error: Exception) -> str:
         reason = self._told_reason(error)
         self._report(reason)
         return reason
@@ -546,15 +561,15 @@ class MattingNode(LifecycleNode):
         if end.improved:
             self._scenes.reload(name, scene_id)
 
-    def _cancel_requested(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._fit is not None
+    def _cancel_requested(self, _: Trigger.Request, reply: Reply) -> None:
+        reply.response.success = self._fit is not None
         if self._fit is None:
-            response.message = "no fit is running"
+            reply.response.message = "no fit is running"
         else:
             self._fit.cancel()
-            response.message = f"the fit of '{self._fit_scene[0]}' is being cancelled"
-        self.get_logger().info(f"cancel_fit: {response.message}")
-        return response
+            reply.response.message = f"the fit of '{self._fit_scene[0]}' is being cancelled"
+        self.get_logger().info(f"cancel_fit: {reply.response.message}")
+        reply.send()
 
     # ---- stills ----------------------------------------------------------------------------
 
@@ -680,6 +695,8 @@ class MattingNode(LifecycleNode):
         if not self._active:
             return Status.STATE_INACTIVE, trouble or "the node is not active"
         silent = self._health.silent_for(now, self._active_since) > _SILENCE
+        if now - self._faulty < _SILENCE + _STATUS_PERIOD:
+            return Status.STATE_ERROR, self._fault
         if self._capture is not None:
             why = self._why_no_pairs(now) if silent else frames.failing or frames.complaint
             return Status.STATE_CAPTURING, why
@@ -738,9 +755,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM.
 
     Returns:
-        0 after a clean end, 1 if a parameter given at start was refused.
+        0 after a clean end, 1 if a parameter given at start was refused or rclpy failed.
     """
-    stopping = False
+    stopping = failed = False
 
     def stop(_: int, __: FrameType | None) -> None:
         nonlocal stopping
@@ -767,10 +784,13 @@ def main(args: Sequence[str] | None = None) -> int:
     # The timer of the node wakes the executor often enough to see the flag.
     while rclpy.ok() and not stopping:
         try:
-            executor.spin_once()
+            executor.spin_once(timeout_sec=1.0)
         except Exception as error:
-            # A fault of our own in a callback; the next message may do.
-            node.failed(error)
+            if not _raised_in_callback(error):
+                node.get_logger().fatal(traceback.format_exc())
+                failed = True
+                break
+            node.survived(error)
     ended = node.close()
     executor.shutdown()
     node.destroy_node()
@@ -779,8 +799,15 @@ def main(args: Sequence[str] | None = None) -> int:
         # An engine that is still being built can't be interrupted and must not hold the exit up.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
-    return 0
+        os._exit(failed)
+    return int(failed)
+
+
+def _raised_in_callback(error: Exception) -> bool:
+    """Whether a callback of this package raised; after what rclpy itself raises it can be deaf."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
+    modules = (frame.f_globals.get("__name__", "") for frame in frames)
+    return any(name == "__main__" or name.startswith("dart_ros") for name in modules)
 
 
 if __name__ == "__main__":

@@ -254,8 +254,12 @@ class SceneLoader:
                 on_error(CLEANED_UP)
             elif made is not None:
                 self._loaded = made
-                self._on_used(made)
-                on_loaded(made)
+                try:
+                    self._on_used(made)
+                    on_loaded(made)
+                except Exception as error:
+                    # Who waits for an answer gets one.
+                    on_error(self._on_failed(error))
                 self._improve(made)
 
         def failed(error: Exception) -> None:
@@ -297,13 +301,18 @@ class SceneLoader:
             self._logger.warning(str(error))
         return Loaded(scene, matter, settings.refine_fraction)
 
+    def _note(self, notes: list[str]) -> None:
+        for note in notes:
+            self._logger.info(note)
+
     def _compile(self, scene: Scene, refine_fraction: float, configuration: _Configuration) -> None:
         """Leave the engine in the cache; where that fails it is made here, which holds all up."""
         self._compiling = True
         try:
-            self._compiler.build(
+            notes = self._compiler.build(
                 scene, refine_fraction, lambda: configuration is self._configuration
             )
+            self._note(notes)
         except EngineError as error:
             if configuration is self._configuration:
                 self._logger.warning(f"{error}; the node makes it itself, and loses frames")
@@ -321,8 +330,9 @@ class SceneLoader:
         if not made.matter.improvable or self._built == target:
             return
 
-        def built(_: None) -> None:
+        def built(notes: list[str]) -> None:
             self._builds_queued -= 1
+            self._note(notes)
             if self._loaded is made:
                 self._built = target
                 self.rebuild(None)

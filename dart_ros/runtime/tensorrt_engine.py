@@ -289,13 +289,15 @@ def make_plan(
     graph = WholeGraph(network, *size, tiles, half=True)
     if capability is None:
         name = plan_name(trt, network, size, tiles, torch.cuda.get_device_capability())
-        other, plan = next(((n, p) for n in cache.alike(name) if (p := cache.read(n))), ("", None))
-        if plan is not None:
+        for other in cache.alike(name):
+            plan = cache.read(other)
+            if plan is None:
+                continue
             if on_progress is not None:
                 on_progress(0.0, "refitting")
             try:
                 return refit_plan(trt, plan, graph.learned())
-            except EngineError as error:
+            except (EngineError, RuntimeError, TypeError) as error:
                 cache.notes.append(f"{cache.directory / other} can't be refitted: {error}")
     if on_progress is not None:
         on_progress(0.0, "exporting")
@@ -336,7 +338,22 @@ def refit_plan(trt: Any, plan: bytes, weights: Mapping[str, NDArray[np.generic]]
         raise EngineError(f"{len(refused)} of its weights can't be replaced, such as {refused[0]}")
     if not refitter.refit_cuda_engine():
         raise EngineError("TensorRT failed to replace its weights")
-    return bytes(memoryview(engine.serialize()))
+    made = _serialized(trt, engine)
+    if made is None or runtime.deserialize_cuda_engine(made) is None:
+        raise EngineError("with other weights it doesn't load")
+    return made
+
+
+def _serialized(trt: Any, engine: Any) -> bytes | None:
+    """An engine as bytes, whose weights can be replaced again."""
+    flag = getattr(getattr(trt, "SerializationFlag", None), "INCLUDE_REFIT", None)
+    if flag is None:
+        plan = engine.serialize()
+    else:
+        config = engine.create_serialization_config()
+        config.set_flag(flag)
+        plan = engine.serialize_with_config(config)
+    return None if plan is None else bytes(memoryview(plan))
 
 
 def build_plan(
@@ -381,7 +398,7 @@ def build_plan(
         config.progress_monitor = _monitor(trt, on_progress)
     timing = f"timing_{trt.__name__}{trt.__version__}_{_target(capability)}.cache"
     cached = _use_timing_cache(config, cache, timing)
-    flag = _let_refit(trt, network, config, replaceable) if replaceable else None
+    flag = _let_refit(trt, network, config, replaceable)
     plan = builder.build_serialized_network(network, config)
     if plan is None and flag is not None:
         config.clear_flag(flag)
@@ -434,14 +451,15 @@ def _keep_types(trt: Any, network: Any, config: Any) -> None:
 
 
 def _let_refit(trt: Any, network: Any, config: Any, names: Collection[str]) -> Any:
-    """Asks for an engine whose weights can be replaced; returns the flag that does."""
+    """Asks for an engine in which the named weights, all of them, can be replaced.
+
+    Returns:
+        The flag that does, None where it can't be had. Before TensorRT 10 constants would have to
+        be replaceable too, which takes their optimization away.
+    """
     flag = getattr(trt.BuilderFlag, "REFIT_INDIVIDUAL", None)
-    if flag is None:
-        flag = trt.BuilderFlag.REFIT
-    else:
-        # Constants stay what they are, and are optimized as such.
-        for name in names:
-            network.mark_weights_refittable(name)
+    if not names or flag is None or not all(map(network.mark_weights_refittable, names)):
+        return None
     config.set_flag(flag)
     return flag
 

@@ -231,21 +231,37 @@ def test_people_stand_across_borders_without_depth_and_before_dark_things(
     assert int((alike.flatten(1).sum(1) > 20).sum()) >= 1
 
 
-@pytest.mark.parametrize(("columns", "kept"), [(6, 0), (12, 0), (20, 1)])
-def test_what_the_sensor_never_saw_at_the_side_of_a_captured_scene_stays_unseen(
-    sprites: list[Sprite], columns: int, kept: int
+@pytest.mark.parametrize(("columns", "seen"), [(6, False), (12, False), (20, True)])
+def test_what_the_sensor_never_sees_at_the_sides_of_a_captured_scene_stays_unseen(
+    sprites: list[Sprite], columns: int, seen: bool
 ) -> None:
     """Unless it is so wide that it is the distance, before which people are seen."""
     scene = wall(captured=True)
     for cut in (slice(columns), slice(-columns, None)):
         depth = scene.depth.clone()
         depth[:, cut] = -1
-        depth[3, 60] = -1
+        depth[40, cut] = WALL  # by accident
         batch = Composer(sprites, [replace(scene, depth=depth)], seed=4).batch(20)
         people = (batch.alpha[:, 0] > 0.99)[..., cut]
-        seen = (batch.depth[:, 0] > 0)[..., cut]
+        people[:, 36:45] = False
+        found = ((batch.depth[:, 0] > 0)[..., cut] & people).any(0).any(0)
         assert int(people.sum()) > 100
-        assert bool((seen & people).any()) == kept
+        assert bool(found.all() if seen else not found.any())
+
+
+def test_a_hole_at_the_edge_of_a_crop_is_no_blind_side(sprites: list[Sprite]) -> None:
+    scene = wall(captured=True)
+    depth = scene.depth.clone()
+    depth[:, 40:90] = -1
+    composer = Composer(sprites, [replace(scene, depth=depth)], (96, 64), seed=4)
+    batch = composer.batch(40)
+    unseen = (batch.background.known[:, 0] == 0).all(1)
+    at_edge = unseen[:, 0] | unseen[:, -1]
+    assert int(at_edge.sum()) > 5
+    edges = torch.stack([batch.depth[:, 0, :, 0], batch.depth[:, 0, :, -1]], -1)
+    people = torch.stack([batch.alpha[:, 0, :, 0], batch.alpha[:, 0, :, -1]], -1) > 0.99
+    hole = torch.stack([unseen[:, 0], unseen[:, -1]], -1)[:, None]
+    assert bool(((edges > 0) & people & hole).any())
 
 
 def floor_and_wall() -> RgbdBackground:

@@ -117,7 +117,7 @@ class FakeTensorRt:
         if version.startswith("10") or version.startswith("11"):
             kinds["STRONGLY_TYPED"] = 1
         self.NetworkDefinitionCreationFlag = SimpleNamespace(**kinds)
-        names = {"FP16": "FP16", "OBEY_PRECISION_CONSTRAINTS": "OBEY", "REFIT": "REFIT"}
+        names = {"FP16": "FP16", "OBEY_PRECISION_CONSTRAINTS": "OBEY"}
         if not version.startswith("8"):
             names["REFIT_INDIVIDUAL"] = "INDIVIDUAL"
         self.BuilderFlag = SimpleNamespace(**names)
@@ -141,12 +141,16 @@ class FakeTensorRt:
         self.timings: list[bytes] = []
 
     def Builder(self, logger: object) -> Any:
+        def mark(name: str) -> bool:
+            self.marked.append(name)
+            return name != "unknown"
+
         def create_network(flags: int) -> Any:
             self.flags = flags
             return SimpleNamespace(
                 num_layers=len(self.layers),
                 get_layer=self.layers.__getitem__,
-                mark_weights_refittable=self.marked.append,
+                mark_weights_refittable=mark,
             )
 
         def create_timing_cache(blob: bytes) -> Any:
@@ -166,7 +170,7 @@ class FakeTensorRt:
             create_network=create_network,
             create_builder_config=lambda: config,
             build_serialized_network=lambda network, config: (
-                None if self.rigid and set(self.config_flags) & {"REFIT", "INDIVIDUAL"} else b"plan"
+                None if self.rigid and "INDIVIDUAL" in self.config_flags else b"plan"
             ),
         )
 
@@ -299,21 +303,35 @@ def test_what_decides_an_engine_is_in_its_name(network: MattingNetwork) -> None:
 
 
 class RefittingTensorRt(FakeTensorRt):
-    """Plans are ``repr`` of a dict of weights; an engine takes up those that it has by name."""
+    """Plans are ``repr`` of a dict of weights; an engine takes up those that it has by name.
+
+    As of 10.14 an engine is refittable once, unless it is asked to stay so.
+    """
 
     Weights = staticmethod(lambda value: value)
 
-    def __init__(self, plan: dict[str, int], *, refits: bool = True) -> None:
-        super().__init__("10.3.0")
+    def __init__(self, plan: dict[str, int], *, refits: bool = True, new: bool = True) -> None:
+        super().__init__("10.14.0")
         self.plan, self.missing, self.refits = repr(plan).encode(), list[str](), refits
+        if new:
+            self.SerializationFlag = SimpleNamespace(INCLUDE_REFIT="INCLUDE_REFIT")
 
     def Runtime(self, logger: object) -> Any:
         def deserialize(plan: bytes) -> Any:
             weights = ast.literal_eval(plan.decode())
+            if weights.get("a") == 666:
+                return None  # serialized well, and yet it doesn't load
+            flags: list[str] = []
+
+            def serialize_with_config(config: Any) -> bytes:
+                return repr(weights if flags else {**weights, "rigid": 1}).encode()
+
             return SimpleNamespace(
-                refittable=bool(weights),
+                refittable="rigid" not in weights,
                 weights=weights,
                 serialize=lambda: repr(weights).encode(),
+                create_serialization_config=lambda: SimpleNamespace(set_flag=flags.append),
+                serialize_with_config=serialize_with_config,
                 create_execution_context=lambda: "context",
             )
 
@@ -343,8 +361,11 @@ def test_weights_stay_replaceable_where_the_version_can_do_that() -> None:
     rigid.rigid = True
     for trt in (old, new, rigid):
         assert build_plan(trt, b"graph", replaceable=("a", "b")) == b"plan"
-    assert old.config_flags == ["FP16", "OBEY", "REFIT"] and not old.marked
+    assert old.config_flags == ["FP16", "OBEY"] and not old.marked
     assert new.config_flags == ["INDIVIDUAL"] and new.marked == ["a", "b"]
+    lacking = FakeTensorRt("10.3.0")
+    assert build_plan(lacking, b"graph", replaceable=("a", "unknown")) == b"plan"
+    assert lacking.config_flags == [], "all of them or none"
     assert rigid.config_flags == [], "better an engine that has to be built anew than none"
 
 
@@ -353,9 +374,12 @@ def numbers(**values: int) -> dict[str, np.ndarray]:
 
 
 def test_an_engine_takes_up_other_weights_and_keeps_its_constants() -> None:
-    trt = RefittingTensorRt({"a": 1, "b": 2, "constant": 3})
-    made = refit_plan(trt, trt.plan, numbers(a=7, b=8))
-    assert ast.literal_eval(made.decode()) == {"a": 7, "b": 8, "constant": 3}
+    for new in (True, False):
+        trt = RefittingTensorRt({"a": 1, "b": 2, "constant": 3}, new=new)
+        made = refit_plan(trt, trt.plan, numbers(a=7, b=8))
+        assert ast.literal_eval(made.decode()) == {"a": 7, "b": 8, "constant": 3}
+        again = refit_plan(trt, made, numbers(a=9, b=8))
+        assert ast.literal_eval(again.decode()) == {"a": 9, "b": 8, "constant": 3}
 
 
 def test_an_engine_that_cannot_take_up_all_weights_is_not_refitted_in_part() -> None:
@@ -371,8 +395,10 @@ def test_an_engine_that_cannot_take_up_all_weights_is_not_refitted_in_part() -> 
     with pytest.raises(EngineError, match="failed to replace"):
         refit_plan(trt, trt.plan, numbers(a=7))
     with pytest.raises(EngineError, match="can't be replaced"):
-        refit_plan(trt, b"{}", numbers(a=7))
-    with pytest.raises(EngineError, match="doesn't load"):
+        refit_plan(trt, b"{'a': 1, 'rigid': 1}", numbers(a=7))
+    with pytest.raises(EngineError, match="with other weights it doesn't load"):
+        refit_plan(RefittingTensorRt({}), b"{'a': 1}", numbers(a=666))
+    with pytest.raises(EngineError, match="it doesn't load"):
         refit_plan(FakeTensorRt("10.3.0"), b"plan", numbers(a=7))
 
 
@@ -387,6 +413,8 @@ def test_an_engine_of_other_weights_is_refitted_instead_of_built(
         wanted.append(set(weights))
         if plan == b"old":
             raise EngineError("its weights can't be replaced")
+        if plan == b"odd":
+            raise TypeError("of the library")
         return b"refitted " + plan
 
     monkeypatch.setattr(tensorrt_engine, "refit_plan", refit)
@@ -401,9 +429,12 @@ def test_an_engine_of_other_weights_is_refitted_instead_of_built(
     assert (made, said) == (b"refitted other weights", ["refitting"])
     assert wanted == [set(dict(WholeGraph(network, *SIZE, 6).named_parameters()))]
     assert make_plan(trt, network, SIZE, 6, EngineCache(tmp_path / "b")) == b"plan"
+    cache.write(plan_name(trt, MattingNetwork().eval(), SIZE, 6, (8, 7)), b"odd")
+    assert make_plan(trt, network, SIZE, 6, cache) == b"refitted other weights"
+    assert "can't be refitted: of the library" in cache.notes[-1]
     cache.write(plan_name(trt, other, SIZE, 6, (8, 7)), b"old")
     assert make_plan(trt, network, SIZE, 6, cache) == b"plan"
-    assert "can't be refitted: its weights can't be replaced" in cache.notes[-1]
+    assert "can't be refitted: its weights can't be replaced" in str(cache.notes)
 
 
 # -- no GPU -----------------------------------------------------------------------------------
