@@ -65,6 +65,7 @@ class Node:
     used: list[Loaded] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     made: list[tuple[str, str, float]] = field(default_factory=list)  # in the loader thread
     broken: frozenset[str] = frozenset()  # backends
     built: frozenset[str] = frozenset({"torch"})  # backends that needn't be waited for
@@ -90,6 +91,10 @@ class Node:
     def warning(self, text: str) -> None:
         """As a logger does."""
         self.warnings.append(text)
+
+    def info(self, text: str) -> None:
+        """As a logger does."""
+        self.notes.append(text)
 
     def make(
         self,
@@ -184,14 +189,27 @@ def test_a_build_of_minutes_holds_nothing_up(node: Node, tmp_path: Path) -> None
 
 
 def test_an_engine_that_was_built_is_used(node: Node, tmp_path: Path) -> None:
-    node.command, started = build_that(tmp_path)
+    said = "print('a warning', file=sys.stderr); print('note: not refitted', file=sys.stderr)"
+    node.command, started = build_that(tmp_path, said)
     node.settings = node.settings.changed({"backend": "tensorrt"})
     node.loader.load("hall", None)
     node.wait(lambda: len(node.used) == 1)
     node.built = frozenset({"tensorrt"})
     node.rest()
     assert [made.matter.improvable for made in node.used] == [True, False]
+    assert node.notes == ["not refitted"]
     assert started.read_text() == "x" and not node.failures
+
+
+def test_who_waits_for_a_scene_is_answered_also_by_a_fault(node: Node) -> None:
+    def fault(_: Loaded) -> None:
+        raise ZeroDivisionError("what nobody thought of")
+
+    told: list[str] = []
+    node.loader.load("hall", None, fault, told.append)
+    node.rest()
+    assert told == node.failures == ["what nobody thought of"]
+    assert node.loader.loaded is not None
 
 
 def test_an_engine_that_is_not_found_after_its_build_is_not_built_for_ever(

@@ -299,3 +299,16 @@ def unsound(node, *arguments):
             assert 1 <= node.log.count("Traceback") <= 3
     finally:
         alpha.close()
+
+
+def test_what_rclpy_itself_raises_ends_the_node(tmp_path: Path) -> None:
+    """After a message that it couldn't take its executor is deaf."""
+    fault = """
+from dart_ros.node import matting_node
+space = {"__name__": "rclpy.executors"}
+exec("def spin_once(self, timeout_sec): raise RuntimeError('take failed')", space)
+matting_node.SingleThreadedExecutor.spin_once = space["spin_once"]
+"""
+    with running(tmp_path, fault=fault) as node:
+        assert node.process.wait(PATIENCE) == 1
+        assert node.log.count("take failed") == 1
