@@ -67,9 +67,7 @@ def folded(module: nn.Module) -> nn.Module:
     module = copy.deepcopy(module).requires_grad_(False)
     for block in module.modules():
         if isinstance(block, ConvNorm):
-            convolution, norm = block[0], block[1]
-            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-            block[0] = fuse_conv_bn_eval(convolution, norm)
+            block[0] = _fused(block)
             del block[1]
     return module
 
@@ -80,13 +78,16 @@ def fold_norm(block: nn.Module) -> tuple[Tensor, Tensor]:
     Returns:
         Its weight, O×I×k×k, and its bias, O.
     """
+    convolution = _fused(block)
+    assert convolution.bias is not None
+    return convolution.weight.detach(), convolution.bias.detach()
+
+
+def _fused(block: nn.Module) -> nn.Conv2d:
     assert isinstance(block, ConvNorm)
     convolution, norm = block[0], block[1]
     assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-    assert norm.running_mean is not None and norm.running_var is not None
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    weight = convolution.weight * scale[:, None, None, None]
-    return weight.detach(), (norm.bias - norm.running_mean * scale).detach()
+    return fuse_conv_bn_eval(convolution, norm)
 
 
 def bilinear_taps(scale: int, offset: int, length: int, sources: int) -> Tensor:
