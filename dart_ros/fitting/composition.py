@@ -19,14 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dart_ros.fitting.sprites import DEPTH_STEP, Sprite
+from dart_ros.method.blind_sides import BlindSides, blind_sides, continued
 from dart_ros.method.depth_background import STD_FLOOR
 from dart_ros.method.network import Background
 
 MAX_DEPTH = 5.46
 """Range in metres of the sensor in the paper, an Azure Kinect (d_max)."""
-
-_STRAY_DEPTH = 0.03
-"""Share of a column's depth that is known by accident where the sensor sees nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,14 @@ class Batch(NamedTuple):
     background: Background
     alpha: Tensor
     foreground: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; no copy where it is there already."""
+        background = Background(*(x.to(device) for x in self.background))
+        color, depth, alpha, foreground = (
+            x.to(device) for x in (self.color, self.depth, self.alpha, self.foreground)
+        )
+        return Batch(color, depth, background, alpha, foreground)
 
 
 class _Layer(NamedTuple):
@@ -119,12 +125,7 @@ class Composer:
         self._people = [s for s in sprites if s.kind == "person"] or list(sprites)
         self._objects = [s for s in sprites if s.kind != "person"]
         self._backgrounds = backgrounds
-        self._blind = [
-            _blind_sides(b.depth)
-            if b.captured
-            else torch.zeros_like(b.depth[None], dtype=torch.bool)
-            for b in backgrounds
-        ]
+        self._blind = [_blind(background) for background in backgrounds]
         self._size = size
         self._max_depth = max_depth
         # What decides the course of a frame is drawn on the CPU, or each draw would wait for the
@@ -187,9 +188,11 @@ class Composer:
         for number, sprite in enumerate(self._cast()):
             at = border.columns if number == 0 and border.columns else range(width)
             placed.append(self._place(sprite, reach, focal, at))
+        reflecting = ~border.margin
         if not captured and self._chance(0.8 if border.columns else 0.15):
             hidden = placed[0][0].alpha if placed else torch.zeros_like(depth)
-            color, depth = self._with_dark_things(color, depth, border.columns, hidden)
+            color, depth, lost = self._with_dark_things(color, depth, border.columns, hidden)
+            reflecting = reflecting & ~lost
         plate = border.over(color)
         live = border.over(self._relight(color))
 
@@ -213,7 +216,7 @@ class Composer:
         frame = foreground + live * shade * (1 - alpha)
 
         live_depth, mean, deviation, known = self._sense(
-            depth, std, front, frame, captured, ~border.margin
+            depth, std, front, frame, captured, border.margin, reflecting
         )
         frame, plate, truth = self._expose(frame, plate, truth)
         return frame, live_depth, plate, mean, deviation, known, alpha, truth.clamp(0, 1)
@@ -286,17 +289,22 @@ class Composer:
 
     def _with_dark_things(
         self, color: Tensor, depth: Tensor, columns: range | None, hidden: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Screens, cupboards and the like, as dark as hair and clothes, in a scene.
 
-        Of half of them the depth sensor gets nothing back. ``columns``: where they are. Half of
-        them are where ``hidden``, the alpha of somebody in front, covers them at least in part.
+        ``columns``: where they are. Half of them are where ``hidden``, the alpha of somebody in
+        front, covers them at least in part.
+
+        Returns:
+            color, depth, and where the depth sensor gets nothing back, as from half of them; these
+            stand somewhat nearer than what is around.
         """
         height, width = depth.shape[-2:]
         places = columns or range(width)
         rows = torch.arange(height, device=self._device)[:, None]
         along = torch.arange(width, device=self._device)
         behind = torch.nonzero(hidden[0, :, places.start : places.stop] > 0.9)
+        lost = torch.zeros_like(depth, dtype=torch.bool)
         for _ in range(1 + self._integer(3)):
             tall, wide = self._uniform(0.04, 0.6) * height, self._uniform(0.03, 0.2) * width
             row = self._uniform(0.0, 1.0) * height
@@ -312,8 +320,9 @@ class Composer:
             texture = 1 + 0.15 * self._smooth_noise(height, width, 12)
             color = color * (1 - cover) + (level * texture).clamp(0, 1) * cover
             if self._chance(0.5):
-                depth = torch.where(cover > 0.5, -1.0, depth)
-        return color, depth
+                lost = lost | (cover > 0.5)
+                depth = torch.where(cover > 0.5, depth * self._uniform(0.75, 1.0), depth)
+        return color, depth, lost
 
     def _cast(self) -> list[Sprite]:
         """Who is in the frame: mostly one to three people, sometimes nobody, sometimes objects."""
@@ -536,19 +545,24 @@ class Composer:
         front: Tensor,
         frame: Tensor,
         captured: bool,
-        inside: Tensor,
+        margin: Tensor,
+        reflecting: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the depth sensor makes of the empty scene and of the frame, ``inside`` its image.
+        """What the depth sensor makes of the empty scene and of the frame.
+
+        It sees nothing in ``margin``; where the scene isn't ``reflecting`` it sees people, and the
+        scene by luck.
 
         Returns:
-            live depth (-1 unknown), background mean, background deviation, background known.
+            live depth (-1 unknown, or a guess, see :func:`dart_ros.method.blind_sides.continued`),
+            background mean, background deviation, background known.
         """
         height, width = depth.shape[-2:]
         noise = math.exp(self._uniform(math.log(0.0007), math.log(0.004)))
         step = math.exp(self._uniform(math.log(0.0003), math.log(0.003)))
         near = self._uniform(0.2, 0.5)
 
-        known = (depth > 0) & (depth < self._max_depth) & inside
+        known = (depth > 0) & (depth < self._max_depth) & reflecting
         if not captured:
             for cells, level in ((6, self._uniform(1.2, 3.5)), (25, self._uniform(1.5, 3.5))):
                 known = known & (self._smooth_noise(height, width, cells) < level)
@@ -608,8 +622,9 @@ class Composer:
         live = live + axial * torch.where(person | (std is None), noise * live**2, deviation * 0.7)
         quantum = (step * live**2).clamp(min=0.001)
         live = torch.round(live / quantum) * quantum
-        seen = seen & inside & (live > near) & (live < self._max_depth)
-        return torch.where(seen, live, -1.0), mean, deviation, known.float()
+        seen = seen & ~margin & (live > near) & (live < self._max_depth)
+        live = torch.where(seen, live, -1.0)
+        return continued(live[0], _sides(margin))[None], mean, deviation, known.float()
 
     def _hidden(self, depth: Tensor) -> Tensor:
         """The bands beside the scene's own edges that a projector or second eye can't see."""
@@ -674,18 +689,6 @@ class Composer:
         return band & ~person
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Several batches as one."""
-    background = Background(
-        *(torch.cat(x) for x in zip(*(b.background for b in batches), strict=True))
-    )
-    color, depth, alpha, foreground = (
-        torch.cat([getattr(batch, name) for batch in batches])
-        for name in ("color", "depth", "alpha", "foreground")
-    )
-    return Batch(color, depth, background, alpha, foreground)
-
-
 def _stack(samples: Sequence[tuple[Tensor, ...]]) -> Batch:
     color, depth, plate, mean, std, known, alpha, foreground = (
         torch.stack(parts) for parts in zip(*samples, strict=True)
@@ -710,21 +713,21 @@ def _compress(image: Tensor, quality: int) -> Tensor:
     return compressed.clamp(0, 1)
 
 
-def _blind_sides(depth: Tensor) -> Tensor:
-    """Columns at the sides of a captured scene (H×W metres) that its depth camera doesn't see.
+def _blind(background: RgbdBackground) -> Tensor:
+    """Where a captured scene's sensor never sees anything at its sides, 1×H×W bool."""
+    width = background.depth.shape[-1]
+    sides = blind_sides(background.depth > 0) if background.captured else BlindSides(0, 0)
+    columns = torch.arange(width, device=background.depth.device)
+    blind = (columns < sides.left) | (columns >= width - sides.right)
+    return blind.expand(1, *background.depth.shape)
 
-    Returns:
-        1×H×W bool. What is wider than a tenth is no blind side but too far away, and people before
-        it are seen.
-    """
-    width = depth.shape[-1]
-    blind = torch.zeros(width, dtype=torch.bool, device=depth.device)
-    seen = torch.nonzero((depth > 0).float().mean(dim=0) >= _STRAY_DEPTH)[:, 0]
-    if len(seen):
-        first, after = int(seen[0]), int(seen[-1]) + 1
-        blind[:first] = first < 0.1 * width
-        blind[after:] = width - after < 0.1 * width
-    return blind.expand(1, *depth.shape)
+
+def _sides(margin: Tensor) -> BlindSides:
+    """The columns at the sides of a 1×H×W margin that are in it as a whole."""
+    outside = torch.nonzero(~margin[0].all(dim=0))[:, 0]
+    if not len(outside):
+        return BlindSides(0, 0)
+    return BlindSides(int(outside[0]), margin.shape[-1] - 1 - int(outside[-1]))
 
 
 def _floor_rows(depth: Tensor) -> list[int]:

@@ -1,9 +1,13 @@
-"""Composed frames kept on disk, so that a CPU composes them once and trains on them many times."""
+"""Composed frames kept in a folder, so that few CPU cores compose enough for a training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -13,10 +17,48 @@ from torch import Tensor
 from dart_ros.errors import FitError
 from dart_ros.files import replacing
 from dart_ros.fitting.composition import Batch
+from dart_ros.method.blind_sides import metres_or_guess
 from dart_ros.method.network import Background
 
 _STD_STEP = 1e-4
 """Metres of a step of a stored deviation; depths are stored in millimetres."""
+
+_FEWEST = 64
+"""Frames that a pool under renewal has to hold before any is used, or all of a smaller one."""
+
+Compose = Callable[[int], Batch]
+"""Makes the frame of a number, a batch of one."""
+
+
+class PackedBatch(NamedTuple):
+    """A batch as it is stored, B×C×H×W, in a quarter of its memory.
+
+    Colors, ``alpha`` and ``known`` are uint8. ``depth`` (millimetres, 0 unknown, and below 0 where
+    they are a guess), ``mean`` (millimetres) and ``std`` (tenths of them) are int16.
+    """
+
+    color: Tensor
+    depth: Tensor
+    plate: Tensor
+    mean: Tensor
+    std: Tensor
+    known: Tensor
+    alpha: Tensor
+    foreground: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch itself, on a device."""
+        image = {
+            name: value.to(device, non_blocking=True) for name, value in self._asdict().items()
+        }
+        depth, mean = (image[name].float() / 1000 for name in ("depth", "mean"))
+        color, plate, alpha, foreground = (
+            image[name].float() / 255 for name in ("color", "plate", "alpha", "foreground")
+        )
+        std, known = image["std"].float() * _STD_STEP, image["known"].float()
+        background = Background(plate, mean, std, known)
+        depth = torch.where(depth > 0, depth, depth - 1)
+        return Batch(color, depth, background, alpha, foreground)
 
 
 class FramePool:
@@ -29,90 +71,174 @@ class FramePool:
         folder: where they are kept, one file of about 16 bytes a pixel for each.
         frames: how many.
         seed: of the order.
+        renewed: whether other processes compose the frames and replace them all the while, see
+            :func:`renew`. Whatever is there is then used, in no order.
     """
 
-    def __init__(self, folder: Path, frames: int, seed: int) -> None:
+    def __init__(self, folder: Path, frames: int, seed: int, renewed: bool = False) -> None:
         self._folder = folder
         self._frames = frames
         self._seed = seed
+        self._renewed = renewed
         self._order = (0, torch.arange(frames))
+        self._there = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FitError(f"{folder} can't be made ({error}): choose another pool") from error
 
-    def frame(self, number: int, compose: Callable[[int], Batch]) -> Batch:
+    def frame(self, number: int, compose: Compose) -> PackedBatch:
         """Frame ``number`` of an endless row.
 
         Args:
             number: from 0 on.
-            compose: makes the frame of the pool's index, a batch of one.
+            compose: makes the frame of the pool's index.
 
         Raises:
             FitError: if the frame can't be written, as on a full disk.
         """
+        if self._renewed:
+            return self._any(number)
         turn, place = divmod(number, self._frames)
         if self._order[0] != turn:
             generator = torch.Generator().manual_seed(self._seed + turn)
             self._order = turn, torch.randperm(self._frames, generator=generator)
         index = int(self._order[1][place])
-        path = self._folder / f"{index:06d}.safetensors"
-        try:
-            stored = load_file(path)
-        except (OSError, SafetensorError):
-            stored = _encoded(compose(index))
-            _write(path, stored)
-        frame = _decoded(stored)
+        frame = self._read(index)
+        if frame is None:
+            frame = _packed(compose(index))
+            self._write(index, frame)
         return _mirrored(frame) if turn % 2 else frame
 
+    def renew(self, index: int, turn: int, compose: Compose) -> None:
+        """Puts a new frame in place of an old one; in turn 0 only where there is none.
 
-def _write(path: Path, stored: dict[str, Tensor]) -> None:
-    try:
-        # Several runs may write the same frame.
-        with replacing(path) as temporary:
-            save_file(stored, temporary)
-    except (OSError, SafetensorError) as error:
-        raise FitError(
-            f"{path} can't be written ({error}): free some disk space, or give a smaller pool"
-        ) from error
+        Raises:
+            FitError: if the frame can't be written.
+        """
+        if turn or not self._path(index).exists():
+            self._write(index, _packed(compose(index + turn * self._frames)))
+
+    @property
+    def frames(self) -> int:
+        """How many frames the pool has when it is full."""
+        return self._frames
+
+    def _any(self, number: int) -> PackedBatch:
+        generator = torch.Generator().manual_seed(self._seed + number)
+        while True:
+            if self._there < self._frames:
+                self._there = sum(1 for _ in self._folder.glob("[0-9]*.safetensors"))
+            if self._there >= min(_FEWEST, self._frames):
+                # Several processes compose, so the last few frames may be farther on.
+                index = int(torch.randint(self._there, (), generator=generator))
+                frame = self._read(index)
+                if frame is not None:
+                    mirror = bool(torch.rand((), generator=generator) < 0.5)
+                    return _mirrored(frame) if mirror else frame
+            else:
+                time.sleep(0.2)
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"{index:06d}.safetensors"
+
+    def _read(self, index: int) -> PackedBatch | None:
+        try:
+            stored = load_file(self._path(index))
+        except (OSError, SafetensorError):
+            return None
+        return PackedBatch(**stored)
+
+    def _write(self, index: int, frame: PackedBatch) -> None:
+        path = self._path(index)
+        try:
+            # Several runs may write the same frame.
+            with replacing(path) as temporary:
+                save_file(frame._asdict(), temporary)
+        except (OSError, SafetensorError) as error:
+            raise FitError(
+                f"{path} can't be written ({error}): free some disk space, or give a smaller pool"
+            ) from error
 
 
-def _encoded(frame: Batch) -> dict[str, Tensor]:
+class Renewal:
+    """Processes that compose new frames for pools all the while, until they are ended.
+
+    They end by themselves where the process that started them is gone.
+
+    Args:
+        pools: the pools, what makes the frames of each, and how many of it are made in turn.
+        workers: how many processes.
+    """
+
+    def __init__(self, pools: Sequence[tuple[FramePool, Compose, int]], workers: int) -> None:
+        # Forked: sprites and rooms are there already, and nobody uses the GPU in there.
+        context = multiprocessing.get_context("fork")
+        self._processes = [
+            context.Process(target=_renew, args=(pools, first, workers), daemon=True)
+            for first in range(workers)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def check(self) -> None:
+        """Raises:
+        FitError: if one of the processes has ended.
+        """
+        for process in self._processes:
+            if process.exitcode is not None:
+                raise FitError(
+                    f"a process that renews the pool ended with {process.exitcode}: its error is "
+                    "above, or its memory was too small; give fewer processes or a smaller pool"
+                )
+
+    def end(self) -> None:
+        """Ends the processes."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+
+
+def _renew(pools: Sequence[tuple[FramePool, Compose, int]], first: int, step: int) -> None:
+    """One process of a renewal: every ``step``-th frames of each pool, again and again."""
+    torch.set_num_threads(1)
+    parent = os.getppid()
+    number = first
+    while True:
+        for pool, compose, share in pools:
+            for among in range(share):
+                if os.getppid() != parent:
+                    return
+                turn, index = divmod(number * share + among, pool.frames)
+                pool.renew(index, turn, compose)
+        number += step
+
+
+def join_packed(frames: Sequence[PackedBatch]) -> PackedBatch:
+    """Several batches as one."""
+    return PackedBatch(*(torch.cat(images) for images in zip(*frames, strict=True)))
+
+
+def _packed(frame: Batch) -> PackedBatch:
     background = frame.background
-    images = {
-        "color": (frame.color, 255, torch.uint8),
-        "plate": (background.plate, 255, torch.uint8),
-        "foreground": (frame.foreground, 255, torch.uint8),
-        "alpha": (frame.alpha, 255, torch.uint8),
-        "known": (background.known, 1, torch.uint8),
-        "depth": (frame.depth, 1000, torch.uint16),
-        "mean": (background.mean, 1000, torch.uint16),
-        "std": (background.std, 1 / _STD_STEP, torch.uint16),
-    }
-    return {
-        name: (image.cpu() * scale).round().clamp(0, torch.iinfo(kind).max).to(kind).contiguous()
-        for name, (image, scale, kind) in images.items()
-    }
 
+    def stored(image: Tensor, scale: float, kind: torch.dtype) -> Tensor:
+        kinds = torch.iinfo(kind)
+        return (image.cpu() * scale).round().clamp(kinds.min, kinds.max).to(kind).contiguous()
 
-def _decoded(stored: dict[str, Tensor]) -> Batch:
-    image = {name: value.float() for name, value in stored.items()}
-    depth = image["depth"] / 1000
-    background = Background(
-        image["plate"] / 255, image["mean"] / 1000, image["std"] * _STD_STEP, image["known"]
-    )
-    return Batch(
-        image["color"] / 255,
-        torch.where(depth > 0, depth, -1.0),
-        background,
-        image["alpha"] / 255,
-        image["foreground"] / 255,
+    sign = torch.where(frame.depth > 0, 1.0, -1.0)
+    return PackedBatch(
+        color=stored(frame.color, 255, torch.uint8),
+        depth=stored(metres_or_guess(frame.depth) * sign, 1000, torch.int16),
+        plate=stored(background.plate, 255, torch.uint8),
+        mean=stored(background.mean, 1000, torch.int16),
+        std=stored(background.std, 1 / _STD_STEP, torch.int16),
+        known=stored(background.known, 1, torch.uint8),
+        alpha=stored(frame.alpha, 255, torch.uint8),
+        foreground=stored(frame.foreground, 255, torch.uint8),
     )
 
 
-def _mirrored(frame: Batch) -> Batch:
-    color, depth, alpha, foreground = (
-        image.flip(-1) for image in (frame.color, frame.depth, frame.alpha, frame.foreground)
-    )
-    background = Background(*(image.flip(-1) for image in frame.background))
-    return Batch(color, depth, background, alpha, foreground)
+def _mirrored(frame: PackedBatch) -> PackedBatch:
+    return PackedBatch(*(image.flip(-1) for image in frame))

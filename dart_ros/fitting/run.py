@@ -78,10 +78,16 @@ class Validation:
 
 @dataclass(frozen=True)
 class Pool:
-    """Composed frames that are kept in a folder and used again and again."""
+    """Composed frames that are kept in a folder and used again and again.
+
+    ``renewing``: so many processes replace them by new ones all the while, and steps never wait for
+    a frame, as a GPU wants it; which frames a step sees is then a matter of time. 0 where another
+    run with the same data, sizes and seed has these processes, None to compose each frame once.
+    """
 
     folder: Path
     frames: int = 6000
+    renewing: int | None = None
 
 
 @dataclass(frozen=True)
@@ -194,9 +200,14 @@ def _check(run: Run) -> None:
     for name, value in positive.items():
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} is {value}: give a number above 0")
-    natural = {"seed": run.seed, "workers": run.workers, "data.invented": run.data.invented}
+    natural = {
+        "seed": run.seed,
+        "workers": run.workers,
+        "data.invented": run.data.invented,
+        "pool.renewing": run.pool.renewing if run.pool else None,
+    }
     for name, value in natural.items():
-        if value < 0:
+        if value is not None and value < 0:
             raise ValueError(f"{name} is {value}: give 0 or more")
     if (run.steps is None) == (run.minutes is None):
         raise ValueError("give the length of the training as steps or as minutes")
@@ -221,6 +232,8 @@ def _check(run: Run) -> None:
         raise ValueError("the stage refiner needs start.weights: those of a trained student")
     if run.keep_norms and run.start.weights is None:
         raise ValueError("keep_norms needs start.weights: random weights have no statistics")
+    if run.pool and run.pool.renewing is not None and not run.workers:
+        raise ValueError("pool.renewing needs workers, which read the frames: give 2 or more")
     if run.teacher is not None and run.stage != "student":
         raise ValueError("only the stage student has a teacher")
 

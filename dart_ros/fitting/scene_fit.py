@@ -22,7 +22,7 @@ from dart_ros.fitting.optimization import Stepper, keep_norms
 from dart_ros.fitting.run import Teacher
 from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream
-from dart_ros.fitting.validation import ValidationSet, to_device
+from dart_ros.fitting.validation import ValidationSet
 from dart_ros.fitting.weights import network_with, weights_of
 from dart_ros.method.network import MattingNetwork, base_reduction, padding_stride
 
@@ -155,7 +155,7 @@ def fit_scene(
         factor = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
         for group in optimizer.param_groups:
             group["lr"] = group["highest"] * factor
-        stepper.step(to_device(next(batches), device))
+        stepper.step(next(batches).to(device))
         mean.update_parameters(network)
         step += 1
         spent = time.monotonic() - start

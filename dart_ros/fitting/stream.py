@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.composition import MAX_DEPTH, Batch, Composer, RgbdBackground, joined
-from dart_ros.fitting.frame_pool import FramePool
+from dart_ros.fitting.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
+from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, join_packed
 from dart_ros.fitting.sprites import Sprite
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ _PIXEL_BYTES = 14 * 4
 """Of a batch's images together: 14 channels of float32."""
 
 
-class CompositionStream(Dataset[Batch]):
+class CompositionStream(Dataset[Batch | PackedBatch]):
     """Batch number N is the same whatever was composed before it, and in whichever process.
 
     So a training that was interrupted goes on with the batches that it would have seen, and
@@ -68,27 +69,43 @@ class CompositionStream(Dataset[Batch]):
         self._composers = [
             Composer(sprites, rooms, size, max_depth, device=device) for size in sizes
         ]
+        self._sizes = list(sizes)
         self._frames = range(rank * batch // world, (rank + 1) * batch // world)
         self._pixels = len(self._frames) * max(height * width for height, width in sizes)
         self._batch = batch
         self._seed = seed
         self._pools = pools
 
-    def __getitem__(self, number: int) -> Batch:
+    def __getitem__(self, number: int) -> Batch | PackedBatch:
         turn, place = divmod(number, len(self._composers))
         compose = self._composers[place].frames
         if self._pools is None:
             first = number * self._batch
             return compose([_mix(self._seed, first + i) for i in self._frames])
         first, pool = turn * self._batch, self._pools[place]
-        return joined(
+        return join_packed(
             [
                 pool.frame(first + i, lambda index: compose([_mix(self._seed, index)]))
                 for i in self._frames
             ]
         )
 
-    def batches(self, start: int = 0, workers: int = 0) -> Iterator[Batch]:
+    def renewal(self, workers: int) -> Renewal:
+        """Processes that renew the stream's pools, each size as often as batches are of it."""
+        assert self._pools is not None
+
+        def making(composer: Composer) -> Callable[[int], Batch]:
+            return lambda index: composer.frames([_mix(self._seed, index)])
+
+        shares = Counter(self._sizes)
+        places = [self._sizes.index(size) for size in shares]
+        jobs = [
+            (self._pools[place], making(self._composers[place]), shares[self._sizes[place]])
+            for place in places
+        ]
+        return Renewal(jobs, workers)
+
+    def batches(self, start: int = 0, workers: int = 0) -> Iterator[Batch | PackedBatch]:
         """All batches from number ``start`` on.
 
         Args:
@@ -113,6 +130,7 @@ class CompositionStream(Dataset[Batch]):
                     num_workers=workers,
                     prefetch_factor=ahead,
                     timeout=_PATIENCE,
+                    pin_memory=torch.cuda.is_available(),
                     worker_init_fn=_one_thread,
                 )
             )
@@ -138,7 +156,7 @@ class CompositionStream(Dataset[Batch]):
         return needed <= free
 
 
-def _received(batches: Iterator[Batch]) -> Iterator[Batch]:
+def _received(batches: Iterator[Batch | PackedBatch]) -> Iterator[Batch | PackedBatch]:
     """What other processes compose, with their end told in the package's own words."""
     try:
         yield from batches

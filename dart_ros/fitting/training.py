@@ -26,13 +26,13 @@ from dart_ros.errors import FitError
 from dart_ros.fitting import composition
 from dart_ros.fitting.checkpoint import load_checkpoint, save_checkpoint
 from dart_ros.fitting.distillation import training_loss
-from dart_ros.fitting.frame_pool import FramePool
+from dart_ros.fitting.frame_pool import FramePool, Renewal
 from dart_ros.fitting.library import file_hash, load_library
 from dart_ros.fitting.optimization import Stepper, keep_norms
 from dart_ros.fitting.pretrained import load_imagenet_encoder
 from dart_ros.fitting.run import Run, described
 from dart_ros.fitting.stream import CompositionStream
-from dart_ros.fitting.validation import ValidationScores, ValidationSet, to_device
+from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import load_network, save_network
 from dart_ros.method.network import MattingNetwork
 
@@ -83,6 +83,7 @@ class _Training:
     def __init__(self, run: Run, rank: int, world: int, device: torch.device) -> None:
         self._run, self._rank, self._world, self._device = run, rank, world, device
         self._settings = described(run)
+        torch.backends.cudnn.benchmark = True  # frames are of few sizes
         self._checkpoint_path = run.output / "checkpoint.pt"
         torch.manual_seed(run.seed)
         library = load_library(run.data)
@@ -136,6 +137,23 @@ class _Training:
 
     def train(self) -> ValidationScores:
         """Trains to the end."""
+        with self._renewal() as renewal:
+            return self._train(renewal)
+
+    @contextmanager
+    def _renewal(self) -> Iterator[Renewal | None]:
+        """The processes that renew the pool, where there are to be any."""
+        pool = self._run.pool
+        if self._rank or pool is None or not pool.renewing:
+            yield None
+            return
+        renewal = self._stream.renewal(pool.renewing)
+        try:
+            yield renewal
+        finally:
+            renewal.end()
+
+    def _train(self, renewal: Renewal | None) -> ValidationScores:
         self._make_output()
         resumed = self._resume()
         self._write_settings()
@@ -154,8 +172,10 @@ class _Training:
             desc=self._run.stage,
         ) as bar:
             while (share := self._share()) < 1:
+                if renewal is not None:
+                    renewal.check()
                 self._set_rates(share)
-                loss = self._stepper.step(to_device(next(batches), self._device))
+                loss = self._stepper.step(next(batches).to(self._device))
                 self._mean.update_parameters(self._network)
                 self._step += 1
                 self._spent = time.monotonic() - begun
@@ -323,7 +343,7 @@ def _pools(run: Run, data: str) -> list[FramePool] | None:
         digest = hashlib.sha256(repr(settings).encode())
         digest.update(Path(composition.__file__).read_bytes())
         folder = run.pool.folder / digest.hexdigest()[:16]
-        pools.append(FramePool(folder, run.pool.frames, run.seed))
+        pools.append(FramePool(folder, run.pool.frames, run.seed, run.pool.renewing is not None))
     return pools
 
 

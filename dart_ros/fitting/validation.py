@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from dart_ros.fitting.composition import Batch, Composer, RgbdBackground
+from dart_ros.fitting.composition import Composer, RgbdBackground
 from dart_ros.fitting.sprites import Sprite
 from dart_ros.method.network import MattingNetwork, tile_count
 
@@ -62,7 +62,7 @@ class ValidationSet:
         absolute = squared = 0.0
         frames = pixels = 0
         for batch in self._batches:
-            moved = to_device(batch, device)
+            moved = batch.to(device)
             tiles = tile_count(*moved.color.shape[-2:])
             output = network(
                 moved.color,
@@ -79,12 +79,3 @@ class ValidationSet:
         return ValidationScores(
             absolute / frames / 1000, 1000 * squared / pixels, 1000 * absolute / pixels
         )
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on a device; no copy where it is there already."""
-    background = type(batch.background)(*(x.to(device) for x in batch.background))
-    color, depth, alpha, foreground = (
-        x.to(device) for x in (batch.color, batch.depth, batch.alpha, batch.foreground)
-    )
-    return Batch(color, depth, background, alpha, foreground)

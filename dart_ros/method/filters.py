@@ -46,6 +46,27 @@ def remove_small_regions(image: Tensor, size: int = 3) -> Tensor:
     return -_open(-_open(image, size), size)
 
 
+def push_pull(image: Tensor, known: Tensor) -> Tensor:
+    """Fills holes smoothly from what is around them (push-pull, Gortler et al. 1996).
+
+    Args:
+        image: B×1×H×W float.
+        known: B×1×H×W, 1 where the image is known, else 0.
+
+    Returns:
+        B×1×H×W; the image itself where it is known, 0 where nothing is.
+    """
+    if image.shape[-2:] == (1, 1):
+        return image * known
+    height, width = image.shape[-2:]
+    image, weight = (F.pad(x, (0, width % 2, 0, height % 2)) for x in (image * known, known))
+    sums, weights = (4 * F.avg_pool2d(x, 2) for x in (image, weight))
+    coarse = push_pull(sums / weights.clamp(min=1e-6), weights.clamp(max=1))
+    size = image.shape[-2:]
+    fine = F.interpolate(coarse, size, mode="bilinear", align_corners=False)
+    return (image + (1 - weight) * fine)[..., :height, :width]
+
+
 def _open(image: Tensor, size: int) -> Tensor:
     """Grey-scale opening: erosion, then dilation."""
     eroded = -F.max_pool2d(-image, size, stride=1, padding=size // 2)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dart_ros.method.base_network import BaseNetwork, BaseOutput, NetworkConfig
 from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
 from dart_ros.method.light import in_plate_light, light_gain
-from dart_ros.method.posterior import depth_channels, posterior_map
+from dart_ros.method.posterior import depth_channels, guessed_background, posterior_map
 from dart_ros.method.refiner import TILE, Refiner
 from dart_ros.method.shadow import unshadowed
 
@@ -104,8 +104,9 @@ class MattingNetwork(nn.Module):
         color_p, depth_p, plate, mean, std, known = (
             padded(x, reduction) for x in (color, depth, *background)
         )
-        depth_s, mean_s, std_s, known_s = (
-            reduced_depth(x, reduction) for x in (depth_p, mean, std, known)
+        behind = guessed_background(mean, known)
+        depth_s, mean_s, std_s, known_s, behind_s = (
+            reduced_depth(x, reduction) for x in (depth_p, mean, std, known, behind)
         )
         color_s, plate_s = (reduced_color(x, reduction) for x in (color_p, plate))
         gain = torch.ones_like(color[..., :1, :1])
@@ -116,7 +117,7 @@ class MattingNetwork(nn.Module):
         inputs = [color_s, plate_s]
         posterior = posterior_map(depth_s, mean_s, std_s)
         if self.config.depth_in_base:
-            inputs += [posterior, depth_channels(depth_s, mean_s, known_s)]
+            inputs += [posterior, depth_channels(depth_s, behind_s, known_s)]
         base = self.base(torch.cat(inputs, dim=1))
 
         error = base.error
@@ -133,7 +134,7 @@ class MattingNetwork(nn.Module):
             chosen = choose_tiles(to_quarter(error.detach(), reduction), tiles, TILE)
         picture = torch.cat([color_p, plate], dim=1)
         if self.config.depth_in_refiner:
-            picture = torch.cat([picture, depth_channels(depth_p, mean, known)], dim=1)
+            picture = torch.cat([picture, depth_channels(depth_p, behind, known)], dim=1)
         fine = self.refiner(quarter, picture, chosen)[..., :height, :width]
         lit = F.interpolate(lit_at_quarter(lit, reduction), scale_factor=4, mode="nearest")
         return MattingOutput(

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from dart_ros.method.filters import gaussian_blur, remove_small_regions
+from dart_ros.method.blind_sides import metres_or_guess
+from dart_ros.method.filters import gaussian_blur, push_pull, remove_small_regions
 
 PRIOR = 0.5
 """Foreground probability before depth is seen (paper: P_F)."""
@@ -92,18 +93,37 @@ def posterior_map(depth: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return gaussian_blur(remove_small_regions(foreground_posterior(depth, mean, std)), BLUR_SIGMA)
 
 
-def depth_channels(depth: Tensor, mean: Tensor, plate_known: Tensor) -> Tensor:
+def guessed_background(mean: Tensor, known: Tensor) -> Tensor:
+    """The background's depth, with a guess from what is around it where it is unknown.
+
+    People before a screen or a window, of which a sensor gets nothing back, would else look like
+    background that is seen by luck.
+
+    Args:
+        mean: B×1×H×W background mean in metres.
+        known: B×1×H×W, 1 where the background's depth is known, else 0.
+
+    Returns:
+        B×1×H×W metres, -1 where an image knows nothing at all.
+    """
+    guess = torch.where(known > 0, mean, push_pull(mean, known))
+    return torch.where(known.amax(dim=(2, 3), keepdim=True) > 0, guess, -1.0)
+
+
+def depth_channels(depth: Tensor, behind: Tensor, plate_known: Tensor) -> Tensor:
     """Depth as the networks see it: two normalised differences and what is known.
 
     Args:
-        depth: B×1×H×W live depth in metres, -1 where unknown.
-        mean: B×1×H×W background mean in metres.
+        depth: B×1×H×W live depth in metres, -1 where unknown, or else with the guesses of
+            :func:`dart_ros.method.blind_sides.continued`.
+        behind: B×1×H×W, see :func:`guessed_background`.
         plate_known: B×1×H×W, 1 where the background's depth is known, else 0.
 
     Returns:
         B×4×H×W: how far the pixel lies before the background, over 0.1 m and over 1 m and
-        cut to [-1, 1] (0 where either depth is unknown), live depth known, background known.
+        cut to [-1, 1] (0 where it can't be told), live depth known, background known.
     """
-    known = (depth > 0).to(mean.dtype)
-    before = (mean - depth) * known * plate_known
+    known = (depth > 0).to(behind.dtype)
+    live = metres_or_guess(depth)
+    before = (behind - live) * ((live > 0) & (behind > 0)).to(behind.dtype)
     return torch.cat([(before * 10.0).clamp(-1, 1), before.clamp(-1, 1), known, plate_known], dim=1)

@@ -152,7 +152,8 @@ def scatter_tiles(image: Tensor, tiles: Tensor, values: Tensor) -> Tensor:
     blocks = blocks.reshape(batch * rows * columns, -1).clone()
     index = (tiles + rows * columns * _batch_index(batch, tiles)).reshape(-1)
     # In place, because not every exporter knows the functional form.
-    blocks[index] = values.reshape(index.shape[0], -1)
+    # In mixed precision the tiles come in half of it.
+    blocks[index] = values.reshape(index.shape[0], -1).to(blocks.dtype)
     blocks = blocks.view(batch, rows, columns, channels, size, size).permute(0, 3, 1, 4, 2, 5)
     return blocks.reshape(batch, channels, height, width)
 

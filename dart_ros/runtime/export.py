@@ -28,6 +28,9 @@ FRAME = ("color", "depth")
 SCENE = (*Resident._fields, "full_mean", "full_std")
 OUTPUTS = ("alpha", "foreground", "trimap")
 
+_GUESSED = 1 << 15
+"""Bit of millimetres that tells that they are a guess."""
+
 _HALF = ("plate", "near_plate", "stage1")
 """Resident inputs that are in half precision with the network; depth stays in float32."""
 
@@ -78,9 +81,10 @@ class WholeGraph(nn.Module):
         picture = color.to(self._dtype).permute(2, 0, 1)[None]
         picture = F.pad(picture, self._border, mode="replicate")[0].permute(1, 2, 0)
         low_high = depth.to(torch.float32)
-        millimetres = low_high[..., 0] + 256 * low_high[..., 1]
-        unknown = torch.full_like(millimetres, -1.0)
-        metres = torch.where(millimetres > 0, millimetres * 1e-3, unknown)[None, None]
+        metres = (low_high[..., 0] + 256 * low_high[..., 1]) * 1e-3
+        guessed = _GUESSED * 1e-3
+        sure = (metres > 0) & (metres < guessed)
+        metres = torch.where(sure, metres, -1 - (metres - guessed).clamp(min=0))[None, None]
         live = F.pad(metres, self._border, mode="replicate")[0, 0]
         alpha, parts = self._graph(picture, live, *resident)
         foreground = self._graph.foreground(picture, *parts)
@@ -98,14 +102,16 @@ def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Depth as the graph reads it: the data of a ``16UC1`` image, since TensorRT has no such type.
 
     Args:
-        depth: H×W metres, -1 where unknown.
+        depth: H×W metres, -1 where unknown, or as :func:`dart_ros.method.blind_sides.continued`
+            returns it.
 
     Returns:
-        H×W×2: the low and the high byte of millimetres, 0 where unknown; what is 65.535 m or
-        farther becomes that.
+        H×W×2: the low and the high byte of millimetres, 0 where unknown, with the highest bit set
+        in guesses; what is 32.767 m or farther becomes that.
     """
-    millimetres = np.clip(depth * np.float32(1e3), 0, 65535)
-    whole = np.rint(millimetres).astype("<u2", order="C")
+    metres = np.where(depth > 0, depth, -1 - depth)
+    whole = np.rint(np.clip(metres * np.float32(1e3), 0, _GUESSED - 1)).astype("<u2", order="C")
+    whole |= np.where(depth < -1, _GUESSED, 0).astype("<u2")
     return whole.view(np.uint8).reshape(*depth.shape, 2)
 
 

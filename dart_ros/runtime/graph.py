@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dart_ros.method.base_network import HIDDEN_CHANNELS
+from dart_ros.method.blind_sides import metres_or_guess
 from dart_ros.method.error_map import combine_errors, depth_error, worst_errors
 from dart_ros.method.light import in_plate_light, light_gain
 from dart_ros.method.network import (
@@ -231,21 +232,25 @@ class MattingGraph(nn.Module):
             alpha H×W, 0 to 255, and the parts of the foreground.
         """
         scene = Resident(*resident)
-        coarse = self.coarse(color, depth, scene.plate, scene.mean, scene.std, scene.known)
+        coarse = self.coarse(color, depth, *scene.far)
         if self._count is None:
             tiles = torch.arange(self._rows * self._columns, device=color.device)
         else:
             tiles = torch.topk(coarse.worst, self._count, sorted=False).indices
-        near = scene.near_plate, scene.near_mean, scene.stage1
+        near = scene.near_plate, scene.near_behind, scene.stage1
         made = coarse.maps, coarse.picture, coarse.gain, coarse.lit
         alpha, refined = self.refine(color, depth, *near, *made, tiles)
         return alpha, Parts(coarse.residual, tiles, refined)
 
-    def coarse(
-        self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
-    ) -> Coarse:
-        """The first half of :meth:`forward`: the base network and the error map."""
-        maps, posterior, gain, lit = self._base_maps(color, depth, plate, mean, std, known)
+    def coarse(self, color: Tensor, depth: Tensor, *far: Tensor) -> Coarse:
+        """The first half of :meth:`forward`: the base network and the error map.
+
+        Args:
+            color: as there.
+            depth: as there.
+            *far: of the scene.
+        """
+        maps, posterior, gain, lit = self._base_maps(color, depth, *far)
         alpha, learnt = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)
         error = learnt
         if self.config.depth_in_error:
@@ -276,7 +281,7 @@ class MattingGraph(nn.Module):
         color: Tensor,
         depth: Tensor,
         near_plate: Tensor,
-        near_mean: Tensor,
+        near_behind: Tensor,
         stage1: Tensor,
         maps: Tensor,
         picture: Tensor,
@@ -290,7 +295,7 @@ class MattingGraph(nn.Module):
             color: as there.
             depth: as there.
             near_plate: of the scene.
-            near_mean: of the scene.
+            near_behind: of the scene.
             stage1: of the scene.
             maps: from :meth:`coarse`.
             picture: from :meth:`coarse`.
@@ -298,7 +303,7 @@ class MattingGraph(nn.Module):
             lit: from :meth:`coarse`.
             tiles: int64 K, which tiles to refine.
         """
-        refined = self._refined(color, depth, near_plate, near_mean, stage1, maps, gain, tiles)
+        refined = self._refined(color, depth, near_plate, near_behind, stage1, maps, gain, tiles)
         fine = refined[:, 0].clamp(0, 1).view(-1, TILE, 4, STRIDE) * lit[tiles][:, :, None]
         fine = self._to_wire(fine).reshape(-1, STRIDE)
         return self._put(picture, tiles, fine, channels=1)[..., 0], refined
@@ -336,10 +341,11 @@ class MattingGraph(nn.Module):
         return full
 
     def _base_maps(
-        self, color: Tensor, depth: Tensor, plate: Tensor, mean: Tensor, std: Tensor, known: Tensor
+        self, color: Tensor, depth: Tensor, *far: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The decoder's maps, cut to their ranges, the posterior, the gain of the light, and what
         is in no shadow."""
+        plate, mean, std, known, behind = far
         dtype, side = self._low.dtype, self._reduction
         rows, columns = (STRIDE * tiles // side for tiles in (self._rows, self._columns))
         # Rows are summed before anything is picked of them, which would be slow.
@@ -358,7 +364,7 @@ class MattingGraph(nn.Module):
         if self.config.depth_in_shadow:
             lit = unshadowed(small, plate.to(dtype), posterior, live, mean, std)
         if self.config.depth_in_base:
-            inputs += [posterior, depth_channels(live, mean, known).to(dtype)]
+            inputs += [posterior, depth_channels(live, behind, known).to(dtype)]
         x = torch.cat(inputs, dim=1)
         half, quarter, eighth, deep = self._encoder(x)
         maps = self._decoder(self._pyramid(deep), (eighth, quarter, half, x))
@@ -369,7 +375,7 @@ class MattingGraph(nn.Module):
         color: Tensor,
         depth: Tensor,
         near_plate: Tensor,
-        near_mean: Tensor,
+        near_behind: Tensor,
         stage1: Tensor,
         maps: Tensor,
         gain: Tensor,
@@ -384,7 +390,7 @@ class MattingGraph(nn.Module):
         difference = ((around - behind).abs() * (DIFFERENCE_GAIN / 255)).clamp(max=1)
         parts = [around, difference]
         if self.config.depth_in_refiner:
-            parts.append(self._depths_around(depth, near_mean, tiles).to(dtype))
+            parts.append(self._depths_around(depth, near_behind, tiles).to(dtype))
         picture = torch.cat(parts, dim=3).permute(0, 3, 1, 2)
         coarse = self._take(maps, self._map_windows, tiles, _QUARTER)
         x = F.pixel_shuffle(F.conv2d(coarse, self._stage1_maps), 2)
@@ -404,14 +410,14 @@ class MattingGraph(nn.Module):
         """The plate around the tiles, K×12×12×12, out of runs that lie in this order already."""
         return runs[self._half_windows[tiles].flatten()].view(-1, _HALF, _HALF, COLORS)
 
-    def _depths_around(self, depth: Tensor, mean: Tensor, tiles: Tensor) -> Tensor:
+    def _depths_around(self, depth: Tensor, near_behind: Tensor, tiles: Tensor) -> Tensor:
         """How far what is around the tiles lies before the background, K×12×12×3: as in
         :func:`dart_ros.method.posterior.depth_channels`, less the channel of the scene."""
         windows = self._half_windows[tiles].flatten()
         live = depth[1::2, 1::2].reshape(-1, HALF_RUN)[windows].view(-1, _HALF, _HALF)
-        behind = mean[windows].view(-1, _HALF, _HALF)
-        known = (live > 0).to(live.dtype)
-        before = (behind - live) * known * (behind > 0).to(live.dtype)
+        behind = near_behind[windows].view(-1, _HALF, _HALF)
+        known, live = (live > 0).to(live.dtype), metres_or_guess(live)
+        before = (behind - live) * ((live > 0) & (behind > 0)).to(live.dtype)
         # All three in one go, because stacking single channels is slow.
         return (before[..., None] * self._steps + known[..., None] * self._last).clamp(-1, 1)
 

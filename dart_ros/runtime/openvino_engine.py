@@ -92,8 +92,8 @@ class OpenVinoEngine:
         frame = torch.from_numpy(self._frame.color), torch.from_numpy(self._frame.depth)
         # Kept, because the requests only point to it.
         self._scene = scene = Resident(*(x.contiguous() for x in prepare(network, background)))
-        far = *frame, scene.plate, scene.mean, scene.std, scene.known
-        near = *frame, scene.near_plate, scene.near_mean, scene.stage1
+        far = *frame, *scene.far
+        near = *frame, scene.near_plate, scene.near_behind, scene.stage1
         self._trimap = CpuTrimap(background)
 
         def graph() -> MattingGraph:

@@ -19,6 +19,7 @@ from dart_ros.method.network import (
     reduced_color,
     reduced_depth,
 )
+from dart_ros.method.posterior import guessed_background
 from dart_ros.method.refiner import PICTURE_MARGIN, half_size, half_size_channels
 from dart_ros.runtime.folding import fold_norm
 
@@ -47,11 +48,12 @@ COLORS = 12
 class Resident(NamedTuple):
     """The scene as the graph reads it, float32 but for bytes.
 
-    ``plate``, ``mean``, ``std``, ``known``: the background as the base network sees it, 1×C×h×w.
+    ``plate``, ``mean``, ``std``, ``known``, ``behind``: the background as the base network sees it,
+    1×C×h×w; the last one by :func:`dart_ros.method.posterior.guessed_background`.
     ``near_plate``: the plate with a border as the refiner reads it, the 2×2 of each half-size pixel
     together, in rows of 4 half-size pixels, uint8.
-    ``near_mean``: the background's depth at half size with a border, in rows of 4 pixels, metres,
-    -1 where unknown. ``stage1``: what the plate adds to the refiner's first convolution, in rows of
+    ``near_behind``: the same as ``behind`` at half size with a border, in rows of 4 pixels.
+    ``stage1``: what the plate adds to the refiner's first convolution, in rows of
     2 half-size pixels of 16 channels.
     """
 
@@ -59,9 +61,15 @@ class Resident(NamedTuple):
     mean: Tensor
     std: Tensor
     known: Tensor
+    behind: Tensor
     near_plate: Tensor
-    near_mean: Tensor
+    near_behind: Tensor
     stage1: Tensor
+
+    @property
+    def far(self) -> tuple[Tensor, ...]:
+        """What the base network reads."""
+        return self[: self._fields.index("near_plate")]
 
 
 @torch.no_grad()
@@ -84,14 +92,15 @@ def prepare(network: MattingNetwork, background: Background) -> Resident:
     weight = weight[:, weight.shape[1] - half_size_channels(network.config) :]
     half = half_size(_replicate(picture, PICTURE_MARGIN))
     stage1 = F.conv2d(half[:, channels], weight[:, channels], bias)
-    near = torch.where(known > 0, mean, torch.full_like(mean, -1.0))
+    behind = guessed_background(mean, known)
     return Resident(
         plate=reduced_color(plate, reduction),
         mean=reduced_depth(mean, reduction),
         std=reduced_depth(std, reduction),
         known=reduced_depth(known, reduction),
+        behind=reduced_depth(behind, reduction),
         near_plate=_squares(_replicate(plate, BORDER)),
-        near_mean=_replicate(near, BORDER)[..., 1::2, 1::2].reshape(-1, HALF_RUN),
+        near_behind=_replicate(behind, BORDER)[..., 1::2, 1::2].reshape(-1, HALF_RUN),
         stage1=_runs(stage1, STAGE1_RUN),
     )
 

@@ -8,6 +8,7 @@ import torch
 
 from dart_ros.errors import EngineError, SceneError
 from dart_ros.fitting.weights import network_with
+from dart_ros.method.blind_sides import blind_sides, continued
 from dart_ros.method.network import REFINED_SHARE, Background, MattingNetwork, tile_count
 from dart_ros.runtime.engine import create_engine, must_build, must_compile
 from dart_ros.session.scene import Scene
@@ -63,6 +64,7 @@ class Matter:
             network, background, tiles, backend, threads, ready_only
         )
         self.backend = self._engine.name
+        self._sides = blind_sides(torch.from_numpy(scene.depth_count > 0))
 
     def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         """Mattes one frame.
@@ -84,7 +86,9 @@ class Matter:
                     f"{self.scene.name!r} was captured at {camera.width}x{camera.height}: capture "
                     "the background again at this size"
                 )
-        alpha, color = self._engine.matte(frame.color, frame.depth, foreground)
+        # A copy, because the frame's may not be written to, which torch warns of.
+        depth = continued(torch.from_numpy(frame.depth.copy()), self._sides).numpy()
+        alpha, color = self._engine.matte(frame.color, depth, foreground)
         wanted = self._engine.trimap(alpha, frame.depth) if trimap else None
         return Matte(alpha=alpha, foreground=color, trimap=wanted)
 

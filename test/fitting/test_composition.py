@@ -82,7 +82,8 @@ def test_ranges_and_shapes(
     for image in (batch.color, batch.background.plate, batch.alpha, batch.foreground):
         assert float(image.min()) >= 0 and float(image.max()) <= 1 + 1e-6
     depth, mean, std, known = (x.numpy() for x in (batch.depth, *batch.background[1:]))
-    assert ((depth == -1) | ((depth > 0.2) & (depth < 4))).all()
+    metres = np.where(depth > 0, depth, -1 - depth)  # guesses among them
+    assert ((depth == -1) | ((metres > 0.2) & (metres < 4))).all()
     assert np.isin(known, (0, 1)).all()
     assert (std >= 0.01 * mean * (1 - 1e-6)).all()
     # Eq. 4 where the background's depth was never known.
@@ -205,7 +206,7 @@ def test_some_borders_have_no_depth_or_something_close_to_the_camera(
         for k in range(150):
             if bool((known[k][side] == 0).all()):
                 lost[number] += 1
-                assert bool((depth[k][side] == -1).all())
+                assert bool((depth[k][side] < 0).all())
             # The wall itself is between 0.2 and 0.99; a frame's noise stays below 0.1.
             line = plate[k][side]
             if float(line.max()) < 0.12 or float(line.min()) > 0.995:
@@ -247,6 +248,22 @@ def test_what_the_sensor_never_sees_at_the_sides_of_a_captured_scene_stays_unsee
         found = ((batch.depth[:, 0] > 0)[..., cut] & people).any(0).any(0)
         assert int(people.sum()) > 100
         assert bool(found.all() if seen else not found.any())
+
+
+def test_depth_is_continued_into_what_the_sensor_does_not_see(sprites: list[Sprite]) -> None:
+    """Most of what is guessed to stand far before the wall is somebody."""
+    scene = wall(captured=True)
+    depth = scene.depth.clone()
+    depth[:, :10] = -1
+    batch = Composer(sprites, [replace(scene, depth=depth)], seed=4).batch(60)
+    strip = (slice(None), 0, slice(None), slice(10))
+    assert not (batch.depth[strip] > 0).any()
+    guess = -1 - batch.depth[strip]
+    before = (guess > 0) & (guess < WALL - 0.5)
+    assert int(before.sum()) > 500
+    assert float(batch.alpha[strip][before].mean()) > 0.7
+    assert float(batch.alpha[strip][guess > WALL - 0.3].mean()) < 0.2
+    assert not (batch.depth[..., 20:] < -1).any()
 
 
 def test_a_hole_at_the_edge_of_a_crop_is_no_blind_side(sprites: list[Sprite]) -> None:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,10 +11,11 @@ import torch
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.composition import Batch
-from dart_ros.fitting.frame_pool import FramePool
+from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, _packed, join_packed
 from dart_ros.method.network import Background
 
 HEIGHT, WIDTH = 5, 7
+CPU = torch.device("cpu")
 
 
 class Composing:
@@ -33,12 +38,14 @@ def frame_of(index: int) -> Batch:
 
     depth = 5 * image(1)
     depth[..., 0, :3] = -1
+    depth[..., 1, :3] = -1 - depth[..., 1, 3:4]  # a guess
     background = Background(image(3), 1 + 4 * image(1), 0.1 * image(1), (image(1) > 0.5).float())
     return Batch(image(3), depth, background, image(1), image(3))
 
 
-def same(found: Batch, expected: Batch) -> bool:
+def same(packed: PackedBatch, expected: Batch) -> bool:
     """Whether frames are the same but for what bytes and millimetres round off."""
+    found = packed.to(CPU)
     pairs = [
         (found.color, expected.color, 1 / 255),
         (found.alpha, expected.alpha, 1 / 255),
@@ -49,7 +56,7 @@ def same(found: Batch, expected: Batch) -> bool:
         (found.background.std, expected.background.std, 1e-4),
         (found.background.known, expected.background.known, 0),
     ]
-    return all((a - b).abs().max() <= 0.5001 * step for a, b, step in pairs)
+    return all((a - b).abs().max() <= 0.501 * step for a, b, step in pairs)
 
 
 def mirrored(frame: Batch) -> Batch:
@@ -62,15 +69,15 @@ def test_each_frame_is_composed_once_and_comes_round_mirrored(tmp_path: Path) ->
     pool, compose = FramePool(tmp_path / "pool", 6, seed=3), Composing()
     first = [pool.frame(number, compose) for number in range(6)]
     assert all(same(frame, frame_of(index)) for index, frame in enumerate(first))
-    assert torch.all(first[0].depth[..., 0, :3] == -1)
+    assert torch.all(first[0].to(CPU).depth[..., 0, :3] == -1)
     second = [pool.frame(6 + number, compose) for number in range(6)]
     third = [pool.frame(12 + number, compose) for number in range(6)]
     assert compose.asked == list(range(6))
     orders = []
     for turn, flip in ((second, True), (third, False)):
-        frames = [mirrored(frame) if flip else frame for frame in turn]
-        order = [next(i for i in range(6) if same(f, frame_of(i))) for f in frames]
-        assert sorted(order) == list(range(6))
+        found = [which(frame, range(6)) for frame in turn]
+        order = [index for index, _ in found]
+        assert sorted(order) == list(range(6)) and {flipped for _, flipped in found} == {flip}
         orders.append(order)
     assert orders[0] != orders[1]
 
@@ -109,3 +116,106 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FitError, match=r"file/pool.*choose another pool"):
         FramePool(tmp_path / "file" / "pool", 2, seed=0)
+
+
+def test_frames_are_joined_to_a_batch() -> None:
+    pool_frames = [frame_of(index) for index in range(2)]
+    whole = join_packed([_packed(frame) for frame in pool_frames]).to(CPU)
+    assert whole.color.shape == (2, 3, HEIGHT, WIDTH) and whole.depth.dtype == torch.float32
+    assert (whole.alpha[1] - pool_frames[1].alpha[0]).abs().max() < 1 / 255
+
+
+def test_a_pool_under_renewal_gives_what_is_there(tmp_path: Path) -> None:
+    """In turn 0 what is missing is composed, later all; a step asks for no frame of its own."""
+    pool, compose = FramePool(tmp_path, 5, seed=3, renewed=True), Composing()
+    for index in range(5):
+        pool.renew(index, 0, compose)
+    pool.renew(2, 0, compose)
+    assert compose.asked == [0, 1, 2, 3, 4]
+    first = {which(pool.frame(number, compose), range(5)) for number in range(60)}
+    assert first == {(index, flip) for index in range(5) for flip in (False, True)}
+    for index in range(5):
+        pool.renew(index, 1, compose)
+    assert compose.asked[5:] == [5, 6, 7, 8, 9]
+    second = {which(pool.frame(number, compose), range(5, 10))[0] for number in range(60)}
+    assert second == {5, 6, 7, 8, 9} and len(compose.asked) == 10
+    again = FramePool(tmp_path, 5, seed=3, renewed=True)
+    assert torch.equal(again.frame(7, compose).color, pool.frame(7, compose).color)
+
+
+def which(frame: PackedBatch, indices: range) -> tuple[int, bool]:
+    """Which frame it is, and whether it is mirrored."""
+    for index in indices:
+        for flip in (False, True):
+            if same(frame, mirrored(frame_of(index)) if flip else frame_of(index)):
+                return index, flip
+    raise AssertionError("it is none of them")
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def test_processes_renew_a_pool_until_they_are_ended(tmp_path: Path) -> None:
+    small, large = (FramePool(tmp_path / name, 4, seed=0, renewed=True) for name in "ab")
+    renewal = Renewal([(small, frame_of, 3), (large, frame_of, 1)], workers=2)
+    try:
+        last = tmp_path / "b" / "000003.safetensors"
+        wait_for(last.exists, "the pools are not filled")
+        assert small.frame(0, frame_of).color.shape == (1, 3, HEIGHT, WIDTH)
+        old = last.read_bytes()
+        wait_for(lambda: last.read_bytes() != old, "nothing is renewed")
+        renewal.check()
+    finally:
+        renewal.end()
+    old = last.read_bytes()
+    time.sleep(0.3)
+    assert last.read_bytes() == old
+    with pytest.raises(FitError, match=r"ended with -15.*smaller pool"):
+        renewal.check()
+
+
+def test_a_renewal_that_fails_is_told(tmp_path: Path) -> None:
+    def broken(_index: int) -> Batch:
+        raise OSError(28, "No space left on device")
+
+    renewal = Renewal([(FramePool(tmp_path, 4, 0, renewed=True), broken, 1)], workers=1)
+
+    def failed() -> bool:
+        try:
+            renewal.check()
+        except FitError:
+            return True
+        return False
+
+    wait_for(failed, "nobody is told")
+    renewal.end()
+
+
+def test_a_renewal_ends_with_who_started_it(tmp_path: Path) -> None:
+    """Also where that is killed."""
+    script = (
+        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from test_frame_pool import frame_of\n"
+        "from dart_ros.fitting.frame_pool import FramePool, Renewal\n"
+        "r = Renewal([(FramePool(Path(sys.argv[2]), 4, 0, True), frame_of, 1)], 1)\n"
+        "print(r._processes[0].pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        worker = int(started.stdout.readline())
+        started.kill()
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z"
+        except OSError:
+            return True
+
+    wait_for(gone, "it goes on alone")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dart_ros.errors import FitError
+from dart_ros.fitting import optimization as module
 from dart_ros.fitting.backgrounds import invent_room
 from dart_ros.fitting.composition import Batch, Composer
 from dart_ros.fitting.losses import matting_loss
@@ -49,7 +50,10 @@ def test_steps_learn_a_batch_by_heart(batch: Batch) -> None:
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_out_of_memory_halves_the_batch_and_the_gradient_stays(batch: Batch) -> None:
+def test_out_of_memory_halves_the_batch_and_the_gradient_stays(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_computes_bfloat16", lambda: False)
     gradients = []
     for kind in (MattingNetwork, SmallMemory):
         torch.manual_seed(0)
@@ -63,6 +67,25 @@ def test_out_of_memory_halves_the_batch_and_the_gradient_stays(batch: Batch) -> 
     assert parts_loss == pytest.approx(whole_loss, rel=1e-4)
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_a_cpu_that_computes_bfloat16_does(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[tuple[torch.dtype, torch.dtype]] = []
+
+    def loss(output: MattingOutput, batch: Batch) -> Tensor:
+        kinds.append((output.coarse_alpha.dtype, batch.color.dtype))
+        return matting_loss(output, batch)
+
+    losses = []
+    for mixed in (False, True):
+        monkeypatch.setattr(module, "_computes_bfloat16", lambda mixed=mixed: mixed)
+        torch.manual_seed(0)
+        network = MattingNetwork().eval()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        losses.append(Stepper(network, optimizer, loss).step(batch))
+        assert all(p.dtype == torch.float32 and p.isfinite().all() for p in network.parameters())
+    assert kinds == [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02) and losses[1] != losses[0]
 
 
 def test_too_little_memory_for_a_frame_is_an_error(batch: Batch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -257,3 +258,11 @@ def test_runs_of_the_same_frames_share_a_pool(library: Path, tmp_path: Path) -> 
         folders = list((tmp_path / "pool").iterdir())
         assert len(folders) == (2 if name == "other" else 1)
         assert all(len(list(folder.glob("*.safetensors"))) == 3 for folder in folders)
+
+
+def test_steps_take_what_is_in_a_pool_under_renewal(library: Path, tmp_path: Path) -> None:
+    pool = {"folder": str(tmp_path / "pool"), "frames": 3, "renewing": 1}
+    run = write_run(tmp_path / "run", library, "student", pool=pool, workers=1)
+    assert cli.main(["train", "student", str(run)]) == 0
+    assert len(list((tmp_path / "pool").glob("*/*.safetensors"))) == 3
+    assert not multiprocessing.active_children()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dart_ros.method.filters import gaussian_blur, remove_small_regions
+from dart_ros.method.filters import gaussian_blur, push_pull, remove_small_regions
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 
@@ -90,3 +90,30 @@ def test_a_region_cut_by_the_border_counts_as_going_on() -> None:
 def test_the_square_must_have_a_middle(size: int) -> None:
     with pytest.raises(ValueError, match="odd and positive"):
         cleaned(np.zeros((3, 3)), size)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), SIZES, st.floats(0, 1))
+def test_holes_are_filled_within_the_range_of_what_is_known(
+    seed: int, size: tuple[int, int], share: float
+) -> None:
+    image = torch.from_numpy(picture(seed, *size))[None, None]
+    known = (torch.from_numpy(picture(seed + 1, *size))[None, None] <= share).double()
+    found = push_pull(image, known)
+    assert found.shape == image.shape
+    torch.testing.assert_close(found[known > 0], image[known > 0])
+    if known.any():
+        seen = image[known > 0]
+        assert seen.min() - 1e-9 <= found.min() and found.max() <= seen.max() + 1e-9
+    else:
+        assert (found == 0).all()
+
+
+def test_a_hole_is_filled_from_what_is_near() -> None:
+    image = torch.zeros(1, 1, 32, 64, dtype=torch.float64)
+    image[..., 32:] = 1
+    known = torch.ones_like(image)
+    known[..., 12:20, 4:12] = 0
+    known[..., 12:20, 50:58] = 0
+    found = push_pull(image, known)
+    assert found[..., 12:20, 4:12].max() < 0.1 and found[..., 12:20, 50:58].min() > 0.9

@@ -16,6 +16,7 @@ from dart_ros.method.network import (
     reduced_depth,
     tile_count,
 )
+from dart_ros.method.posterior import guessed_background
 
 
 def frame(
@@ -169,10 +170,11 @@ def test_what_the_base_network_sees(network: MattingNetwork) -> None:
     np.testing.assert_allclose(found[:3], middle(color.numpy()), atol=1e-6)
     np.testing.assert_allclose(found[3:6], middle(background.plate.numpy()), atol=1e-6)
     assert np.array_equal(found[6], output.posterior[0, 0].numpy())
-    live, mean, plate_known = (
-        x.numpy()[0, 0, 2::4, 2::4] for x in (depth, background.mean, background.known)
+    behind = guessed_background(background.mean, background.known)
+    live, behind, plate_known = (
+        x.numpy()[0, 0, 2::4, 2::4] for x in (depth, behind, background.known)
     )
-    before = np.where((live > 0) & (plate_known > 0), mean - live, 0)
+    before = np.where(live > 0, behind - live, 0)
     np.testing.assert_allclose(found[7], (10 * before).clip(-1, 1), atol=1e-5)
     np.testing.assert_allclose(found[8], before.clip(-1, 1), atol=1e-6)
     assert np.array_equal(found[9], live > 0)

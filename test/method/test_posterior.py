@@ -14,6 +14,7 @@ from dart_ros.method.posterior import (
     depth_channels,
     foreground_density,
     foreground_posterior,
+    guessed_background,
     posterior_map,
 )
 
@@ -203,13 +204,27 @@ def test_map_of_any_size_is_finite_and_in_range(seed: int, height: int, width: i
 
 
 def test_depth_channels_by_hand() -> None:
-    mean = torch.full((1, 1, 1, 6), 3.0)
-    depth = torch.tensor([2.96, 2.5, 0.5, 3.03, -1.0, 1.0])[None, None, None]
-    plate_known = torch.tensor([1.0, 1, 1, 1, 1, 0])[None, None, None]
-    found = depth_channels(depth, mean, plate_known)
-    assert found.shape == (1, DEPTH_CHANNELS, 1, 6)
+    """Known and unknown depth, a guess of 1.5 m, and a background that is not even guessed."""
+    behind = torch.tensor([3.0, 3, 3, 3, 3, 3, 3, -1])[None, None, None]
+    depth = torch.tensor([2.96, 2.5, 0.5, 3.03, -1.0, 1.0, -2.5, 1.0])[None, None, None]
+    plate_known = torch.tensor([1.0, 1, 1, 1, 1, 0, 1, 0])[None, None, None]
+    found = depth_channels(depth, behind, plate_known)
+    assert found.shape == (1, DEPTH_CHANNELS, 1, 8)
     fine, coarse, known, plate = found[0, :, 0].tolist()
-    assert fine == pytest.approx([0.4, 1, 1, -0.3, 0, 0], abs=1e-5)
-    assert coarse == pytest.approx([0.04, 0.5, 1, -0.03, 0, 0], abs=1e-6)
-    assert known == [1, 1, 1, 1, 0, 1]
-    assert plate == [1, 1, 1, 1, 1, 0]
+    assert fine == pytest.approx([0.4, 1, 1, -0.3, 0, 1, 1, 0], abs=1e-5)
+    assert coarse == pytest.approx([0.04, 0.5, 1, -0.03, 0, 1, 1, 0], abs=1e-6)
+    assert known == [1, 1, 1, 1, 0, 1, 0, 1]
+    assert plate == [1, 1, 1, 1, 1, 0, 1, 0]
+
+
+def test_the_background_is_guessed_from_around_it() -> None:
+    """A hole in a wall that slants from 2 to 4 m, and a scene of which nothing is known."""
+    mean = torch.linspace(2, 4, 40).expand(1, 1, 30, 40).clone().repeat(2, 1, 1, 1)
+    known = torch.ones_like(mean)
+    known[0, :, 10:18, 14:22] = 0
+    known[1] = 0
+    stored = torch.where(known > 0, mean, 5.46)
+    found = guessed_background(stored, known)
+    assert torch.equal(found[0][known[0] > 0], mean[0][known[0] > 0])
+    assert (found[0] - mean[0]).abs().max() < 0.25
+    assert (found[1] == -1).all()

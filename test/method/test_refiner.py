@@ -160,6 +160,14 @@ def test_gather_is_a_crop_of_the_image_with_its_edge_repeated(data: st.DataObjec
         assert np.array_equal(crop, padded[batch, :, top : top + side, left : left + side])
 
 
+def test_scatter_takes_tiles_in_half_precision() -> None:
+    """As they come in mixed precision, while what they replace stays in single."""
+    image, tiles = torch.zeros(2, 3, 8, 8), torch.tensor([[0], [3]])
+    found = scatter_tiles(image, tiles, torch.ones(2, 3, 4, 4, dtype=torch.float16))
+    assert found.dtype == torch.float32
+    assert found.sum() == 2 * 3 * 16 and found[1, :, 4:, 4:].all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_scatter_puts_back_what_gather_took(data: st.DataObject) -> None:

@@ -66,6 +66,7 @@ def make_room(height: int, width: int, frames: int = 2, seed: int = 0) -> Room:
         depth[random.random(mean.shape) < 0.05] = -1
         # Whole millimetres, as sensors give them.
         whole = np.where(depth > 0, np.round(1000 * depth), -1000)
+        whole[random.random(mean.shape) < 0.03] = -1000 - 1400  # guesses, as at blind sides
         made.append((color, whole.astype(np.float32) * np.float32(1e-3)))
     background = Background(
         torch.from_numpy(plate).permute(2, 0, 1)[None].contiguous(),

@@ -19,7 +19,13 @@ from dart_ros.runtime.export import WholeGraph, depth_bytes, onnx_bytes, scene_i
 SIZE = (32, 48)
 
 
-@given(arrays.arrays(np.uint16, st.tuples(st.integers(1, 5), st.integers(1, 5))))
+@given(
+    arrays.arrays(
+        np.uint16,
+        st.tuples(st.integers(1, 5), st.integers(1, 5)),
+        elements=st.integers(0, 32767),
+    )
+)
 def test_bytes_are_those_of_the_sensors_image(millimetres: np.ndarray) -> None:
     metres = np.where(millimetres > 0, millimetres * np.float32(1e-3), np.float32(-1))
     sent = millimetres.astype("<u2").tobytes()
@@ -28,24 +34,24 @@ def test_bytes_are_those_of_the_sensors_image(millimetres: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     ("metres", "millimetres"),
-    [(-1.0, 0), (0.0014, 1), (1.2346, 1235), (65.535, 65535), (80, 65535)],
+    [(-1.0, 0), (0.0014, 1), (1.2346, 1235), (32.767, 32767), (80, 32767), (-2.5, 32768 + 1500)],
 )
-def test_what_is_unknown_or_far(metres: float, millimetres: int) -> None:
+def test_what_is_unknown_or_far_or_guessed(metres: float, millimetres: int) -> None:
     low, high = depth_bytes(np.full((1, 1), metres, np.float32))[0, 0]
     assert int(low) + 256 * int(high) == millimetres
 
 
 @torch.no_grad()
 def test_the_graph_mattes_what_the_method_mattes() -> None:
-    """Among the depths are unknown ones, and some whose low byte is 0."""
+    """Among the depths are unknown ones, guesses, and some whose low byte is 0."""
     torch.manual_seed(0)
     network = MattingNetwork().eval()
     # Untrained, alpha is near 1/2 everywhere.
     network.refiner.head.weight *= 30
     random = np.random.default_rng(0)
     color = random.integers(0, 256, (*SIZE, 3), np.uint8)
-    millimetres = random.choice(np.array([0, 1, 255, 256, 1024, 1500, 3000], np.uint16), SIZE)
-    metres = np.where(millimetres > 0, millimetres * np.float32(1e-3), np.float32(-1))
+    some = np.array([-1.0, 0.001, 0.255, 0.256, 1.024, 1.5, 3.0, -2.2, -1.256], np.float32)
+    metres = random.choice(some, SIZE)
     depth = torch.from_numpy(metres.astype(np.float32))[None, None]
     flat = torch.ones(1, 1, *SIZE)
     # Bytes, as a plate is stored; mostly of the frame's color, or alpha would be 1 everywhere.

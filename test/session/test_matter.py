@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +142,23 @@ def test_the_trimap_comes_from_the_matte_and_the_depth(matter: Matter) -> None:
     without = matter.matte(frame, trimap=False)
     assert without.trimap is None
     assert np.array_equal(without.alpha, matte.alpha)
+
+
+def test_depth_is_continued_into_a_blind_side(generic: None) -> None:
+    """Somebody stands across columns that the depth camera never sees."""
+    scene = make_scene()
+    scene.depth_count[:, :8] = 0
+    scene.depth_mean[:, :8] = 5.46
+    frame = make_frame(scene)
+    frame.depth[10:, 8:25] = 1.2
+    guessed = frame.depth.copy()
+    guessed[10:, :8] = -1 - 1.2
+    guessed[:10, :8] = -1 - frame.depth[:10, 8:9]
+    given = frame.depth.copy()
+    found = Matter(scene, "torch", refine_fraction=1.0, threads=1).matte(frame).alpha
+    assert np.array_equal(frame.depth, given)
+    assert close(found, by_hand(seeded(1), scene, replace(frame, depth=guessed), None))
+    assert not close(found, by_hand(seeded(1), scene, frame, None))
 
 
 def test_fitted_weights_are_the_ones_used(matter: Matter) -> None:
