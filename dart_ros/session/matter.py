@@ -86,8 +86,10 @@ class Matter:
                     f"{self.scene.name!r} was captured at {camera.width}x{camera.height}: capture "
                     "the background again at this size"
                 )
-        # A copy, because the frame's may not be written to, which torch warns of.
-        depth = continued(torch.from_numpy(frame.depth.copy()), self._sides).numpy()
+        depth = frame.depth
+        if any(self._sides):
+            # A copy, because the frame's may not be written to, which torch warns of.
+            depth = continued(torch.from_numpy(depth.copy()), self._sides).numpy()
         alpha, color = self._engine.matte(frame.color, depth, foreground)
         wanted = self._engine.trimap(alpha, frame.depth) if trimap else None
         return Matte(alpha=alpha, foreground=color, trimap=wanted)
