@@ -1,6 +1,7 @@
 """The plain values that travel through the package: camera, frame, matte.
 
 Depth is float32 metres everywhere inside the package; an unknown depth is :data:`UNKNOWN_DEPTH`.
+What goes to an engine may be below that: see :mod:`dart_ros.method.blind_sides`.
 """
 
 from __future__ import annotations

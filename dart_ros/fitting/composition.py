@@ -53,7 +53,8 @@ class RgbdBackground:
 
 
 class Batch(NamedTuple):
-    """Training frames with their truth, B×C×H×W float32, colors in [0, 1], depth in metres."""
+    """Training frames with their truth, B×C×H×W float32, colors in [0, 1], depth in metres with the
+    guesses of :func:`dart_ros.method.blind_sides.continued`."""
 
     color: Tensor
     depth: Tensor
@@ -190,8 +191,8 @@ class Composer:
             placed.append(self._place(sprite, reach, focal, at))
         reflecting = ~border.margin
         if not captured and self._chance(0.8 if border.columns else 0.15):
-            hidden = placed[0][0].alpha if placed else torch.zeros_like(depth)
-            color, depth, lost = self._with_dark_things(color, depth, border.columns, hidden)
+            people = [layer for layer, _ in placed]
+            color, depth, lost = self._with_dark_things(color, depth, border.columns, people)
             reflecting = reflecting & ~lost
         plate = border.over(color)
         live = border.over(self._relight(color))
@@ -288,22 +289,27 @@ class Composer:
         return _Border(margin[None], ledge[None], level, columns)
 
     def _with_dark_things(
-        self, color: Tensor, depth: Tensor, columns: range | None, hidden: Tensor
+        self, color: Tensor, depth: Tensor, columns: range | None, people: Sequence[_Layer]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Screens, cupboards and the like, as dark as hair and clothes, in a scene.
 
-        ``columns``: where they are. Half of them are where ``hidden``, the alpha of somebody in
-        front, covers them at least in part.
+        ``columns``: where they are. Half of them are where the first of ``people`` covers them at
+        least in part.
 
         Returns:
             color, depth, and where the depth sensor gets nothing back, as from half of them; these
-            stand somewhat nearer than what is around.
+            stand somewhat nearer than what is around, but behind people.
         """
         height, width = depth.shape[-2:]
         places = columns or range(width)
         rows = torch.arange(height, device=self._device)[:, None]
         along = torch.arange(width, device=self._device)
+        hidden = people[0].alpha if people else torch.zeros_like(depth)
         behind = torch.nonzero(hidden[0, :, places.start : places.stop] > 0.9)
+        nearest = torch.zeros_like(depth)
+        for layer in people:
+            solid = torch.where(layer.alpha > 0.5, layer.depth + 0.05, 0.0)
+            nearest = torch.maximum(nearest, torch.minimum(solid, depth))
         lost = torch.zeros_like(depth, dtype=torch.bool)
         for _ in range(1 + self._integer(3)):
             tall, wide = self._uniform(0.04, 0.6) * height, self._uniform(0.03, 0.2) * width
@@ -321,7 +327,8 @@ class Composer:
             color = color * (1 - cover) + (level * texture).clamp(0, 1) * cover
             if self._chance(0.5):
                 lost = lost | (cover > 0.5)
-                depth = torch.where(cover > 0.5, depth * self._uniform(0.75, 1.0), depth)
+                nearer = torch.maximum(depth * self._uniform(0.75, 1.0), nearest)
+                depth = torch.where(cover > 0.5, nearer, depth)
         return color, depth, lost
 
     def _cast(self) -> list[Sprite]:

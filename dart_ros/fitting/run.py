@@ -80,9 +80,10 @@ class Validation:
 class Pool:
     """Composed frames that are kept in a folder and used again and again.
 
-    ``renewing``: so many processes replace them by new ones all the while, and steps never wait for
-    a frame, as a GPU wants it; which frames a step sees is then a matter of time. 0 where another
-    run with the same data, sizes and seed has these processes, None to compose each frame once.
+    ``renewing``: so many processes replace them by new ones all the while, and steps wait for the
+    first of them alone, as a GPU wants it; which frames a step sees is then a matter of time. 0
+    where another run with the same data, sizes and seed has these processes, None to compose each
+    frame once.
     """
 
     folder: Path
@@ -107,7 +108,8 @@ class Run:
             ones. Multiples of 16, those of large frames of 48, see
             :func:`dart_ros.method.network.padded_sides`.
         batch: frames of a step, over all processes together.
-        steps: length of the training; a run of fixed steps can be repeated bit for bit.
+        steps: length of the training; a run of fixed steps can be repeated bit for bit, unless its
+            pool is renewed.
         minutes: length of the training instead of ``steps``.
         rates: learning rates.
         freeze_base: whether the stage ``refiner`` leaves the base network as it is.
@@ -115,7 +117,7 @@ class Run:
             and frames of several sizes want it.
         mean_decay: of the running mean of the weights, which is what is saved.
         workers: processes that compose frames; 0 composes on the training device.
-        pool: where frames are kept, so that each is composed once; None composes all anew.
+        pool: where frames are kept to be used again; None composes all anew.
         validation: held-out frames.
         checkpoint_every: steps from one checkpoint to the next.
     """
@@ -233,7 +235,7 @@ def _check(run: Run) -> None:
     if run.keep_norms and run.start.weights is None:
         raise ValueError("keep_norms needs start.weights: random weights have no statistics")
     if run.pool and run.pool.renewing is not None and not run.workers:
-        raise ValueError("pool.renewing needs workers, which read the frames: give 2 or more")
+        raise ValueError("pool.renewing needs workers, which read the frames: give 1 or more")
     if run.teacher is not None and run.stage != "student":
         raise ValueError("only the stage student has a teacher")
 

@@ -31,9 +31,13 @@ _PATIENCE = 600.0
 _PIXEL_BYTES = 14 * 4
 """Of a batch's images together: 14 channels of float32."""
 
+_PACKED_BYTES = 17
+"""The same of a :class:`PackedBatch`."""
+
 
 class CompositionStream(Dataset[Batch | PackedBatch]):
-    """Batch number N is the same whatever was composed before it, and in whichever process.
+    """Batch number N is the same whatever was composed before it, and in whichever process (unless
+    pools are renewed meanwhile).
 
     So a training that was interrupted goes on with the batches that it would have seen, and
     several processes share out each batch without talking to each other.
@@ -82,7 +86,10 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         if self._pools is None:
             first = number * self._batch
             return compose([_mix(self._seed, first + i) for i in self._frames])
-        first, pool = turn * self._batch, self._pools[place]
+        # A size that comes several times in turn has frames of its own each time.
+        size = self._sizes[place]
+        share, among = self._sizes.count(size), self._sizes[:place].count(size)
+        first, pool = (turn * share + among) * self._batch, self._pools[place]
         return join_packed(
             [
                 pool.frame(first + i, lambda index: compose([_mix(self._seed, index)]))
@@ -139,7 +146,8 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
     def _fits(self, ahead: int) -> bool:
         """Whether shared memory can hold the batches ahead and the one in use; warns if not."""
         # torch drops a batch that it finds no room for, and waits for it ever after.
-        needed = (ahead + 1) * self._pixels * _PIXEL_BYTES
+        pixel = _PIXEL_BYTES if self._pools is None else _PACKED_BYTES
+        needed = (ahead + 1) * self._pixels * pixel
         try:
             free = shutil.disk_usage(_SHARED_MEMORY).free
         except OSError:
@@ -160,6 +168,9 @@ def _received(batches: Iterator[Batch | PackedBatch]) -> Iterator[Batch | Packed
     """What other processes compose, with their end told in the package's own words."""
     try:
         yield from batches
+    except FitError as error:
+        # It comes with the other process's traceback before it.
+        raise FitError(str(error).strip().rpartition("FitError: ")[2]) from error
     except RuntimeError as error:
         # An error inside of a process comes through as "Caught ...", and is a bug.
         if not str(error).startswith("DataLoader"):

@@ -8,13 +8,13 @@ processes, GPUs and machines.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -23,10 +23,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from dart_ros.errors import FitError
-from dart_ros.fitting import composition
+from dart_ros.fitting import composition, frame_pool
 from dart_ros.fitting.checkpoint import load_checkpoint, save_checkpoint
+from dart_ros.fitting.composition import Batch
 from dart_ros.fitting.distillation import training_loss
-from dart_ros.fitting.frame_pool import FramePool, Renewal
+from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal
 from dart_ros.fitting.library import file_hash, load_library
 from dart_ros.fitting.optimization import Stepper, keep_norms
 from dart_ros.fitting.pretrained import load_imagenet_encoder
@@ -34,6 +35,7 @@ from dart_ros.fitting.run import Run, described
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import load_network, save_network
+from dart_ros.method import blind_sides
 from dart_ros.method.network import MattingNetwork
 
 WARM_UP = 100
@@ -144,7 +146,8 @@ class _Training:
     def _renewal(self) -> Iterator[Renewal | None]:
         """The processes that renew the pool, where there are to be any."""
         pool = self._run.pool
-        if self._rank or pool is None or not pool.renewing:
+        first_here = int(os.environ.get("LOCAL_RANK", self._rank)) == 0
+        if not first_here or pool is None or not pool.renewing:
             yield None
             return
         renewal = self._stream.renewal(pool.renewing)
@@ -172,10 +175,8 @@ class _Training:
             desc=self._run.stage,
         ) as bar:
             while (share := self._share()) < 1:
-                if renewal is not None:
-                    renewal.check()
                 self._set_rates(share)
-                loss = self._stepper.step(next(batches).to(self._device))
+                loss = self._stepper.step(_next(batches, renewal).to(self._device))
                 self._mean.update_parameters(self._network)
                 self._step += 1
                 self._spent = time.monotonic() - begun
@@ -330,7 +331,21 @@ class _Training:
         """What must be the same for a training to go on."""
         free = ("workers", "checkpoint_every")
         settings = {key: value for key, value in self._settings.items() if key not in free}
+        if self._run.pool is not None:
+            # How many processes renew it is free as well; whether any do is not.
+            renewed = {} if self._run.pool.renewing is None else {"renewed": True}
+            kept = {k: v for k, v in settings["pool"].items() if k != "renewing"}
+            settings["pool"] = {**kept, **renewed}
         return json.dumps([settings, self._header["data"]])
+
+
+def _next(batches: Iterator[Batch | PackedBatch], renewal: Renewal | None) -> Batch | PackedBatch:
+    """The next batch; what ended the processes of a renewal is told before what came of it."""
+    try:
+        return next(batches)
+    finally:
+        if renewal is not None:
+            renewal.check()
 
 
 def _pools(run: Run, data: str) -> list[FramePool] | None:
@@ -339,11 +354,13 @@ def _pools(run: Run, data: str) -> list[FramePool] | None:
         return None
     pools = []
     for size in run.sizes:
-        settings = data, run.data.invented, run.data.held_out, run.data.max_depth, size, run.seed
-        digest = hashlib.sha256(repr(settings).encode())
-        digest.update(Path(composition.__file__).read_bytes())
+        renewed = run.pool.renewing is not None
+        made_of = data, run.data.invented, run.data.held_out, run.data.max_depth
+        digest = hashlib.sha256(repr((*made_of, size, run.seed, renewed)).encode())
+        for module in (composition, blind_sides, frame_pool):
+            digest.update(inspect.getsource(module).encode())
         folder = run.pool.folder / digest.hexdigest()[:16]
-        pools.append(FramePool(folder, run.pool.frames, run.seed, run.pool.renewing is not None))
+        pools.append(FramePool(folder, run.pool.frames, run.seed, renewed))
     return pools
 
 

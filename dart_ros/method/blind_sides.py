@@ -56,11 +56,14 @@ def continued(depth: Tensor, sides: BlindSides) -> Tensor:
         H×W; ``-1 - guess`` where there is one, so that what isn't positive stays unknown. A guess
         of 0 is none.
     """
-    if sides.left:
-        depth = _continued_left(depth, sides.left)
-    if sides.right:
-        depth = _continued_left(depth.flip(-1), sides.right).flip(-1)
-    return depth
+    width = depth.shape[-1]
+    reach = max(1, round(REACH * width))
+    left, right = (side + reach if side else 0 for side in sides)
+    middle = depth[:, left : width - right]
+    outer = depth[:, width - right :].flip(-1)
+    return torch.cat(
+        [_continued_left(depth[:, :left]), middle, _continued_left(outer).flip(-1)], dim=1
+    )
 
 
 def metres_or_guess(depth: Tensor) -> Tensor:
@@ -68,12 +71,12 @@ def metres_or_guess(depth: Tensor) -> Tensor:
     return torch.where(depth > 0, depth, -1 - depth)
 
 
-def _continued_left(depth: Tensor, columns: int) -> Tensor:
-    width = depth.shape[-1]
-    zone = depth[:, : columns + max(1, round(REACH * width))]
+def _continued_left(zone: Tensor) -> Tensor:
+    if not zone.shape[1]:
+        return zone
     known = zone > 0
     # The first of equal values, by the rule of argmax.
     first = known.int().argmax(dim=1, keepdim=True)
     guess = torch.where(known.any(dim=1, keepdim=True), -1 - zone.gather(1, first), -1.0)
-    before = torch.arange(zone.shape[1], device=depth.device) < first
-    return torch.cat([torch.where(before, guess, zone), depth[:, zone.shape[1] :]], dim=1)
+    before = torch.arange(zone.shape[1], device=zone.device) < first
+    return torch.where(before, guess, zone)

@@ -35,7 +35,8 @@ class Engine(Protocol):
 
         Args:
             color: the frame's color.
-            depth: the frame's depth.
+            depth: the frame's depth, maybe with the guesses of
+                :func:`dart_ros.method.blind_sides.continued`.
             foreground: False if the foreground isn't needed; an engine that saves time by it
                 returns None for it.
 

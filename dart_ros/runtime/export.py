@@ -109,9 +109,9 @@ def depth_bytes(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         H×W×2: the low and the high byte of millimetres, 0 where unknown, with the highest bit set
         in guesses; what is 32.767 m or farther becomes that.
     """
-    metres = np.where(depth > 0, depth, -1 - depth)
+    metres = np.maximum(depth, -1 - depth)
     whole = np.rint(np.clip(metres * np.float32(1e3), 0, _GUESSED - 1)).astype("<u2", order="C")
-    whole |= np.where(depth < -1, _GUESSED, 0).astype("<u2")
+    whole |= (depth < -1).astype("<u2") << np.uint16(15)
     return whole.view(np.uint8).reshape(*depth.shape, 2)
 
 

@@ -225,7 +225,8 @@ class MattingGraph(nn.Module):
         Args:
             color: (H+border)×(W+border)×3, 0 to 255, see
                 :class:`dart_ros.runtime.resident.FrameBuffer`.
-            depth: (H+border)×(W+border) float32 metres, -1 where unknown.
+            depth: (H+border)×(W+border) float32 metres, -1 where unknown, or with the guesses of
+                :func:`dart_ros.method.blind_sides.continued`.
             *resident: the fields of :class:`dart_ros.runtime.resident.Resident`.
 
         Returns:

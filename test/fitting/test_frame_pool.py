@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -141,6 +142,19 @@ def test_a_pool_under_renewal_gives_what_is_there(tmp_path: Path) -> None:
     assert second == {5, 6, 7, 8, 9} and len(compose.asked) == 10
     again = FramePool(tmp_path, 5, seed=3, renewed=True)
     assert torch.equal(again.frame(7, compose).color, pool.frame(7, compose).color)
+
+
+def test_a_pool_that_nobody_fills_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dart_ros.fitting.frame_pool._PATIENCE", 0.5)
+    pool = FramePool(tmp_path / "pool", 3, seed=0, renewed=True)
+    with pytest.raises(FitError, match=r"nobody fills the pool .*pool\.renewing"):
+        pool.frame(0, frame_of)
+    for index in range(3):
+        pool.renew(index, 0, frame_of)
+    pool.frame(0, frame_of)
+    shutil.rmtree(tmp_path / "pool")
+    with pytest.raises(FitError, match="nobody fills the pool"):
+        pool.frame(0, frame_of)
 
 
 def which(frame: PackedBatch, indices: range) -> tuple[int, bool]:

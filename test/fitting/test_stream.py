@@ -68,6 +68,44 @@ def test_each_size_has_a_pool(library: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_size_that_comes_several_times_has_frames_of_its_own_each_time(
+    library: Path, tmp_path: Path, renewed: bool
+) -> None:
+    sizes = [SIZES[0], SIZES[0], SIZES[1]]
+    folders = [tmp_path / f"{height}" for height, _ in sizes]
+    pools = [FramePool(folder, 40, seed=0, renewed=renewed) for folder in folders]
+    sprites, rooms = load_sprites(library), [invent_room(1, 96, 128)]
+    pooled = CompositionStream(sprites, rooms, sizes, 2, 0, pools=pools)
+    if renewed:
+        renewal = pooled.renewal(2)
+        try:
+            frames = [pooled[number] for number in range(9)]
+        finally:
+            renewal.end()
+        counts = [len(list(folder.glob("*.safetensors"))) for folder in folders]
+        assert counts[0] >= 40 and counts[2] >= 15
+    else:
+        frames = [pooled[number] for number in range(9)]
+        assert len(list(folders[0].glob("*.safetensors"))) == 12
+        assert len(list(folders[2].glob("*.safetensors"))) == 6
+    small = [frame.color for frame in frames if frame.color.shape[-2:] == SIZES[0]]
+    assert len(small) == 6
+    alike = [torch.equal(a, b) for i, a in enumerate(small) for b in small[:i]]
+    assert not any(alike)
+
+
+def test_what_went_wrong_in_a_process_is_told_without_its_traceback(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_self: object, _number: int) -> None:
+        raise FitError("frame 3 can't be written: free some disk space")
+
+    monkeypatch.setattr(CompositionStream, "__getitem__", full)
+    with pytest.raises(FitError, match=r"^frame 3 can't be written: free some disk space$"):
+        next(stream(library).batches(workers=1))
+
+
 def room_in_shared_memory(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=free))
 

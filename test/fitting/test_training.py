@@ -266,3 +266,14 @@ def test_steps_take_what_is_in_a_pool_under_renewal(library: Path, tmp_path: Pat
     assert cli.main(["train", "student", str(run)]) == 0
     assert len(list((tmp_path / "pool").glob("*/*.safetensors"))) == 3
     assert not multiprocessing.active_children()
+
+
+def test_the_number_of_processes_that_renew_a_pool_is_free(library: Path, tmp_path: Path) -> None:
+    """But not whether it is renewed, which decides the frames."""
+    pool = {"folder": str(tmp_path / "pool"), "frames": 3, "renewing": 1}
+    run = write_run(tmp_path / "run", library, "student", pool=pool, workers=1)
+    assert cli.main(["train", "student", str(run)]) == 0
+    for renewing, status in ((2, 0), (None, 1)):
+        changed = {**pool, "renewing": renewing}
+        run = write_run(tmp_path / "run", library, "student", pool=changed, workers=1)
+        assert cli.main(["train", "student", str(run)]) == status

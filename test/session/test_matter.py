@@ -144,17 +144,20 @@ def test_the_trimap_comes_from_the_matte_and_the_depth(matter: Matter) -> None:
     assert np.array_equal(without.alpha, matte.alpha)
 
 
-def test_depth_is_continued_into_a_blind_side(generic: None) -> None:
+def test_depth_is_continued_into_blind_sides(generic: None) -> None:
     """Somebody stands across columns that the depth camera never sees."""
     scene = make_scene()
-    scene.depth_count[:, :8] = 0
-    scene.depth_mean[:, :8] = 5.46
+    for side in (slice(8), slice(-6, None)):
+        scene.depth_count[:, side] = 0
+        scene.depth_mean[:, side] = 5.46
     frame = make_frame(scene)
     frame.depth[10:, 8:25] = 1.2
     guessed = frame.depth.copy()
     guessed[10:, :8] = -1 - 1.2
     guessed[:10, :8] = -1 - frame.depth[:10, 8:9]
+    guessed[:, -6:] = -1 - frame.depth[:, -7:-6]
     given = frame.depth.copy()
+    frame.depth.flags.writeable = False
     found = Matter(scene, "torch", refine_fraction=1.0, threads=1).matte(frame).alpha
     assert np.array_equal(frame.depth, given)
     assert close(found, by_hand(seeded(1), scene, replace(frame, depth=guessed), None))
