@@ -374,11 +374,24 @@ class Composer:
             own = rgb.sum(dim=(1, 2), keepdim=True) / weight
             wall = (plate * layer.alpha).sum(dim=(1, 2), keepdim=True) / weight
             rgb = rgb + (wall - own) * self._uniform(0.5, 1.0) * layer.alpha
+        if self._chance(0.25):
+            rgb = self._camouflage(rgb, layer.alpha, plate)
         if self._chance(0.3):
             contrast = self._uniform(0.4, 1.0)
             own = rgb.sum(dim=(1, 2), keepdim=True) / weight
             rgb = rgb * contrast + own * (1 - contrast) * layer.alpha
         return torch.minimum(rgb.clamp(min=0), layer.alpha)
+
+    def _camouflage(self, rgb: Tensor, alpha: Tensor, plate: Tensor) -> Tensor:
+        """Parts of somebody in the color of what is behind just there, without its texture."""
+        height, width = alpha.shape[-2:]
+        cells = math.exp(self._uniform(math.log(4.0), math.log(20.0)))
+        where = (2 * self._smooth_noise(height, width, round(cells))).clamp(0, 1)
+        coarse = (math.ceil(height / 16), math.ceil(width / 16))
+        small = F.interpolate(plate[None], coarse, mode="area")
+        behind = F.interpolate(small, (height, width), mode="bilinear", align_corners=False)[0]
+        tint = 1 + 0.04 * self._normal(3, 1, 1)
+        return rgb * (1 - where) + behind * tint * alpha * where
 
     def _place(
         self, sprite: Sprite, reach: Tensor, focal: float, columns: range
