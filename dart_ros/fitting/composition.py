@@ -205,6 +205,9 @@ class Composer:
             shade = shade * shadow
             often_dark = number == 0 and border.columns is not None
             rgb = self._recolor(layer, plate, often_dark)
+            # A fit is too short to learn it without taking furniture for somebody as well.
+            if not captured and self._chance(0.25):
+                rgb = self._camouflage(rgb, layer.alpha, plate)
             nearer = layer.depth <= front
             over = foreground * (1 - layer.alpha) + rgb
             foreground = torch.where(nearer, over, foreground + rgb * (1 - alpha))
@@ -374,8 +377,6 @@ class Composer:
             own = rgb.sum(dim=(1, 2), keepdim=True) / weight
             wall = (plate * layer.alpha).sum(dim=(1, 2), keepdim=True) / weight
             rgb = rgb + (wall - own) * self._uniform(0.5, 1.0) * layer.alpha
-        if self._chance(0.25):
-            rgb = self._camouflage(rgb, layer.alpha, plate)
         if self._chance(0.3):
             contrast = self._uniform(0.4, 1.0)
             own = rgb.sum(dim=(1, 2), keepdim=True) / weight
@@ -391,7 +392,7 @@ class Composer:
         small = F.interpolate(plate[None], coarse, mode="area")
         behind = F.interpolate(small, (height, width), mode="bilinear", align_corners=False)[0]
         tint = 1 + 0.04 * self._normal(3, 1, 1)
-        return rgb * (1 - where) + behind * tint * alpha * where
+        return torch.minimum(rgb * (1 - where) + behind * tint * alpha * where, alpha)
 
     def _place(
         self, sprite: Sprite, reach: Tensor, focal: float, columns: range
