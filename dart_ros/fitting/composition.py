@@ -205,7 +205,7 @@ class Composer:
             shade = shade * shadow
             often_dark = number == 0 and border.columns is not None
             rgb = self._recolor(layer, plate, often_dark)
-            # A fit is too short to learn it without taking furniture for somebody as well.
+            # Left to long trainings: a minute's fit with it let more of a ledge into the matte.
             if not captured and self._chance(0.25):
                 rgb = self._camouflage(rgb, layer.alpha, plate)
             nearer = layer.depth <= front
