@@ -41,9 +41,16 @@ def _foreground_loss(foreground: Tensor, truth: Tensor, alpha: Tensor) -> Tensor
 
 
 def _sobel(image: Tensor) -> Tensor:
-    kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 4
-    weight = torch.stack([kernel, kernel.T])[:, None].to(image)
-    return F.conv2d(image, weight, padding=1)
+    """B×1×H×W to its gradients across and down, B×2×H×W, zeros beyond the border.
+
+    Convolving a single channel takes a CPU ten times as long as these slices.
+    """
+    padded = F.pad(image, (1, 1, 1, 1))
+    across = padded[..., 2:] - padded[..., :-2]
+    across = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
+    down = padded[..., 2:, :] - padded[..., :-2, :]
+    down = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
+    return torch.cat([across, down], dim=1) / 4
 
 
 def _shrink(image: Tensor, size: torch.Size) -> Tensor:
