@@ -34,13 +34,16 @@ class RgbdBackground:
 
     ``color`` 3×H×W uint8, ``depth`` H×W float32 metres (-1 unknown), ``focal`` in pixels.
     ``std`` (H×W metres) is given for a captured scene: the sensor's own holes and noise are
-    then kept, else they are invented.
+    then kept, else they are invented. With ``samples``, N further frames of a captured scene as
+    they came, color N×3×H×W uint8 and depth N×H×W float32 metres (-1 unknown), people stand before
+    these: the noise from frame to frame is the sensor's own, too.
     """
 
     color: Tensor
     depth: Tensor
     focal: float
     std: Tensor | None = None
+    samples: tuple[Tensor, Tensor] | None = None
 
     @property
     def captured(self) -> bool:
@@ -49,8 +52,14 @@ class RgbdBackground:
 
     def to(self, device: torch.device) -> RgbdBackground:
         """The same on a device."""
-        std = None if self.std is None else self.std.to(device)
-        return RgbdBackground(self.color.to(device), self.depth.to(device), self.focal, std)
+        std, samples = self.std, self.samples
+        return RgbdBackground(
+            self.color.to(device),
+            self.depth.to(device),
+            self.focal,
+            None if std is None else std.to(device),
+            None if samples is None else (samples[0].to(device), samples[1].to(device)),
+        )
 
 
 class Batch(NamedTuple):
@@ -70,6 +79,23 @@ class Batch(NamedTuple):
             x.to(device) for x in (self.color, self.depth, self.alpha, self.foreground)
         )
         return Batch(color, depth, background, alpha, foreground)
+
+
+class _View(NamedTuple):
+    """A background as it is in a frame: colors 3×H×W in [0, 1], the rest 1×H×W, depth in metres.
+
+    ``std`` and ``blind`` (where the sensor never sees anything) are those of a captured scene.
+    ``live`` is the color of the empty scene when the frame is taken, before its light changes;
+    ``live_depth`` (0 unknown) is given where a frame of the sensor's own is used.
+    """
+
+    color: Tensor
+    depth: Tensor
+    focal: float
+    std: Tensor | None
+    blind: Tensor
+    live: Tensor
+    live_depth: Tensor | None
 
 
 class _Layer(NamedTuple):
@@ -179,11 +205,12 @@ class Composer:
     # -- one frame ------------------------------------------------------------------------
 
     def _sample(self) -> tuple[Tensor, ...]:
-        color, depth, std, focal, blind = self._background()
-        captured = std is not None
+        view = self._background()
+        color, depth, live = view.color, view.depth, view.live
+        captured = view.std is not None
         height, width = depth.shape[-2:]
         border = (
-            _Border(blind, torch.zeros_like(depth), 0.0, None)
+            _Border(view.blind, torch.zeros_like(depth), 0.0, None)
             if captured
             else self._border(height, width)
         )
@@ -191,14 +218,14 @@ class Composer:
         placed = []
         for number, sprite in enumerate(self._cast()):
             at = border.columns if number == 0 and border.columns else range(width)
-            placed.append(self._place(sprite, reach, focal, at))
+            placed.append(self._place(sprite, reach, view.focal, at))
         reflecting = ~border.margin
         if not captured and self._chance(0.8 if border.columns else 0.15):
             people = [layer for layer, _ in placed]
             color, depth, lost = self._with_dark_things(color, depth, border.columns, people)
-            reflecting = reflecting & ~lost
+            reflecting, live = reflecting & ~lost, color
         plate = border.over(color)
-        live = border.over(self._relight(color))
+        live = border.over(self._relight(live))
 
         alpha = color.new_zeros(1, height, width)
         foreground = color.new_zeros(3, height, width)
@@ -223,44 +250,65 @@ class Composer:
         frame = foreground + live * shade * (1 - alpha)
 
         live_depth, mean, deviation, known = self._sense(
-            depth, std, front, frame, captured, border.margin, reflecting
+            view._replace(depth=depth), front, frame, border.margin, reflecting
         )
-        frame, plate, truth = self._expose(frame, plate, truth)
+        exposed, exposed_plate, truth = self._expose(frame, plate, truth)
+        if view.live_depth is None:
+            frame, plate = exposed, exposed_plate
+        else:
+            # What is behind has the sensor's own noise.
+            frame = frame + alpha * (exposed - frame)
         return frame, live_depth, plate, mean, deviation, known, alpha, truth.clamp(0, 1)
 
-    def _background(self) -> tuple[Tensor, Tensor, Tensor | None, float, Tensor]:
-        """Color 3×H×W in [0, 1], depth 1×H×W, deviation of a captured scene, focal length, and
-        where a captured one's sensor never sees anything (1×H×W bool)."""
+    def _background(self) -> _View:
         number = self._integer(len(self._backgrounds))
-        scene, blind = self._backgrounds[number], self._blind[number]
-        color = scene.color.float() / 255
-        depth, focal, std = scene.depth[None], scene.focal, scene.std
-        std = std[None] if std is not None else None
-        if self._size is None:
-            return color, depth, std, focal, blind
-        out_height, out_width = self._size
-        height, width = depth.shape[-2:]
-        fit = max(out_height / height, out_width / width)
-        # A captured scene is only ever seen as it is.
-        zoom = max(fit, 1.0) if scene.captured else fit * 1.8 ** self._uniform(0, 1)
-        crop_height, crop_width = int(out_height / zoom), int(out_width / zoom)
-        top, left = self._integer(height - crop_height + 1), self._integer(width - crop_width + 1)
-        window = (..., slice(top, top + crop_height), slice(left, left + crop_width))
-        color = F.interpolate(
-            color[window][None], self._size, mode="bilinear", align_corners=False, antialias=True
-        )[0].clamp(0, 1)
-        depth = F.interpolate(depth[window][None], self._size, mode="nearest")[0]
-        blind = F.interpolate(blind[window][None].float(), self._size, mode="nearest")[0] > 0
-        if std is not None:
-            std = F.interpolate(std[window][None], self._size, mode="nearest")[0]
-        if not scene.captured:
+        scene = self._backgrounds[number]
+        window, zoom = self._window(scene)
+        color = self._resampled(scene.color, window, smoothly=True).clamp(0, 255) / 255
+        depth = self._resampled(scene.depth[None], window)
+        blind = self._resampled(self._blind[number], window) > 0
+        std = None if scene.std is None else self._resampled(scene.std[None], window)
+        live, live_depth = color, None
+        if scene.samples is not None:
+            colors, depths = scene.samples
+            sample = self._integer(len(colors))
+            live = self._resampled(colors[sample], window, smoothly=True).clamp(0, 255) / 255
+            live_depth = self._resampled(depths[sample][None], window).clamp(min=0)
+        if self._size is not None and not scene.captured:
             if self._chance(0.5):
                 color, depth = color.flip(-1), depth.flip(-1)
             gains = [self._uniform(0.85, 1.15) for _ in range(3)]
             gain = torch.tensor(gains, device=self._device)[:, None, None]
             color = (color * gain * self._uniform(0.6, 1.2)).clamp(0, 1)
             depth = depth * self._uniform(0.8, 1.25)
-        return color, depth, std, focal * zoom, blind
+            live = color
+        return _View(color, depth, scene.focal * zoom, std, blind, live, live_depth)
+
+    def _window(self, scene: RgbdBackground) -> tuple[tuple[slice, slice], float]:
+        """Rows and columns of a background that a frame shows, and by how much it magnifies."""
+        height, width = scene.depth.shape
+        if self._size is None:
+            return (slice(height), slice(width)), 1.0
+        out_height, out_width = self._size
+        fit = max(out_height / height, out_width / width)
+        # A captured scene is only ever seen as it is.
+        zoom = max(fit, 1.0) if scene.captured else fit * 1.8 ** self._uniform(0, 1)
+        rows, columns = int(out_height / zoom), int(out_width / zoom)
+        top, left = self._integer(height - rows + 1), self._integer(width - columns + 1)
+        return (slice(top, top + rows), slice(left, left + columns)), zoom
+
+    def _resampled(
+        self, image: Tensor, window: tuple[slice, slice], smoothly: bool = False
+    ) -> Tensor:
+        """A window of a C×H×W image at the frames' size, float32."""
+        image = image[:, window[0], window[1]].float()
+        if self._size is None:
+            return image
+        if not smoothly:
+            return F.interpolate(image[None], self._size, mode="nearest")[0]
+        return F.interpolate(
+            image[None], self._size, mode="bilinear", align_corners=False, antialias=True
+        )[0]
 
     def _border(self, height: int, width: int) -> _Border:
         """What is special along one border of the picture, if anything."""
@@ -560,11 +608,9 @@ class Composer:
 
     def _sense(
         self,
-        depth: Tensor,
-        std: Tensor | None,
+        view: _View,
         front: Tensor,
         frame: Tensor,
-        captured: bool,
         margin: Tensor,
         reflecting: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -577,6 +623,8 @@ class Composer:
             live depth (-1 unknown, or a guess, see :func:`dart_ros.method.blind_sides.continued`),
             background mean, background deviation, background known.
         """
+        depth, std = view.depth, view.std
+        captured, measured = std is not None, view.live_depth
         height, width = depth.shape[-2:]
         noise = math.exp(self._uniform(math.log(0.0007), math.log(0.004)))
         step = math.exp(self._uniform(math.log(0.0003), math.log(0.003)))
@@ -604,20 +652,23 @@ class Composer:
         nearness = float(1 / front[person].mean().clamp(min=0.5)) if bool(person.any()) else 0.0
         if self._chance(0.75):
             person, person_depth = self._misregister(person, person_depth, nearness)
-        if self._chance(0.7):
+        if measured is not None:
+            empty = measured
+        elif self._chance(0.7):
             # Edges of the background are never measured twice at the same place.
             shift = (self._integer(5) - 2, self._integer(5) - 2)
             moved = self._smooth_noise(height, width, 40) > 0.3
             empty = torch.where(moved, _shift(empty, *shift), empty)
         live = torch.where(person, person_depth, empty)
+        invented = person if measured is not None else torch.ones_like(person)
         if self._chance(0.6):
             # Structured light and time of flight drift by some per cent when the view changes.
             drift = self._uniform(0.0, 0.025) * self._smooth_noise(height, width, 4).clamp(-2, 2)
             live = live * (1 + drift)
         lucky = (empty > 0) & (self._smooth_noise(height, width, 30) > self._uniform(1.0, 3.0))
-        seen = known | person | lucky
+        seen = person | (known | lucky if measured is None else empty > 0)
         flicker = self._smooth_noise(height, width, 60) > self._uniform(1.8, 4.0)
-        seen = seen & ~flicker
+        seen = seen & ~(flicker & invented)
         for cells, low in ((8, 1.6), (30, 1.8)):
             # Dark or shiny clothes and hair, seen by the sensor as nothing.
             missed = self._smooth_noise(height, width, cells) > self._uniform(low, 4)
@@ -630,7 +681,7 @@ class Composer:
             lost = torch.rand(seen.shape, generator=self._noise, device=self._device)
             often, seldom = self._uniform(0.0, 0.5), self._uniform(0.0, 0.05)
             darkness = (1 - 2 * frame.mean(dim=0, keepdim=True)).clamp(0, 1)
-            seen = seen & (lost > torch.where(person, often * darkness, seldom))
+            seen = seen & (lost > torch.where(person, often * darkness, seldom * invented))
         if self._chance(0.7):
             seen = seen & ~self._occlusion_shadow(person, nearness)
         if self._chance(0.1):
@@ -639,7 +690,8 @@ class Composer:
         axial = self._normal(1, height, width)
         if self._chance(0.5):
             axial = 0.5 * axial + self._smooth_noise(height, width, max(height, width) // 5)
-        live = live + axial * torch.where(person | (std is None), noise * live**2, deviation * 0.7)
+        spread = torch.where(person | (std is None), noise * live**2, deviation * 0.7)
+        live = live + axial * spread * invented
         quantum = (step * live**2).clamp(min=0.001)
         live = torch.round(live / quantum) * quantum
         seen = seen & ~margin & (live > near) & (live < self._max_depth)

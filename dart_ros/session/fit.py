@@ -15,6 +15,18 @@ from dart_ros.session.scene import Scene
 from dart_ros.values import UNKNOWN_DEPTH
 
 
+def background_of(scene: Scene) -> RgbdBackground:
+    """A captured scene as what people are composed before."""
+    known = scene.depth_count > 0
+    depth = np.where(known, scene.depth_mean, np.float32(UNKNOWN_DEPTH))
+    return RgbdBackground(
+        color=torch.from_numpy(scene.plate.copy()).permute(2, 0, 1).contiguous(),
+        depth=torch.from_numpy(depth),
+        focal=scene.camera.fx,
+        std=torch.from_numpy(scene.depth_std.copy()),
+    )
+
+
 def fit(
     scene: Scene,
     seconds: float,
@@ -40,16 +52,8 @@ def fit(
     Raises:
         FitError: if weights or sprites can't be read, or the time is not positive.
     """
-    known = scene.depth_count > 0
-    depth = np.where(known, scene.depth_mean, np.float32(UNKNOWN_DEPTH))
-    background = RgbdBackground(
-        color=torch.from_numpy(scene.plate.copy()).permute(2, 0, 1).contiguous(),
-        depth=torch.from_numpy(depth),
-        focal=scene.camera.fx,
-        std=torch.from_numpy(scene.depth_std.copy()),
-    )
     result = fit_scene(
-        background,
+        background_of(scene),
         scene.max_depth,
         seconds,
         on_progress,

@@ -281,6 +281,38 @@ def test_depth_is_continued_into_what_the_sensor_does_not_see(sprites: list[Spri
     assert not (batch.depth[..., 20:] < -1).any()
 
 
+def test_people_stand_before_the_frames_that_a_sensor_took(sprites: list[Sprite]) -> None:
+    """What is behind them has the noise and the holes of one of these, and no others."""
+    random = torch.Generator().manual_seed(0)
+    scene = wall(captured=True)
+    grain = torch.randint(-30, 31, (3, 1, *SIZE), generator=random)
+    colors = (scene.color + grain).clamp(0, 255).to(torch.uint8)
+    holes = torch.rand(3, *SIZE, generator=random) < 0.3
+    depths = torch.where(holes, -1.0, WALL - 0.2 * torch.rand(3, *SIZE, generator=random))
+    scene = replace(scene, samples=(colors, depths))
+    batch = Composer(sprites, [scene], seed=5).batch(60)
+    behind = (batch.alpha == 0)[:, 0].numpy()
+    found = set()
+    errors = []
+    for frame in range(60):
+        where = inside(behind[frame], 14)
+        depth = batch.depth[frame, 0].numpy()[where]
+        if where.mean() < 0.3 or not (depth > 0).any():
+            continue  # somebody very near, or depth was lost altogether
+        same = [float(((depth > 0) != holes[n].numpy()[where]).mean()) for n in range(3)]
+        sample = int(np.argmax(same))
+        found.add(sample)
+        assert same[sample] > 0.98
+        known = depth > 0
+        errors.append(np.std(depth[known] - depths[sample].numpy()[where][known]))
+        light = batch.color[frame].mean(0).numpy() - batch.background.plate[frame].mean(0).numpy()
+        grey = light - ndimage.gaussian_filter(light, 3)
+        noise = (grain[sample, 0].numpy() / 255).astype(float)
+        assert np.corrcoef(grey[where], noise[where])[0, 1] > 0.3
+    assert found == {0, 1, 2}
+    assert np.median(errors) < 0.03
+
+
 def test_a_hole_at_the_edge_of_a_crop_is_no_blind_side(sprites: list[Sprite]) -> None:
     scene = wall(captured=True)
     depth = scene.depth.clone()
