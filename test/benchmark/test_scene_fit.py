@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from benchmark import scene_fit
 from benchmark.scene_fit import captured, composed, halves, interval, measure
@@ -14,6 +16,15 @@ from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.scene_fit import FitResult
 from dart_ros.session.recording import open_recording
 from dart_ros.session.scene import Scene
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other are slow beside another process of the tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def sad(value: float) -> Scores:
@@ -39,6 +50,7 @@ def test_what_is_tested_with_was_not_captured() -> None:
 def test_people_who_were_held_out_before_a_sensors_frames(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scene_fit, "EMPTY_FRAMES", 10)
     recording = open_recording(DEMO_RECORDING, max_depth=10.0)
     scene = captured(recording, 10.0)
     frames = composed(recording, scene, 4)

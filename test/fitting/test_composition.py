@@ -293,7 +293,7 @@ def test_people_stand_before_the_frames_that_a_sensor_took(sprites: list[Sprite]
     batch = Composer(sprites, [scene], seed=5).batch(60)
     behind = (batch.alpha == 0)[:, 0].numpy()
     found = set()
-    errors = []
+    errors, alike = [], []
     for frame in range(60):
         where = inside(behind[frame], 14)
         depth = batch.depth[frame, 0].numpy()[where]
@@ -308,9 +308,9 @@ def test_people_stand_before_the_frames_that_a_sensor_took(sprites: list[Sprite]
         light = batch.color[frame].mean(0).numpy() - batch.background.plate[frame].mean(0).numpy()
         grey = light - ndimage.gaussian_filter(light, 3)
         noise = (grain[sample, 0].numpy() / 255).astype(float)
-        assert np.corrcoef(grey[where], noise[where])[0, 1] > 0.3
+        alike.append(np.corrcoef(grey[where], noise[where])[0, 1])
     assert found == {0, 1, 2}
-    assert np.median(errors) < 0.03
+    assert np.median(errors) < 0.03 and np.median(alike) > 0.7
 
 
 def test_a_hole_at_the_edge_of_a_crop_is_no_blind_side(sprites: list[Sprite]) -> None:
