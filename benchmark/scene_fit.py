@@ -3,16 +3,19 @@
 ``python -m benchmark.scene_fit RECORDING...`` captures each recording's empty scene from the first
 half of its empty frames and fits the network to it. Then it composes people whom neither the
 generic network nor the fit was trained on before the other half, with true alpha, and prints the
-scores of the generic and of the fitted network on these.
+scores of the generic and of the fitted network on these. ``--output`` shows both on frames with
+whoever is in the recording.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,16 +29,19 @@ from dart_ros.fitting.composition import MAX_DEPTH, Composer
 from dart_ros.fitting.library import split_identities, sprites_path
 from dart_ros.fitting.scene_fit import HELD_OUT, FitResult
 from dart_ros.fitting.sprites import load_sprites
+from dart_ros.node.demo_pictures import gradient, save_png
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.fit import background_of, fit
 from dart_ros.session.matter import Matter
 from dart_ros.session.recording import Recording, first_run, open_recording
 from dart_ros.session.scene import Scene
-from dart_ros.values import UNKNOWN_DEPTH, Frame
+from dart_ros.values import UNKNOWN_DEPTH, Frame, Matte
 
 _SAMPLES = 16
 _SEED = 100_000
 _RESAMPLINGS = 2000
+_ROWS = 10
+_CELL_WIDTH = 320
 
 Truth = tuple[Frame, NDArray[np.uint8]]
 
@@ -116,6 +122,34 @@ def interval(before: list[Scores], after: list[Scores]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def sheet(recording: Recording, scenes: Sequence[Scene], backend: str) -> NDArray[np.uint8]:
+    """Frames of the recording, from above, each with alpha and composite of each scene's network.
+
+    Returns:
+        ``H×W×3`` uint8 RGB.
+    """
+    matters = [Matter(scene, backend) for scene in scenes]
+    camera = scenes[0].camera
+    backdrop = gradient(camera.width, camera.height)
+    steps = np.linspace(0, len(recording.occupied) - 1, _ROWS).round().astype(int)
+    rows = []
+    for step in steps:
+        frame = recording.frame(recording.occupied[step])
+        mattes = [matter.matte(frame, trimap=False) for matter in matters]
+        alphas = [np.repeat(matte.alpha[..., None], 3, axis=2) for matte in mattes]
+        row = np.hstack([frame.color, *alphas, *(composite(m, backdrop) for m in mattes)])
+        size = (_CELL_WIDTH * (1 + 2 * len(scenes)), _CELL_WIDTH * camera.height // camera.width)
+        rows.append(cv2.resize(row, size, interpolation=cv2.INTER_AREA))
+    return np.vstack(rows).astype(np.uint8)
+
+
+def composite(matte: Matte, backdrop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A matte's foreground over a picture of its size."""
+    assert matte.foreground is not None
+    alpha = matte.alpha[..., None] / 255
+    return (matte.foreground * alpha + backdrop * (1 - alpha)).round().astype(np.uint8)
+
+
 def fitted(scene: Scene, seconds: float) -> tuple[Scene, FitResult]:
     """The scene after a fit, with a progress bar."""
     with tqdm(total=100, unit="%", leave=False, disable=None) as bar:
@@ -127,8 +161,10 @@ def fitted(scene: Scene, seconds: float) -> tuple[Scene, FitResult]:
         return fit(scene, seconds, on_progress, lambda: False)
 
 
-def measure(path: Path, max_depth: float, count: int, seconds: float, backend: str) -> None:
-    """Prints one recording's table."""
+def measure(
+    path: Path, max_depth: float, count: int, seconds: float, backend: str, output: Path | None
+) -> None:
+    """Prints one recording's table and writes its picture, if a folder is given for it."""
     recording = open_recording(path, max_depth=max_depth)
     scene = captured(recording, max_depth)
     frames = composed(recording, scene, count)
@@ -146,6 +182,11 @@ def measure(path: Path, max_depth: float, count: int, seconds: float, backend: s
         )
     change = mean_scores(after).sad / mean_scores(before).sad - 1
     low, high = interval(before, after)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        file = output / f"{recording.name}.png"
+        save_png(file, sheet(recording, [scene, after_fit], backend))
+        print(f"  input, alpha before and after, composite before and after: {file}")
     print(f"  SAD {100 * change:+.1f} % (95 % between {100 * low:+.1f} and {100 * high:+.1f} %)")
 
 
@@ -157,10 +198,18 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100, help="composed for each (100)")
     parser.add_argument("--seconds", type=float, default=120.0, help="of each fit (120)")
     parser.add_argument("--backend", default="auto", help="inference engine (auto)")
+    parser.add_argument("--output", type=Path, help="folder for a picture of each recording")
     options = parser.parse_args()
     try:
         for path in options.recordings:
-            measure(path, options.max_depth, options.frames, options.seconds, options.backend)
+            measure(
+                path,
+                options.max_depth,
+                options.frames,
+                options.seconds,
+                options.backend,
+                options.output,
+            )
     except DartError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -48,7 +50,7 @@ def test_what_is_tested_with_was_not_captured() -> None:
 
 
 def test_people_who_were_held_out_before_a_sensors_frames(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scene_fit, "EMPTY_FRAMES", 10)
     recording = open_recording(DEMO_RECORDING, max_depth=10.0)
@@ -65,6 +67,10 @@ def test_people_who_were_held_out_before_a_sensors_frames(
         return scene, FitResult({}, False, 1.0, 1.0, 7, seconds)
 
     monkeypatch.setattr(scene_fit, "fitted", none_better)
-    measure(DEMO_RECORDING, 10.0, 3, 5.0, "torch")
+    measure(DEMO_RECORDING, 10.0, 3, 5.0, "torch", tmp_path)
     said = capsys.readouterr().out
     assert "demo: 3 frames, a fit of 5 s, 7 steps" in said and "SAD +0.0 %" in said
+    picture = cv2.imread(str(tmp_path / "demo.png"))
+    assert picture is not None and picture.shape == (10 * 240, 5 * 320, 3)
+    before, after = picture[:, 320:640].astype(int), picture[:, 640:960].astype(int)
+    assert before.max() == 255 and (before == after).all()
