@@ -89,7 +89,7 @@ def composed(recording: Recording, scene: Scene, count: int) -> list[Truth]:
     )
     _, people = split_identities(load_sprites(sprites_path()), HELD_OUT)
     background = replace(background_of(scene), samples=samples)
-    composer = Composer(people, [background], None, scene.max_depth, _SEED)
+    composer = Composer(people, [background], max_depth=scene.max_depth)
     found = []
     for number in tqdm(range(count), desc="composing", unit="frame", leave=False, disable=None):
         batch = composer.frames([_SEED + number])

@@ -658,7 +658,7 @@ class Composer:
             # Edges of the background are never measured twice at the same place.
             shift = (self._integer(5) - 2, self._integer(5) - 2)
             moved = self._smooth_noise(height, width, 40) > 0.3
-            empty = torch.where(moved, _shift(empty, *shift), empty)
+            empty = torch.where(moved, _displaced(empty, *shift), empty)
         live = torch.where(person, person_depth, empty)
         invented = person if measured is not None else torch.ones_like(person)
         if self._chance(0.6):
@@ -732,7 +732,8 @@ class Composer:
         if poor:
             reach = 10 * min(1.0, nearness)
             shift = (round(self._uniform(-0.6, 0.6) * reach), round(self._uniform(-1, 1) * reach))
-        person, depth = _displaced(person.float(), *shift) > 0.5, _displaced(depth, *shift)
+        person = _displaced(person.float(), *shift, beyond="replicate") > 0.5
+        depth = _displaced(depth, *shift, beyond="replicate")
         if self._chance(0.6):
             size = 3 + 2 * self._integer(4 if poor else 2)
             depth, person = _highest(depth, size), _highest(person.float(), size) > 0.5
@@ -755,7 +756,7 @@ class Composer:
         reached = 1
         while reached < length:
             jump = min(reached, length - reached)
-            band = band | _shift(band, 0, side * jump)
+            band = band | _displaced(band, 0, side * jump)
             reached += jump
         return band & ~person
 
@@ -845,21 +846,11 @@ def _nearness(depth: Tensor) -> Tensor:
     return torch.where(depth > 0, 1 / depth.clamp(min=1e-3), 0.0)
 
 
-def _shift(image: Tensor, rows: int, columns: int) -> Tensor:
-    """Moves an image down and right; what comes in from outside is 0."""
-    moved = torch.roll(image, (rows, columns), dims=(-2, -1))
-    if rows:
-        moved[..., slice(rows) if rows > 0 else slice(rows, None), :] = 0
-    if columns:
-        moved[..., slice(columns) if columns > 0 else slice(columns, None)] = 0
-    return moved
-
-
-def _displaced(image: Tensor, rows: int, columns: int) -> Tensor:
-    """Moves an image down and right; what it shows at its borders goes on beyond them."""
+def _displaced(image: Tensor, rows: int, columns: int, beyond: str = "constant") -> Tensor:
+    """Moves an image down and right; 0 comes in, or what it shows at its borders ("replicate")."""
     height, width = image.shape[-2:]
     reach = max(abs(rows), abs(columns))
-    padded = F.pad(image[None], (reach,) * 4, mode="replicate")[0]
+    padded = F.pad(image[None], (reach,) * 4, mode=beyond)[0]
     top, left = reach - rows, reach - columns
     return padded[..., top : top + height, left : left + width]
 
