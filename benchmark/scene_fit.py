@@ -182,7 +182,7 @@ def measure(
         )
     change = mean_scores(after).sad / mean_scores(before).sad - 1
     low, high = interval(before, after)
-    if output is not None:
+    if output is not None and recording.occupied:
         output.mkdir(parents=True, exist_ok=True)
         file = output / f"{recording.name}.png"
         save_png(file, sheet(recording, [scene, after_fit], backend))
