@@ -195,7 +195,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmark.scene_fit", description=__doc__)
     parser.add_argument("recordings", nargs="*", type=Path, default=[DEMO_RECORDING])
     parser.add_argument("--max-depth", type=float, default=MAX_DEPTH, help="metres (5.46)")
-    parser.add_argument("--frames", type=int, default=100, help="composed for each (100)")
+    parser.add_argument("--frames", type=int, default=300, help="composed for each (300)")
     parser.add_argument("--seconds", type=float, default=120.0, help="of each fit (120)")
     parser.add_argument("--backend", default="auto", help="inference engine (auto)")
     parser.add_argument("--output", type=Path, help="folder for a picture of each recording")

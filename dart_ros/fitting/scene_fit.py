@@ -41,7 +41,7 @@ WARM_UP = 10
 REFINER_SHARE = 0.2
 """Of the time at the end in which the refiner alone is trained, behind a base that stands still."""
 
-MARGIN = 0.99
+MARGIN = 0.97
 """Of the error before: less of a gain than that is chance, and the generic weights stay."""
 
 MEAN_DECAY = 0.95
@@ -50,7 +50,7 @@ MEAN_DECAY = 0.95
 HELD_OUT = 5
 """Every so many identities are kept for validation."""
 
-VALIDATION_FRAMES = 16
+VALIDATION_FRAMES = 32
 ROUNDS = 8
 """Validations within the given time."""
 
