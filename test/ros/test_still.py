@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,7 @@ def test_a_capture_takes_the_frames(robot: Robot) -> None:
     assert not answer.success and "a background is being captured" in answer.message
     assert captured(60).success
     robot.view = empty_view()
+    time.sleep(1.0)  # no frame of the view before is under way then
     assert robot.capture("room").success
     robot.view = occupied_view()
 
