@@ -166,7 +166,8 @@ def test_people_are_before_the_wall_and_the_wall_is_where_it_was(
         # Depth may lie 10 pixels beside the color, with outlines 4 pixels wider or ragged by 2.
         person, empty = inside(alpha > 0.999, 13) & seen, inside(alpha == 0, 17) & seen
         # What stands before the wall is seen by luck, and not by the capture.
-        empty &= AWAY_FROM_BORDERS & (known > 0)
+        # Depth of who is hidden by a ledge at the border lies up to 14 pixels farther in.
+        empty &= np.pad(np.ones((SIZE[0] - 60, SIZE[1] - 60), bool), 30) & (known > 0)
         assert (depth[person] < WALL + 0.03 + noise).all()
         # A single pixel in some thousands is noisier than twelve deviations of the finest noise.
         assert np.count_nonzero(np.abs(depth[empty] - WALL) > noise) <= 3
