@@ -297,9 +297,17 @@ def fake_fit(improved: bool, meanwhile: Callable[[], None] = lambda: None) -> Fa
     """Stands in for the training, which has tests of its own; the command around it is real."""
 
     def fit(
-        scene: Scene, seconds: float, on_progress: Any, stop: Any, *_more: Any
+        scene: Scene,
+        seconds: float,
+        on_progress: Any,
+        stop: Any,
+        own_sprites: Path | None,
+        teacher: Path | None,
+        checkpoint: Path,
+        logs: Path | None,
     ) -> tuple[Scene, FitResult]:
         on_progress(0.0, "begins")
+        checkpoint.write_text("half done")
         on_progress(0.5, f"{seconds} s")
         meanwhile()
         weights = {"w": np.ones(2, np.float16)}
@@ -337,6 +345,7 @@ def test_fit_protocol(
     assert end["after"] == (3.0 if improved else 4.0)
     assert ("unchanged" in end["message"]) is not improved
     assert (store.load("box").weights is not None) is improved
+    assert not store.unfinished_fit("box").exists()
     assert cli.main(command) == 0
     assert capsys.readouterr().out.startswith("Fitted scene 'box': 7 steps in 9 s")
 
@@ -405,6 +414,7 @@ ENDLESS = """
 
     def fit(scene, seconds, on_progress, stop, *more):
         try:
+            more[2].write_text("half done")
             on_progress(0.1, "training")
             while True:
                 time.sleep(0.05)
@@ -438,4 +448,5 @@ def test_signals_end_a_fit_and_leave_the_scene(
     assert process.returncode == code
     assert "Traceback" not in errors
     assert store.path("box").read_bytes() == before
-    assert os.listdir(store.directory) == ["box.safetensors"]
+    assert store.unfinished_fit("box").read_text() == "half done"
+    assert sorted(os.listdir(store.directory)) == ["box.fit.pt", "box.safetensors"]

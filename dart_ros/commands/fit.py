@@ -21,7 +21,9 @@ _CANCELLED = 128 + signal.SIGTERM
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command."""
     command = commands.add_parser(
-        "fit", parents=[scenes_options()], help="fit the network to a scene"
+        "fit",
+        parents=[scenes_options()],
+        help="fit the network to a scene, or go on with a fit that was interrupted",
     )
     command.add_argument("scene")
     command.add_argument("--seconds", type=positive, default=120.0, help="how long to train (120)")
@@ -29,6 +31,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--sprites", type=Path, help="folder of further people or things to fit with (RGBA PNG)"
     )
     command.add_argument("--teacher", type=Path, help="weights of a teacher to learn from as well")
+    command.add_argument("--logs", type=Path, help="folder for TensorBoard's logs (none)")
     command.add_argument(
         "--backend", help="compile the result for this engine, so that it is used at once (none)"
     )
@@ -71,7 +74,14 @@ def _fit(options: argparse.Namespace) -> None:
             bar.update(round(100 * share) - bar.n)
 
         fitted, result = fit(
-            scene, options.seconds, on_progress, lambda: False, options.sprites, options.teacher
+            scene,
+            options.seconds,
+            on_progress,
+            lambda: False,
+            options.sprites,
+            options.teacher,
+            store.unfinished_fit(scene.name),
+            options.logs,
         )
         if result.improved and options.backend:
             on_progress(1.0, "compiling the fitted network")
@@ -85,6 +95,8 @@ def _fit(options: argparse.Namespace) -> None:
                 "the new one."
             )
         store.save(fitted)
+    else:
+        store.forget_fit(scene.name)
     message = (
         f"{result.steps} steps in {result.seconds:.0f} s: alpha error {result.before:.2f} -> "
         f"{result.after:.2f} per mille"

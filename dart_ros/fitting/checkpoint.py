@@ -8,9 +8,41 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from dart_ros.errors import FitError
 from dart_ros.files import replacing
+from dart_ros.fitting.optimization import Stepper
+from dart_ros.method.network import MattingNetwork
+
+
+def training_state(
+    network: MattingNetwork, mean: AveragedModel, stepper: Stepper
+) -> dict[str, Any]:
+    """What the next step depends on: a network, the running mean of its weights, the optimizer,
+    and torch's random numbers."""
+    return {
+        "parts": stepper.parts,
+        "network": network.state_dict(),
+        "mean": mean.state_dict(),
+        "optimizer": stepper.optimizer.state_dict(),
+        "scaler": stepper.scaler.state_dict(),
+        "random": torch.get_rng_state(),
+    }
+
+
+def restore_training(
+    state: dict[str, Any], network: MattingNetwork, mean: AveragedModel, stepper: Stepper
+) -> None:
+    """Puts back what :func:`training_state` held."""
+    network.load_state_dict(state["network"])
+    mean.load_state_dict(state["mean"])
+    stepper.optimizer.load_state_dict(state["optimizer"])
+    # A CPU's is empty, which a GPU's doesn't take: it starts with what it has.
+    if state["scaler"]:
+        stepper.scaler.load_state_dict(state["scaler"])
+    stepper.parts = int(state["parts"])
+    torch.set_rng_state(state["random"])
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ class Stepper:
             error then.
 
     Attributes:
+        optimizer: what takes the steps.
         parts: parts in which a batch goes through the network.
         scaler: keeps the gradients of half precision in range on a GPU.
     """
@@ -58,7 +59,7 @@ class Stepper:
     ) -> None:
         self.parts = 1
         self._network = network
-        self._optimizer = optimizer
+        self.optimizer = optimizer
         self._loss = loss
         self._reduction = reduction
         self._alone = alone
@@ -85,14 +86,14 @@ class Stepper:
                 self.parts = min(2 * self.parts, len(batch.color))
             # Outside of the handler, which holds on to what was computed.
             torch.cuda.empty_cache()
-        self.scaler.unscale_(self._optimizer)
+        self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
-        self.scaler.step(self._optimizer)
+        self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss
 
     def _gradients(self, batch: Batch) -> float:
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         total, count = 0.0, len(batch.color)
         for part in _split(batch, self.parts):
             with self._precision():

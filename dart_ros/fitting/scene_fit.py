@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import math
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +18,25 @@ from numpy.typing import NDArray
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dart_ros.errors import FitError
+from dart_ros.fitting.checkpoint import (
+    load_checkpoint,
+    restore_training,
+    save_checkpoint,
+    training_state,
+)
 from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.distillation import training_loss
-from dart_ros.fitting.library import split_identities, sprites_path
+from dart_ros.fitting.library import file_hash, folder_hash, split_identities, sprites_path
+from dart_ros.fitting.logs import open_log
 from dart_ros.fitting.optimization import Stepper, keep_norms
 from dart_ros.fitting.run import Teacher
 from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationSet
-from dart_ros.fitting.weights import network_with, weights_of
+from dart_ros.fitting.weights import Weights, network_with, weights_of
 from dart_ros.method.network import MattingNetwork, base_reduction, padding_stride
+
+_log = logging.getLogger(__name__)
 
 CROP = (480, 640)
 """Largest (height, width) of the frames that the fit trains on."""
@@ -63,7 +75,8 @@ class FitResult:
     """What a fit found.
 
     ``weights`` are the better of before and after; ``before`` and ``after`` are the mean absolute
-    error of alpha in per mille on composites with people that the fit did not train on.
+    error of alpha in per mille on composites with people that the fit did not train on; ``steps``
+    and ``seconds`` count what was done before an interruption too.
     """
 
     weights: dict[str, NDArray[np.float16]]
@@ -84,6 +97,8 @@ def fit_scene(
     own_sprites: Path | None = None,
     teacher: Path | None = None,
     seed: int = 0,
+    checkpoint: Path | None = None,
+    logs: Path | None = None,
 ) -> FitResult:
     """Fine-tunes the generic weights on composites over one background.
 
@@ -101,17 +116,22 @@ def fit_scene(
         own_sprites: a folder of further sprites, the user's own, all to train on.
         teacher: weights of a network to learn from besides the truth.
         seed: the same seed gives the same composites.
+        checkpoint: a file written after each validation. A fit that was killed goes on from there
+            if it is called again with the same background, range, sprites, teacher and seed; one
+            of another fit is written over. A fit that ends leaves it there.
+        logs: folder of TensorBoard's logs.
 
     Raises:
-        FitError: if weights or sprites can't be read, the time is not positive, or a GPU's memory
-            is too small for a single frame.
+        FitError: if weights or sprites can't be read, the time is not positive, logs can't be
+            written, or a GPU's memory is too small for a single frame.
     """
     if not seconds > 0:
         raise FitError(f"a fit needs a positive number of seconds, not {seconds}")
     # Half the cores are left to the node: torch's threads wait for each other, so threads that
     # compete for a core are many times slower than fewer that don't.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    training, held_out = split_identities(load_sprites(sprites or sprites_path()), HELD_OUT)
+    sprites = sprites or sprites_path()
+    training, held_out = split_identities(load_sprites(sprites), HELD_OUT)
     if own_sprites is not None:
         # After the split: whoever gives pictures of a person wants them to be trained on.
         training += load_sprites(own_sprites)
@@ -124,15 +144,11 @@ def fit_scene(
     )
     # torch's type hints lack this form of to().
     network = network_with(None)
+    generic = weights_of(network)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    before = validation.score(network).error
-    on_progress(0.0, f"fitting: alpha error {before:.2f} per mille before")
-
-    best, best_weights = before, weights_of(network)
-    optimizer = _optimizer(network)
     stepper = Stepper(
         network,
-        optimizer,
+        _optimizer(network),
         training_loss(None if teacher is None else Teacher(teacher), device),
         reduction,
     )
@@ -140,37 +156,96 @@ def fit_scene(
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEAN_DECAY), use_buffers=True)
     averaged = mean.module
     assert isinstance(averaged, MattingNetwork)
+    identity = _identity(background, max_depth, sprites, own_sprites, generic, teacher, seed)
+    state = None if checkpoint is None else _unfinished(checkpoint, identity)
+    if state is None:
+        before = validation.score(network).error
+        best, best_weights = before, generic
+        spent, step, idle = 0.0, 0, 0
+        on_progress(0.0, f"fitting: alpha error {before:.2f} per mille before")
+    else:
+        restore_training(state, network, mean, stepper)
+        before, best = state["before"], state["best"]
+        best_weights = {name: value.numpy() for name, value in state["weights"].items()}
+        spent, step, idle = state["spent"], state["step"], state["idle"]
+        on_progress(min(1.0, spent / seconds), f"fitting: goes on after step {step}")
+    log = None if logs is None else open_log(logs, step)
     on_gpu = device.type == "cuda"
     stream = CompositionStream(
         training, [background], [size], BATCH, seed, max_depth, device if on_gpu else None
     )
-    batches = stream.batches(workers=0 if on_gpu else 1)
+    batches = stream.batches(step, workers=0 if on_gpu else 1)
     network.train()
     keep_norms(network)
-    start = time.monotonic()
-    spent, step, done_rounds, idle = 0.0, 0, 0, 0
     while spent < seconds and idle < PATIENCE and not stop():
-        share = spent / seconds
+        begun, share = monotonic(), spent / seconds
         network.base.requires_grad_(share < 1 - REFINER_SHARE)
-        factor = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
-        for group in optimizer.param_groups:
-            group["lr"] = group["highest"] * factor
-        stepper.step(next(batches).to(device))
+        _set_rates(stepper.optimizer, step, share)
+        loss = stepper.step(next(batches).to(device))
         mean.update_parameters(network)
         step += 1
-        spent = time.monotonic() - start
-        if spent >= seconds * (done_rounds + 1) / ROUNDS:
-            done_rounds += 1
+        spent += monotonic() - begun
+        if log is not None:
+            log.add_scalar("loss/training", loss, step)
+        if int(ROUNDS * spent / seconds) > int(ROUNDS * share):
             error = validation.score(averaged).error
             idle += 1
             if error < min(best, MARGIN * before):
                 best, best_weights, idle = error, weights_of(averaged), 0
-            start += time.monotonic() - start - spent
+            if log is not None:
+                log.add_scalar("validation/error", error, step)
+            if checkpoint is not None:
+                progress = {"identity": identity, "before": before, "best": best, "idle": idle}
+                weights = {name: torch.from_numpy(value) for name, value in best_weights.items()}
+                progress |= {"spent": spent, "step": step, "weights": weights}
+                _keep(checkpoint, progress | training_state(network, mean, stepper))
         on_progress(
             min(1.0, spent / seconds),
             f"fitting: step {step}, alpha error {before:.2f} -> {best:.2f} per mille",
         )
+    if log is not None:
+        log.close()
     return FitResult(best_weights, best < before, before, best, step, spent)
+
+
+def _identity(
+    background: RgbdBackground,
+    max_depth: float,
+    sprites: Path,
+    own_sprites: Path | None,
+    generic: Weights,
+    teacher: Path | None,
+    seed: int,
+) -> str:
+    """What must be the same for a fit to go on."""
+    digest = hashlib.sha256(repr((background.focal, max_depth, seed)).encode())
+    images = background.color, background.depth, background.std, *(background.samples or ())
+    for image in images:
+        digest.update(b"-" if image is None else image.numpy().tobytes())
+    for folder in (sprites, own_sprites):
+        digest.update(b"-" if folder is None else folder_hash(folder).encode())
+    for value in generic.values():
+        digest.update(value.tobytes())
+    digest.update(b"-" if teacher is None else file_hash(teacher).encode())
+    return digest.hexdigest()
+
+
+def _unfinished(checkpoint: Path, identity: str) -> dict[str, Any] | None:
+    """The state of the same fit that was interrupted; None for a new one."""
+    try:
+        state = load_checkpoint(checkpoint)
+    except FitError as error:
+        _log.warning("the fit begins anew: %s", error)
+        return None
+    return state if state is not None and state.get("identity") == identity else None
+
+
+def _keep(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint; a fit goes on without one."""
+    try:
+        save_checkpoint(checkpoint, state)
+    except FitError as error:
+        _log.warning("a fit that is interrupted will begin anew: %s", error)
 
 
 def _crop(height: int, width: int, reduction: int) -> tuple[int, int]:
@@ -178,6 +253,13 @@ def _crop(height: int, width: int, reduction: int) -> tuple[int, int]:
     stride = padding_stride(reduction)
     rows, columns = (min(most, side) for most, side in zip(CROP, (height, width), strict=True))
     return max(stride, rows // stride * stride), max(stride, columns // stride * stride)
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, step: int, share: float) -> None:
+    """Warm-up, then half a cosine."""
+    factor = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
+    for group in optimizer.param_groups:
+        group["lr"] = group["highest"] * factor
 
 
 def _optimizer(network: MattingNetwork) -> torch.optim.Optimizer:

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,11 +24,17 @@ from tqdm import tqdm
 
 from dart_ros.errors import FitError
 from dart_ros.fitting import composition, frame_pool
-from dart_ros.fitting.checkpoint import load_checkpoint, save_checkpoint
+from dart_ros.fitting.checkpoint import (
+    load_checkpoint,
+    restore_training,
+    save_checkpoint,
+    training_state,
+)
 from dart_ros.fitting.composition import Batch
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal
 from dart_ros.fitting.library import file_hash, load_library
+from dart_ros.fitting.logs import Log, open_log
 from dart_ros.fitting.optimization import Stepper, keep_norms
 from dart_ros.fitting.pretrained import load_imagenet_encoder
 from dart_ros.fitting.run import Run, described
@@ -48,14 +54,6 @@ WEIGHTS = "weights.safetensors"
 """Name of the weights in the folder of a run."""
 
 _LOG_EVERY = 10
-
-
-class _Log(Protocol):
-    """What is used of TensorBoard."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def train(run: Run) -> ValidationScores:
@@ -160,7 +158,7 @@ class _Training:
         self._make_output()
         resumed = self._resume()
         self._write_settings()
-        log = self._open_log() if self._rank == 0 else None
+        log = open_log(self._run.output / "logs", self._step) if self._rank == 0 else None
         if self._rank == 0 and not resumed:
             self._save_checkpoint()
         scores = self._validation.score(self._averaged)
@@ -235,7 +233,7 @@ class _Training:
         if self._frozen_base:
             self._network.base.eval()
 
-    def _validate(self, log: _Log | None) -> ValidationScores:
+    def _validate(self, log: Log | None) -> ValidationScores:
         scores = self._validation.score(self._averaged)
         if log is not None:
             log.add_scalar("validation/SAD", scores.sad, self._step)
@@ -264,14 +262,6 @@ class _Training:
                 f"{self._run.output} can't be written to ({error}): choose another output"
             ) from error
 
-    def _open_log(self) -> _Log:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise FitError("training needs TensorBoard: pip install tensorboard") from error
-        # What was logged after the last checkpoint is logged again.
-        return SummaryWriter(str(self._run.output / "logs"), purge_step=self._step + 1)
-
     def _save_weights(self, scores: ValidationScores) -> None:
         header = {
             **self._header,
@@ -290,12 +280,7 @@ class _Training:
                 "weights": self._header["weights"],
                 "step": self._step,
                 "spent": self._spent,
-                "parts": self._stepper.parts,
-                "network": self._network.state_dict(),
-                "mean": self._mean.state_dict(),
-                "optimizer": self._optimizer.state_dict(),
-                "scaler": self._stepper.scaler.state_dict(),
-                "random": torch.get_rng_state(),
+                **training_state(self._network, self._mean, self._stepper),
             },
         )
 
@@ -316,14 +301,7 @@ class _Training:
                 "weights to start or learn from: give another output, or delete that folder to "
                 "train anew"
             )
-        self._network.load_state_dict(state["network"])
-        self._mean.load_state_dict(state["mean"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        # A CPU's is empty, which a GPU's doesn't take: it starts with what it has.
-        if state["scaler"]:
-            self._stepper.scaler.load_state_dict(state["scaler"])
-        self._stepper.parts = int(state["parts"])
-        torch.set_rng_state(state["random"])
+        restore_training(state, self._network, self._mean, self._stepper)
         self._step, self._spent = int(state["step"]), float(state["spent"])
         return True
 

@@ -555,6 +555,8 @@ class MattingNode(LifecycleNode):
         name, scene_id = self._fit_scene
         text = f"fit of '{name}': {end.message}"
         if end.failed:
+            if self._store.unfinished_fit(name).exists():
+                text += f"; 'dart-ros fit {name}' goes on with it"
             self._report(text)
             return
         self.get_logger().info(text)

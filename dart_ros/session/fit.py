@@ -34,6 +34,8 @@ def fit(
     stop: Callable[[], bool],
     own_sprites: Path | None = None,
     teacher: Path | None = None,
+    checkpoint: Path | None = None,
+    logs: Path | None = None,
 ) -> tuple[Scene, FitResult]:
     """Fine-tunes the generic weights on a scene.
 
@@ -44,13 +46,17 @@ def fit(
         stop: asked between steps; True ends the fit early with what is best so far.
         own_sprites: a folder of sprites to add to the library that ships.
         teacher: weights of a network to learn from besides the truth.
+        checkpoint: file of what an interrupted fit goes on from, see
+            :meth:`dart_ros.session.scene.SceneStore.unfinished_fit`.
+        logs: folder of TensorBoard's logs.
 
     Returns:
         The scene with fitted weights and the figures of the fit (unchanged if the fit could not
         improve on the generic weights), and the figures.
 
     Raises:
-        FitError: if weights or sprites can't be read, or the time is not positive.
+        FitError: if weights or sprites can't be read, logs can't be written, or the time is not
+            positive.
     """
     result = fit_scene(
         background_of(scene),
@@ -60,6 +66,8 @@ def fit(
         stop,
         own_sprites=own_sprites,
         teacher=teacher,
+        checkpoint=checkpoint,
+        logs=logs,
     )
     if not result.improved:
         return scene, result

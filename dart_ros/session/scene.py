@@ -31,6 +31,7 @@ from dart_ros.values import Camera
 
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
+_UNFINISHED_FIT = ".fit.pt"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _WEIGHTS = "weights."
 _LAST = "last"
@@ -151,8 +152,16 @@ class SceneStore:
         check_name(name)
         return self.directory / (name + SUFFIX)
 
+    def unfinished_fit(self, name: str) -> Path:
+        """File from which an interrupted fit of the scene ``name`` goes on, whether it exists or
+        not; SceneError if not a plain name."""
+        check_name(name)
+        return self.directory / (name + _UNFINISHED_FIT)
+
     def save(self, scene: Scene) -> None:
         """Write a scene; one of the same name is replaced, entirely or not at all.
+
+        An unfinished fit goes: the scene is a new one, or its fit is done.
 
         Raises:
             SceneError: if it can't be written (full disk, no permission). The old file is then
@@ -160,6 +169,12 @@ class SceneStore:
         """
         path = self.path(scene.name)
         _write_atomically(path, _to_bytes(scene), f"scene '{scene.name}'")
+        self.forget_fit(scene.name)
+
+    def forget_fit(self, name: str) -> None:
+        """Delete what is left of an unfinished fit, if there is any."""
+        with contextlib.suppress(OSError):
+            self.unfinished_fit(name).unlink()
 
     def load(self, name: str) -> Scene:
         """Read a scene and check it entirely.
@@ -214,7 +229,8 @@ class SceneStore:
         _write_atomically(self._last_path(node), data, "name of the last scene")
 
     def delete(self, name: str) -> None:
-        """Delete a scene; SceneError if there is none of that name or it can't be deleted."""
+        """Delete a scene and what is left of an unfinished fit; SceneError if there is no scene of
+        that name or it can't be deleted."""
         path = self.path(name)
         try:
             path.unlink()
@@ -227,6 +243,7 @@ class SceneStore:
                 f"The scene file {path} can't be deleted ({error.strerror}); check the folder's "
                 "permissions."
             ) from error
+        self.forget_fit(name)
 
     def _last_path(self, node: str) -> Path:
         # A file for each node, so that none writes over another's; ROS names hold no dots.

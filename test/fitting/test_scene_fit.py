@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import itertools
+import signal
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dart_ros.errors import FitError
-from dart_ros.fitting import scene_fit
+from dart_ros.fitting import scene_fit, weights
 from dart_ros.fitting.backgrounds import invent_room
 from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.scene_fit import fit_scene
@@ -91,3 +99,143 @@ def test_a_fit_needs_time_and_people(
     (tmp_path / "one" / "sprites.json").write_text(index)
     with pytest.raises(FitError, match="the sprites show 1 people: training needs two"):
         fit(1, tmp_path / "one")
+
+
+SECONDS = 12.0
+"""Of a fit by the clock of :func:`tick`: as many steps, with eight validations."""
+
+
+def tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which each step takes a second, so that fits can be compared step by step."""
+    ticks = itertools.count()
+    monkeypatch.setattr(scene_fit, "monotonic", lambda: float(next(ticks)))
+    monkeypatch.setattr(scene_fit, "VALIDATION_FRAMES", 2)
+
+
+CHILD = """
+    import itertools, sys
+    from pathlib import Path
+    from dart_ros.fitting import scene_fit, weights
+    from dart_ros.fitting.backgrounds import invent_room
+    from dart_ros.fitting.composition import RgbdBackground
+
+    ticks = itertools.count()
+    scene_fit.monotonic = lambda: float(next(ticks))
+    scene_fit.VALIDATION_FRAMES = 2
+    room = invent_room(2, 64, 80)
+    background = RgbdBackground(room.color, room.depth, room.focal, 0.01 * room.depth)
+    library, generic, checkpoint, seconds = sys.argv[1:]
+    weights.generic_weights_path = lambda: Path(generic)
+    scene_fit.fit_scene(
+        background, 5.46, float(seconds), lambda *_: None, lambda: False, Path(library),
+        checkpoint=Path(checkpoint),
+    )
+"""
+
+
+def test_a_fit_that_is_killed_goes_on_and_ends_the_same(
+    library: Path, background: RgbdBackground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick(monkeypatch)
+    said: list[str] = []
+
+    def fit(name: str) -> scene_fit.FitResult:
+        return fit_scene(
+            background,
+            5.46,
+            SECONDS,
+            lambda _share, words: said.append(words),
+            lambda: False,
+            library,
+            checkpoint=tmp_path / name,
+        )
+
+    whole = fit("whole.pt")
+    assert not any("goes on" in words for words in said)
+    broken = tmp_path / "broken.pt"
+    files = library, weights.generic_weights_path(), broken
+    running = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(CHILD), *map(str, files), str(SECONDS)]
+    )
+    until = time.monotonic() + 120
+    while running.poll() is None and time.monotonic() < until and not broken.exists():
+        time.sleep(0.002)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    done = torch.load(broken, weights_only=True)["step"]
+    assert 0 < done < whole.steps
+    result = fit("broken.pt")
+    assert f"fitting: goes on after step {done}" in said
+    assert (result.steps, result.seconds) == (whole.steps, whole.seconds)
+    assert (result.before, result.after) == (whole.before, whole.after)
+    assert all((result.weights[name] == value).all() for name, value in whole.weights.items())
+    one, other = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("whole", "broken"))
+    for part in ("network", "mean"):
+        assert one[part].keys() == other[part].keys()
+        assert all(torch.equal(other[part][name], value) for name, value in one[part].items())
+
+    # Started again when all is done, as after a kill between its last step and its result.
+    again = fit("broken.pt")
+    assert (again.steps, again.after) == (whole.steps, whole.after)
+
+
+def test_a_checkpoint_of_another_fit_or_a_broken_one_is_written_over(
+    library: Path,
+    background: RgbdBackground,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    checkpoint = tmp_path / "scene.fit.pt"
+
+    def steps(seed: int, seconds: float) -> int:
+        tick(monkeypatch)
+        return fit_scene(
+            *(background, 5.46, seconds, lambda *_: None, lambda: False, library),
+            seed=seed,
+            checkpoint=checkpoint,
+        ).steps
+
+    assert steps(0, 2.0) == 2
+    assert steps(0, 3.0) == 3 and torch.load(checkpoint, weights_only=True)["step"] == 3
+    assert steps(1, 2.0) == 2 and torch.load(checkpoint, weights_only=True)["step"] == 2
+    assert not caplog.records
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert steps(1, 1.0) == 1 and torch.load(checkpoint, weights_only=True)["step"] == 1
+    assert "begins anew" in caplog.text and str(checkpoint) in caplog.text
+
+
+def test_a_fit_goes_on_where_no_checkpoint_can_be_written(
+    library: Path,
+    background: RgbdBackground,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tick(monkeypatch)
+    checkpoint = tmp_path / "gone" / "scene.fit.pt"
+    result = fit_scene(
+        *(background, 5.46, 2.0, lambda *_: None, lambda: False, library), checkpoint=checkpoint
+    )
+    assert result.steps == 2
+    assert "will begin anew" in caplog.text and str(checkpoint) in caplog.text
+
+
+def test_logs(
+    library: Path, background: RgbdBackground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick(monkeypatch)
+    fit_scene(
+        *(background, 5.46, 3.0, lambda *_: None, lambda: False, library), logs=tmp_path / "logs"
+    )
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    for tag in ("loss/training", "validation/error"):
+        points = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert [step for step, _ in points] == [1, 2, 3]
+        assert all(value > 0 for _, value in points)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FitError, match="can't be written to"):
+        fit_scene(
+            *(background, 5.46, 3.0, lambda *_: None, lambda: False, library),
+            logs=tmp_path / "file" / "logs",
+        )

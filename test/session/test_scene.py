@@ -84,6 +84,19 @@ def test_saved_scenes_come_back(
     assert (summary.id, summary.size, summary.fitted) == (scene.id, (width, height), fitted)
 
 
+def test_an_unfinished_fit_lasts_until_the_scene_is_another_or_gone(tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    store.forget_fit("lab")  # there is none, nothing happens
+    store.save(make())
+    kept = store.unfinished_fit("lab")
+    for end in (lambda: store.save(make()), lambda: store.delete("lab")):
+        kept.write_bytes(b"half done")
+        store.save(make("other"))
+        assert kept.exists() and [summary.name for summary in store.list()] == ["lab", "other"]
+        end()
+        assert not kept.exists()
+
+
 @pytest.mark.parametrize("name", ["a", "A.b-c_9", "x" * 64, "_", "-", "a..b"])
 def test_plain_names(name: str) -> None:
     check_name(name)
@@ -97,7 +110,10 @@ def test_names_that_are_refused(tmp_path: Path, name: str) -> None:
     store = SceneStore(tmp_path / "scenes")
     assert not is_plain_name(name)
     remember = partial(store.set_last, "/matting_node")
-    for act in (store.load, store.delete, remember, store.path, check_name, make):
+    for act in (
+        *(store.load, store.delete, remember, store.path, store.unfinished_fit, store.forget_fit),
+        *(check_name, make),
+    ):
         with pytest.raises(SceneError, match="can't name a scene"):
             act(name)
     assert not list(tmp_path.rglob("*.json"))
