@@ -328,9 +328,11 @@ class Composer:
         ledge = torch.zeros(along, across, device=self._device)
         if self._chance(0.25 if beside else 0.6):
             edge = max(0.0, lost + self._uniform(-0.01, 0.025) * across)
-            softness = math.exp(self._uniform(math.log(0.3), math.log(6.0)))
+            # Never sharp: that, and that it goes on along the border, tells it from dark things.
+            softness = math.exp(self._uniform(math.log(1.5), math.log(8.0)))
             slope = torch.arange(along, device=self._device) - along / 2
-            slope = slope[:, None] * self._uniform(-0.01, 0.01)
+            steepest = 0.01 if self._chance(0.5) else 0.08
+            slope = slope[:, None] * self._uniform(-steepest, steepest)
             ledge = torch.sigmoid((edge + slope - inwards) / softness)
         margin = (inwards < lost).expand(along, across)
         if not beside:
@@ -373,7 +375,7 @@ class Composer:
                 spot = behind[self._integer(len(behind))].tolist()
                 row = spot[0] + self._uniform(-0.4, 0.4) * tall
                 column = places.start + spot[1] + self._uniform(-0.4, 0.4) * wide
-            softness = self._uniform(0.3, 1.5)
+            softness = self._uniform(0.3, 1.0)
             inside = torch.minimum(tall / 2 - (rows - row).abs(), wide / 2 - (along - column).abs())
             cover = torch.sigmoid(inside / softness)[None]
             level = self._uniform(0.0, 0.15) * (1 + 0.1 * self._normal(3, 1, 1))
