@@ -329,7 +329,7 @@ class Composer:
         if self._chance(0.25 if beside else 0.6):
             edge = max(0.0, lost + self._uniform(-0.01, 0.025) * across)
             # Never sharp: that, and that it goes on along the border, tells it from dark things.
-            softness = math.exp(self._uniform(math.log(1.5), math.log(8.0)))
+            softness = across * math.exp(self._uniform(math.log(0.0024), math.log(0.0125)))
             slope = torch.arange(along, device=self._device) - along / 2
             steepest = 0.01 if self._chance(0.5) else 0.08
             slope = slope[:, None] * self._uniform(-steepest, steepest)
