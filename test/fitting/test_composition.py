@@ -159,19 +159,18 @@ def test_people_are_before_the_wall_and_the_wall_is_where_it_was(
 ) -> None:
     batch = compose(sprites, seed, captured=captured)
     # The sensor's noise has a deviation of 0.5 % of the squared depth at most, its drift is 5 %.
-    noise = 12 * 0.004 * WALL**2 + 0.05 * WALL
+    noise = 8 * 0.004 * WALL**2 + 0.05 * WALL
     images = (x[:, 0].numpy() for x in (batch.depth, batch.alpha, batch.background.known))
     for depth, alpha, known in zip(*images, strict=True):
         seen = depth > 0
         # Depth may lie 10 pixels beside the color, with outlines 4 pixels wider or ragged by 2.
         person, empty = inside(alpha > 0.999, 13) & seen, inside(alpha == 0, 17) & seen
-        # What stands before the wall is seen by luck, and not by the capture.
+        # What stands before the wall is seen by luck, and not by the capture; its edges are
+        # measured near or far, 4 pixels beside it at most.
         # Depth of who is hidden by a ledge at the border lies up to 14 pixels farther in.
-        empty &= np.pad(np.ones((SIZE[0] - 60, SIZE[1] - 60), bool), 30) & (known > 0)
+        empty &= np.pad(np.ones((SIZE[0] - 60, SIZE[1] - 60), bool), 30) & inside(known > 0, 5)
         assert (depth[person] < WALL + 0.03 + noise).all()
-        # In 600 frames two had pixels farther off, by up to 0.73 m.
-        if empty.sum() > 100:
-            assert (np.abs(depth[empty] - WALL) > noise).mean() < 0.1
+        assert (np.abs(depth[empty] - WALL) < noise).all()
 
 
 def test_over_many_frames_there_is_everything(sprites: list[Sprite]) -> None:
