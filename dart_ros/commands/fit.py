@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import positive, say, scenes_options
-from dart_ros.errors import EngineError, FitError
+from dart_ros.errors import EngineError, FitError, SceneError
 
 if TYPE_CHECKING:
-    from dart_ros.session.scene import Scene
+    from dart_ros.session.scene import Scene, SceneStore
 
 _CANCELLED = 128 + signal.SIGTERM
 
@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="fit the network to a scene, or go on with a fit that was interrupted",
     )
     command.add_argument("scene")
-    command.add_argument("--seconds", type=positive, default=120.0, help="how long to train (120)")
+    command.add_argument("--seconds", type=positive, help="how long to train (120, on a GPU 30)")
     command.add_argument(
         "--sprites", type=Path, help="folder of further people or things to fit with (RGBA PNG)"
     )
@@ -51,6 +51,13 @@ def _compile(fitted: Scene, options: argparse.Namespace) -> None:
     share = options.refine_fraction or REFINED_SHARE
     with contextlib.suppress(EngineError):
         Matter(fitted, options.backend, share, options.threads, ready_only=True)
+
+
+def _still_there(store: SceneStore, scene: Scene) -> bool:
+    try:
+        return store.load(scene.name).id == scene.id
+    except SceneError:
+        return False
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -89,10 +96,11 @@ def _fit(options: argparse.Namespace) -> None:
     # From here on it is decided: a signal that comes later finds the fit done.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if result.improved:
-        if store.load(scene.name).id != scene.id:
+        if not _still_there(store, scene):
+            store.forget_fit(scene.name)
             raise FitError(
-                f"The scene '{scene.name}' was captured anew during the fit, which is void; fit "
-                "the new one."
+                f"The scene '{scene.name}' was captured anew or deleted during the fit, which is "
+                "void; fit the new one."
             )
         store.save(fitted)
     else:

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -62,6 +63,11 @@ MEAN_DECAY = 0.95
 HELD_OUT = 5
 """Every so many identities are kept for validation."""
 
+CPU_SECONDS = 120.0
+GPU_SECONDS = 30.0
+"""How long to train where no time is given, so that a fit takes three minutes at most on two cores
+and one on a GPU, with all that comes on top."""
+
 VALIDATION_FRAMES = 32
 ROUNDS = 8
 """Validations within the given time."""
@@ -76,7 +82,8 @@ class FitResult:
 
     ``weights`` are the better of before and after; ``before`` and ``after`` are the mean absolute
     error of alpha in per mille on composites with people that the fit did not train on; ``steps``
-    and ``seconds`` count what was done before an interruption too.
+    and ``seconds`` count what was done before an interruption too. ``made_of`` holds the SHA-256 of
+    the sprites, the weights before, and the user's own sprites and the teacher where there are any.
     """
 
     weights: dict[str, NDArray[np.float16]]
@@ -85,12 +92,13 @@ class FitResult:
     after: float
     steps: int
     seconds: float
+    made_of: dict[str, str]
 
 
 def fit_scene(
     background: RgbdBackground,
     max_depth: float,
-    seconds: float,
+    seconds: float | None,
     on_progress: Callable[[float, str], None],
     stop: Callable[[], bool],
     sprites: Path | None = None,
@@ -109,7 +117,8 @@ def fit_scene(
     Args:
         background: the captured scene with its depth's deviation.
         max_depth: the sensor's range in metres.
-        seconds: how long to train at most; loading and validation come on top.
+        seconds: how long to train at most, loading and validation come on top; None for what the
+            fit had that goes on, else :data:`CPU_SECONDS` or :data:`GPU_SECONDS`.
         on_progress: called with the share done in [0, 1] and what goes on in words.
         stop: asked between steps; True ends the fit early with what is best so far.
         sprites: a library instead of the one that ships.
@@ -117,15 +126,16 @@ def fit_scene(
         teacher: weights of a network to learn from besides the truth.
         seed: the same seed gives the same composites.
         checkpoint: a file written after each validation. A fit that was killed goes on from there
-            if it is called again with the same background, range, sprites, teacher and seed; one
-            of another fit is written over. A fit that ends leaves it there.
+            if it is called again with the same background, range, sprites, teacher, seed and
+            version of the package; one of another fit is written over. A fit that ends leaves it
+            there.
         logs: folder of TensorBoard's logs.
 
     Raises:
         FitError: if weights or sprites can't be read, the time is not positive, logs can't be
             written, or a GPU's memory is too small for a single frame.
     """
-    if not seconds > 0:
+    if seconds is not None and not seconds > 0:
         raise FitError(f"a fit needs a positive number of seconds, not {seconds}")
     # Half the cores are left to the node: torch's threads wait for each other, so threads that
     # compete for a core are many times slower than fewer that don't.
@@ -156,9 +166,11 @@ def fit_scene(
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEAN_DECAY), use_buffers=True)
     averaged = mean.module
     assert isinstance(averaged, MattingNetwork)
-    identity = _identity(background, max_depth, sprites, own_sprites, generic, teacher, seed)
+    made_of = _hashes(sprites, own_sprites, generic, teacher)
+    identity = _identity(background, max_depth, made_of, seed)
     state = None if checkpoint is None else _unfinished(checkpoint, identity)
     if state is None:
+        seconds = seconds or (GPU_SECONDS if device.type == "cuda" else CPU_SECONDS)
         before = validation.score(network).error
         best, best_weights = before, generic
         spent, step, idle = 0.0, 0, 0
@@ -168,6 +180,7 @@ def fit_scene(
         before, best = state["before"], state["best"]
         best_weights = {name: value.numpy() for name, value in state["weights"].items()}
         spent, step, idle = state["spent"], state["step"], state["idle"]
+        seconds = seconds or float(state["seconds"])
         on_progress(min(1.0, spent / seconds), f"fitting: goes on after step {step}")
     log = None if logs is None else open_log(logs, step)
     on_gpu = device.type == "cuda"
@@ -197,7 +210,7 @@ def fit_scene(
             if checkpoint is not None:
                 progress = {"identity": identity, "before": before, "best": best, "idle": idle}
                 weights = {name: torch.from_numpy(value) for name, value in best_weights.items()}
-                progress |= {"spent": spent, "step": step, "weights": weights}
+                progress |= {"spent": spent, "step": step, "weights": weights, "seconds": seconds}
                 _keep(checkpoint, progress | training_state(network, mean, stepper))
         on_progress(
             min(1.0, spent / seconds),
@@ -205,28 +218,37 @@ def fit_scene(
         )
     if log is not None:
         log.close()
-    return FitResult(best_weights, best < before, before, best, step, spent)
+    return FitResult(best_weights, best < before, before, best, step, spent, made_of)
+
+
+def _hashes(
+    sprites: Path, own_sprites: Path | None, generic: Weights, teacher: Path | None
+) -> dict[str, str]:
+    """See :class:`FitResult`."""
+    digest = hashlib.sha256()
+    for value in generic.values():
+        digest.update(value.tobytes())
+    hashes = {"sprites": folder_hash(sprites), "generic_weights": digest.hexdigest()}
+    if own_sprites is not None:
+        hashes["own_sprites"] = folder_hash(own_sprites)
+    if teacher is not None:
+        hashes["teacher"] = file_hash(teacher)
+    return hashes
 
 
 def _identity(
-    background: RgbdBackground,
-    max_depth: float,
-    sprites: Path,
-    own_sprites: Path | None,
-    generic: Weights,
-    teacher: Path | None,
-    seed: int,
+    background: RgbdBackground, max_depth: float, made_of: dict[str, str], seed: int
 ) -> str:
-    """What must be the same for a fit to go on."""
-    digest = hashlib.sha256(repr((background.focal, max_depth, seed)).encode())
+    """What must be the same for a fit to go on; the code as well, by which scores compare."""
+    settings = background.focal, max_depth, sorted(made_of.items()), seed, torch.__version__
+    digest = hashlib.sha256(repr(settings).encode())
     images = background.color, background.depth, background.std, *(background.samples or ())
     for image in images:
         digest.update(b"-" if image is None else image.numpy().tobytes())
-    for folder in (sprites, own_sprites):
-        digest.update(b"-" if folder is None else folder_hash(folder).encode())
-    for value in generic.values():
-        digest.update(value.tobytes())
-    digest.update(b"-" if teacher is None else file_hash(teacher).encode())
+    for package in ("fitting", "method"):
+        for file in sorted((files("dart_ros") / package).iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".py"):
+                digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -17,10 +17,12 @@ class CaptureSession:
         name: of the scene, checked.
         frames_wanted: frames to take.
         max_depth: range of the sensor in metres.
-        fit_seconds: length of the fit that is to follow; 0 for none.
+        fit_seconds: length of the fit that is to follow, 0 for its own choice; None for no fit.
     """
 
-    def __init__(self, name: str, frames_wanted: int, max_depth: float, fit_seconds: float) -> None:
+    def __init__(
+        self, name: str, frames_wanted: int, max_depth: float, fit_seconds: float | None
+    ) -> None:
         self.name = name
         self.fit_seconds = fit_seconds
         self.frames_wanted = frames_wanted

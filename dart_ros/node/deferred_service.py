@@ -54,6 +54,11 @@ class Reply:
         self._ready = False
         self._sent = False
 
+    @property
+    def sent(self) -> bool:
+        """Whether the client has its answer."""
+        return self._sent
+
     def send(self) -> None:
         """Send the response; in the executor's thread, once (what comes later is ignored)."""
         if self._sent:
@@ -95,13 +100,20 @@ class DeferredService:
         self._callback = callback
         self._logger = node.get_logger()
         self._replies: dict[int, Reply] = {}
+        self._open: list[Reply] = []
         service = node.create_service(srv_type, name, self._called)
         self._send_response = service.send_response
         service.send_response = self._answered
 
+    def refuse_open(self, reason: str) -> None:
+        """Answer all who still wait; in the executor's thread."""
+        for reply in self._open:
+            reply.refuse(reason)
+
     def _called(self, request: Any, response: Any) -> Any:
         reply = Reply(self._send_now, response)
         self._replies[id(response)] = reply
+        self._open = [earlier for earlier in self._open if not earlier.sent] + [reply]
         try:
             self._callback(request, reply)
         except Exception as error:

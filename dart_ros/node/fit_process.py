@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -34,23 +35,34 @@ class FitEnd:
 
 
 def fit_command(
-    scene: str, scenes_dir: str, seconds: float, engine: tuple[str, float, int], sprites: str = ""
+    scene: str,
+    scenes_dir: str,
+    seconds: float,
+    engine: tuple[str, float, int],
+    extras: Mapping[str, str],
 ) -> list[str]:
     """Return the command that fits a scene and reports progress as one JSON object a line.
 
-    ``engine`` is the backend, refine_fraction and threads that it compiles the result for: done in
-    the node that takes the interpreter from the frames. ``sprites`` is a folder of the user's own
-    sprites, or empty.
+    ``seconds`` is 0 for the fit's own choice. ``engine`` is the backend, refine_fraction and
+    threads that it compiles the result for: done in the node that takes the interpreter from the
+    frames. ``extras`` are further options; those that are empty are left out.
     """
     backend, refine_fraction, threads = engine
     return [
         *(sys.executable, "-m", "dart_ros.cli", "fit"),
-        *("--scenes-dir", scenes_dir, "--seconds", f"{seconds:g}", "--json-progress"),
+        *("--json-progress", "--scenes-dir", scenes_dir),
+        *(("--seconds", f"{seconds:g}") if seconds else ()),
         *("--backend", backend, "--refine-fraction", f"{refine_fraction!r}"),
         *("--threads", f"{threads}"),
-        *(("--sprites", sprites) if sprites else ()),
+        *(word for option, value in extras.items() if value for word in (option, value)),
         *("--", scene),  # whose name may begin with a dash
     ]
+
+
+def resumption(command: Sequence[str]) -> str:
+    """What to type to go on with the fit that a command of :func:`fit_command` began."""
+    words = command[command.index("fit") :]
+    return shlex.join(["dart-ros", *(word for word in words if word != "--json-progress")])
 
 
 class FitProcess:

@@ -26,9 +26,11 @@ import cv2
 import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -41,7 +43,7 @@ from dart_ros.msg import SceneInfo, Status
 from dart_ros.node.capture_session import CaptureSession
 from dart_ros.node.deferred_service import DeferredService, Mailbox, Reply
 from dart_ros.node.engine_build import EngineBuilder, build_command
-from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command
+from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command, resumption
 from dart_ros.node.image_messages import ImagePair, frame_from_pair
 from dart_ros.node.outputs import COLORED, Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
@@ -64,7 +66,9 @@ _STATUS_PERIOD = 1.0  # seconds between two statuses when nothing changes
 _SILENCE = 1.0  # seconds without a pair after which the node says that it waits
 _REPEAT = 5.0  # seconds after which a fault that goes on is logged again
 _TROUBLE_MEMORY = 30.0  # seconds for which a failed request stays in the status of a node that runs
-_MOST_FRAMES = 10000  # of one capture
+_FEWEST_FRAMES, _MOST_FRAMES = 2, 10000  # of one capture; with one nobody can tell what moves
+_LONGEST_FIT = 86400.0  # seconds
+_AND = "; "  # between two reasons in the status
 _GENTLY = 3.0  # seconds that threads and processes have to end at shutdown
 
 
@@ -110,6 +114,7 @@ class MattingNode(LifecycleNode):
         self._inputs: list[Any] = []
         self._outputs: Outputs | None = None
         self._worker: LatestWorker[ImagePair] | None = None
+        self._unfinished: LatestWorker[ImagePair] | None = None  # at a frame when it had to end
         self._sender: OrderedWorker[_Matted] | None = None
         self._frames = FrameLog()
         self._health = StreamHealth()
@@ -125,6 +130,7 @@ class MattingNode(LifecycleNode):
         self._fit: FitProcess | None = None
         self._fit_scene = ("", "")  # name and id
         self._fit_progress = (0.0, "")
+        self._fit_resumption = ""
         self._still: Still | None = None
         self._stills = JobThread(self._mailbox.post, "stills")
         self._post_matting: PostMattingProcess | None = None
@@ -144,15 +150,37 @@ class MattingNode(LifecycleNode):
         self._status_time = 0.0
         self._told: tuple[object, ...] = ()
         self._last_reason = ""
-        DeferredService(self, CaptureBackground, "~/capture_background", self._capture_requested)
-        DeferredService(self, LoadScene, "~/load_scene", self._load_requested)
-        DeferredService(self, ListScenes, "~/list_scenes", self._list_requested)
-        DeferredService(self, TakeStill, "~/take_still", self._still_requested)
-        DeferredService(self, Trigger, "~/cancel_fit", self._cancel_requested)
+        services: Sequence[tuple[Any, str, Callable[[Any, Reply], None]]] = (
+            (CaptureBackground, "~/capture_background", self._capture_requested),
+            (LoadScene, "~/load_scene", self._load_requested),
+            (ListScenes, "~/list_scenes", self._list_requested),
+            (TakeStill, "~/take_still", self._still_requested),
+            (Trigger, "~/cancel_fit", self._cancel_requested),
+        )
+        self._deferred = [DeferredService(self, *service) for service in services]
+        self._refuse_wrong_transitions()
         # A steady clock: the node has to report also while simulated time stands still.
         self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     # ---- lifecycle -------------------------------------------------------------------------
+
+    def _refuse_wrong_transitions(self) -> None:
+        """Have a transition that isn't possible refused: rclpy raises instead, out of its own
+        code, and whoever asked would wait for ever."""
+        service = self._service_change_state
+        change = service.callback
+
+        def changed(request: ChangeState.Request, response: ChangeState.Response) -> Any:
+            try:
+                return change(request, response)
+            except rclpy_implementation.RCLError:
+                asked = request.transition.label or request.transition.id
+                state = self._state_machine.current_state[1]
+                self.get_logger().error(f"transition '{asked}' is refused: the node is {state}")
+                response.success = False
+                return response
+
+        service.callback = changed
 
     def bring_up(self) -> None:
         """Configure and activate, if the parameter autostart says so."""
@@ -167,6 +195,11 @@ class MattingNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start to work."""
+        if self._unfinished is not None and not self._unfinished.stop(_GENTLY):
+            self.get_logger().error(
+                "can't activate: the engine is still at a frame from before; try again later"
+            )
+            return TransitionCallbackReturn.FAILURE
         return self._logged(self._activate) or super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -231,8 +264,9 @@ class MattingNode(LifecycleNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
-        if self._worker is not None:
-            self._worker.stop(_GENTLY)
+        # Two threads must never work with one engine.
+        if self._worker is not None and not self._worker.stop(_GENTLY):
+            self._unfinished = self._worker
         if self._sender is not None:
             self._sender.stop(_GENTLY)
         self._worker = self._sender = None
@@ -258,7 +292,10 @@ class MattingNode(LifecycleNode):
         worker, sender = self._worker, self._sender
         self._clean_up()
         threads = (worker, sender, self._scenes, self._files, self._stills)
-        return all([thread is None or thread.stop(_GENTLY) for thread in threads])
+        ended = all([thread is None or thread.stop(_GENTLY) for thread in threads])
+        for service in self._deferred:
+            service.refuse_open("the node ends")
+        return ended
 
     # ---- images in, in the executor's thread -----------------------------------------------
 
@@ -461,14 +498,20 @@ class MattingNode(LifecycleNode):
             self._refuse(
                 reply, f"a capture of '{busy.name}' is already running: wait until it is done"
             )
-        elif frames > _MOST_FRAMES:
-            self._refuse(reply, f"{frames} frames are too many: ask for {_MOST_FRAMES} at most")
-        elif not 0 < seconds < float("inf"):
-            self._refuse(reply, f"fit_seconds {seconds:g} is no length of time: give seconds > 0")
+        elif not _FEWEST_FRAMES <= frames <= _MOST_FRAMES:
+            self._refuse(
+                reply, f"a capture takes {_FEWEST_FRAMES} to {_MOST_FRAMES} frames, not {frames}"
+            )
+        elif not 0 <= seconds <= _LONGEST_FIT:
+            self._refuse(
+                reply,
+                f"fit_seconds {seconds:g} is no length of a fit: give 0 (its own choice) to "
+                f"{_LONGEST_FIT:g}",
+            )
         else:
             try:
                 check_name(request.scene)
-                fit_seconds = seconds if request.fit else 0.0
+                fit_seconds = seconds if request.fit else None
                 capture = CaptureSession(request.scene, frames, settings.max_depth, fit_seconds)
             except DartError as error:
                 self._refuse(reply, str(error))
@@ -510,8 +553,12 @@ class MattingNode(LifecycleNode):
         if scene.known_share == 0:
             message += " (depth is unknown everywhere: mattes will come from color alone)"
             self._report("the captured scene has no depth at all: check the depth sensor")
-        if capture is not None and capture.fit_seconds > 0:
-            message += self._start_fit(scene, capture.fit_seconds)
+        if capture is not None and capture.fit_seconds is not None:
+            message += (
+                self._start_fit(scene, capture.fit_seconds)
+                if self._active
+                else "; not fitted to it: the node is not active any more"
+            )
         self.get_logger().info(f"scene '{scene.id}': {message}")
         if reply is not None:
             reply.response.success = True
@@ -539,14 +586,17 @@ class MattingNode(LifecycleNode):
         settings = self._params.settings
         engine = settings.backend, settings.refine_fraction, settings.threads
         folder = str(self._store.directory)
-        command = fit_command(scene.name, folder, seconds, engine, settings.fit_sprites)
+        extras = {"--sprites": settings.fit_sprites, "--teacher": settings.fit_teacher}
+        command = fit_command(scene.name, folder, seconds, engine, extras)
+        self._fit_resumption = resumption(command)
         try:
             started.append(FitProcess(command, progressed, ended))
         except OSError as error:
             self._report(f"the fit could not be started: {error}")
             return f"; the fit could not be started: {error}"
         self._fit = started[0]
-        return f"; fitting to it for {seconds:g} s, see ~/status"
+        length = f" for {seconds:g} s" if seconds else ""
+        return f"; fitting to it{length}, see ~/status"
 
     def _fit_ended(self, fit: FitProcess, end: FitEnd) -> None:
         if self._fit is not fit:
@@ -556,7 +606,7 @@ class MattingNode(LifecycleNode):
         text = f"fit of '{name}': {end.message}"
         if end.failed:
             if self._store.unfinished_fit(name).exists():
-                text += f"; 'dart-ros fit {name}' goes on with it"
+                text += f"; this goes on with it: {self._fit_resumption}"
             self._report(text)
             return
         self.get_logger().info(text)
@@ -654,10 +704,11 @@ class MattingNode(LifecycleNode):
         told = story(status)
         if told == self._told and now - self._status_time < _STATUS_PERIOD:
             return
-        reason = without_figures(status.reason)
         # Trouble was logged when it came up.
-        if reason != self._last_reason and status.reason not in ("", self._trouble):
-            self.get_logger().warning(status.reason)
+        why = status.reason.removesuffix(self._trouble).removesuffix(_AND)
+        reason = without_figures(why)
+        if why and reason != self._last_reason:
+            self.get_logger().warning(why)
         self._told, self._status_time, self._last_reason = told, now, reason
         self._status_publisher.publish(status)
         self._diagnostics_publisher.publish(diagnostics(status, self.get_fully_qualified_name()))
@@ -693,26 +744,26 @@ class MattingNode(LifecycleNode):
 
     def _state(self, now: float, frames: FrameSummary) -> tuple[int, str]:
         """Return the state, and why nothing is published or what went wrong lately."""
-        trouble = self._trouble
+        recent = self._trouble if now - self._troubled < _TROUBLE_MEMORY else ""
         if not self._active:
-            return Status.STATE_INACTIVE, trouble or "the node is not active"
+            return Status.STATE_INACTIVE, _joined("the node is not active", recent)
         silent = self._health.silent_for(now, self._active_since) > _SILENCE
         if now - self._faulty < _SILENCE + _STATUS_PERIOD:
             return Status.STATE_ERROR, self._fault
         if self._capture is not None:
             why = self._why_no_pairs(now) if silent else frames.failing or frames.complaint
-            return Status.STATE_CAPTURING, why
+            return Status.STATE_CAPTURING, _joined(why, recent)
         if silent:
-            return Status.STATE_WAITING, self._why_no_pairs(now)
+            return Status.STATE_WAITING, _joined(self._why_no_pairs(now), recent)
         if frames.failing:
             return Status.STATE_ERROR, frames.failing
         if self._scenes.loaded is None and self._scenes.loading:
-            return Status.STATE_LOADING, ""
+            return Status.STATE_LOADING, recent
         if self._scenes.loaded is None:
             hint = "no background yet: call ~/capture_background while the view is empty"
-            return Status.STATE_NO_SCENE, trouble or hint
-        recent = now - self._troubled < _TROUBLE_MEMORY
-        return Status.STATE_MATTING, frames.complaint or (trouble if recent else "")
+            # Why there is none is no matter of time.
+            return Status.STATE_NO_SCENE, _joined(hint, self._trouble)
+        return Status.STATE_MATTING, _joined(frames.complaint, recent)
 
     def _activity(self) -> tuple[str, float]:
         """Return what goes on in words, and how far it is, 0 to 1."""
@@ -738,6 +789,10 @@ class MattingNode(LifecycleNode):
         gap = self._synchronizer.gap if self._synchronizer is not None else None
         slop = self._params.settings.sync_slop
         return self._health.why_no_pairs(now, topics, publishers, gap, slop)
+
+
+def _joined(why: str, trouble: str) -> str:
+    return _AND.join(text for text in (why, trouble) if text)
 
 
 def _scene_info(summary: SceneSummary, current: str | None) -> SceneInfo:

@@ -21,6 +21,7 @@ from rclpy.parameter import Parameter
 
 from dart_ros.postmatting import NAMES as POST_MATTINGS
 from dart_ros.runtime.engine import BACKENDS
+from dart_ros.session.scene import is_plain_name
 
 _BACKENDS = ("auto", *BACKENDS)
 
@@ -85,11 +86,14 @@ PARAMETERS: dict[str, _Parameter] = {
         600.0,
     ),
     "fit_seconds": _Parameter(
-        120.0, "Seconds that a fit to the scene takes by default.", 1.0, 86400.0
+        0.0, "Seconds that a fit takes by default; 0: 120, and 30 on a GPU.", 0.0, 86400.0
     ),
     "fit_sprites": _Parameter(
         "",
         "Folder of further people or things (RGBA PNG) that a fit composes with; empty: none.",
+    ),
+    "fit_teacher": _Parameter(
+        "", "File of the weights of a teacher from which a fit learns as well; empty: none."
     ),
     "sync_slop": _Parameter(
         0.02, "Seconds by which the stamps of color and depth may differ.", 0.0001, 1.0
@@ -134,6 +138,7 @@ class Settings:
     capture_timeout: float
     fit_seconds: float
     fit_sprites: str
+    fit_teacher: str
     sync_slop: float
     composite_color: tuple[int, int, int]
     composite_image: str
@@ -169,11 +174,14 @@ def _checked(name: str, value: Any) -> Any:
         )
     if name == "scenes_dir" and not value:
         raise ValueError("scenes_dir is empty; name a folder")
+    if name == "scenes_dir":
+        _expanded(name, value)
+    if name == "scene" and value and not is_plain_name(value):
+        raise ValueError(f"scene '{value}' is no plain name of a scene")
     if name in ("fit_sprites", "post_matting_weights") and value:
-        folder = Path(value).expanduser()
-        if not folder.is_dir():
-            raise ValueError(f"{name} '{value}' does not exist or is no folder")
-        return str(folder)
+        return str(_expanded(name, value, "folder"))
+    if name == "fit_teacher" and value:
+        return str(_expanded(name, value, "file"))
     if name == "composite_color":
         parts = tuple(int(part) for part in value)
         if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):
@@ -185,12 +193,27 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
+def _expanded(name: str, value: str, kind: str = "") -> Path:
+    """A path that a parameter names, which must be there if its ``kind``, file or folder, is given.
+
+    Raises:
+        ValueError: if it isn't, or can't be: of a user who doesn't exist, where nobody may look, or
+            too long for a name.
+    """
+    try:
+        path = Path(value).expanduser()
+        there = path.is_dir() if kind == "folder" else not kind or path.is_file()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{name} '{value}' can't be had: {error}") from error
+    if not there:
+        raise ValueError(f"{name} '{value}' does not exist or is no {kind}")
+    return path
+
+
 def _read_image(path: str) -> NDArray[np.uint8] | None:
     if not path:
         return None
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"composite_image '{path}' does not exist or is no file")
+    file = _expanded("composite_image", path, "file")
     try:
         data = np.fromfile(file, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from rclpy.duration import Duration
+
 try:
     import message_filters
 except ImportError:
@@ -33,14 +35,34 @@ def stamp_of(message: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
+class _Reach:
+    """How far the stamps of a pair may be apart: less than the slop, and less than three quarters
+    of the period of the faster side once that is known, for a partner a whole frame away belongs
+    to another image."""
+
+    def __init__(self, slop: float) -> None:
+        self._slop = slop * 1e9
+        self._latest: list[int | None] = [None, None]
+        self._steps = (deque[int](maxlen=_STEPS), deque[int](maxlen=_STEPS))
+
+    def after(self, side: int, stamp: int) -> float:
+        """Nanoseconds, once a message of a side with this stamp has come."""
+        latest = self._latest[side]
+        if latest is None or stamp > latest:
+            self._latest[side] = stamp
+            if latest is not None:
+                self._steps[side].append(stamp - latest)
+        known = [median(steps) for steps in self._steps if len(steps) >= _FEWEST_STEPS]
+        return min([self._slop, *(_REACH_SHARE * period for period in known)])
+
+
 class ApproximatePairs:
     """Stand-in for ``message_filters.ApproximateTimeSynchronizer`` with two inputs.
 
-    A message is paired with the nearest one of the other input whose stamp differs by less than
-    the slop, and by less than three quarters of the period of the faster side once that is known:
-    a partner a whole frame away belongs to another image. Both are used up. What finds no partner
-    waits, ``queue_size`` messages at most on each side, the oldest stamps going first. A second
-    message with the same stamp on the same side replaces the first.
+    A message is paired with the nearest one of the other input whose stamp is within reach. Both
+    are used up. What finds no partner waits, ``queue_size`` messages at most on each side, the
+    oldest stamps going first. A second message with the same stamp on the same side replaces the
+    first.
 
     Args:
         slop: seconds; stamps must differ by less.
@@ -49,25 +71,23 @@ class ApproximatePairs:
     """
 
     def __init__(self, slop: float, queue_size: int, on_pair: Callable[[Any, Any], None]) -> None:
-        self._slop = round(slop * 1e9)
+        self._reach = _Reach(slop)
         self._queue_size = queue_size
         self._on_pair = on_pair
         self._queues: tuple[dict[int, Any], dict[int, Any]] = ({}, {})
-        self._latest: list[int | None] = [None, None]
-        self._steps = (deque[int](maxlen=_STEPS), deque[int](maxlen=_STEPS))
 
     def add(self, side: int, message: Any) -> None:
         """Take a message of :data:`COLOR` or :data:`DEPTH`."""
         mine, others = self._queues[side], self._queues[1 - side]
         stamp = stamp_of(message)
-        self._note_step(side, stamp)
+        reach = self._reach.after(side, stamp)
         mine[stamp] = message
         while len(mine) > self._queue_size:
             del mine[min(mine)]
         if stamp not in mine or not others:
             return
         nearest = min(others, key=lambda other: abs(other - stamp))
-        if abs(nearest - stamp) < self._reach():
+        if abs(nearest - stamp) < reach:
             pair = (mine.pop(stamp), others.pop(nearest))
             self._on_pair(pair[side], pair[1 - side])
 
@@ -75,23 +95,12 @@ class ApproximatePairs:
         """Return how many messages of one side wait for a partner."""
         return len(self._queues[side])
 
-    def _note_step(self, side: int, stamp: int) -> None:
-        latest = self._latest[side]
-        if latest is None or stamp > latest:
-            self._latest[side] = stamp
-            if latest is not None:
-                self._steps[side].append(stamp - latest)
-
-    def _reach(self) -> float:
-        """Nanoseconds by less than which the stamps of a pair must differ."""
-        known = [median(steps) for steps in self._steps if len(steps) >= _FEWEST_STEPS]
-        return min([float(self._slop), *(_REACH_SHARE * period for period in known)])
-
 
 class _MessageFiltersPairs:
     """The same interface over the real ``message_filters``."""
 
     def __init__(self, slop: float, queue_size: int, on_pair: Callable[[Any, Any], None]) -> None:
+        self._reach = _Reach(slop)
         self._inputs = (message_filters.SimpleFilter(), message_filters.SimpleFilter())
         self._synchronizer = message_filters.ApproximateTimeSynchronizer(
             self._inputs, queue_size, slop
@@ -99,6 +108,8 @@ class _MessageFiltersPairs:
         self._synchronizer.registerCallback(on_pair)
 
     def add(self, side: int, message: Any) -> None:
+        reach = self._reach.after(side, stamp_of(message))
+        self._synchronizer.slop = Duration(nanoseconds=round(reach))
         self._inputs[side].signalMessage(message)
 
 

@@ -29,7 +29,7 @@ def background_of(scene: Scene) -> RgbdBackground:
 
 def fit(
     scene: Scene,
-    seconds: float,
+    seconds: float | None,
     on_progress: Callable[[float, str], None],
     stop: Callable[[], bool],
     own_sprites: Path | None = None,
@@ -41,7 +41,7 @@ def fit(
 
     Args:
         scene: a captured scene; it is not changed.
-        seconds: how long to train.
+        seconds: how long to train; None for the fit's own choice.
         on_progress: called with the share done in [0, 1] and what goes on in words.
         stop: asked between steps; True ends the fit early with what is best so far.
         own_sprites: a folder of sprites to add to the library that ships.
@@ -71,10 +71,11 @@ def fit(
     )
     if not result.improved:
         return scene, result
-    figures = {
+    figures: dict[str, float | str] = {
         "before": result.before,
         "after": result.after,
         "steps": float(result.steps),
         "seconds": result.seconds,
+        **result.made_of,
     }
     return replace(scene, weights=result.weights, fit=figures), result

@@ -173,8 +173,10 @@ class SceneStore:
 
     def forget_fit(self, name: str) -> None:
         """Delete what is left of an unfinished fit, if there is any."""
-        with contextlib.suppress(OSError):
-            self.unfinished_fit(name).unlink()
+        path = self.unfinished_fit(name)
+        for left in (path, *self.directory.glob(f".{path.name}.*.tmp")):
+            with contextlib.suppress(OSError):
+                left.unlink()
 
     def load(self, name: str) -> Scene:
         """Read a scene and check it entirely.
