@@ -298,7 +298,7 @@ def fake_fit(improved: bool, meanwhile: Callable[[], None] = lambda: None) -> Fa
 
     def fit(
         scene: Scene,
-        seconds: float,
+        seconds: float | None,
         on_progress: Any,
         stop: Any,
         own_sprites: Path | None,
@@ -311,7 +311,7 @@ def fake_fit(improved: bool, meanwhile: Callable[[], None] = lambda: None) -> Fa
         on_progress(0.5, f"{seconds} s")
         meanwhile()
         weights = {"w": np.ones(2, np.float16)}
-        result = FitResult(weights, improved, 4.0, 3.0 if improved else 4.0, 7, seconds)
+        result = FitResult(weights, improved, 4.0, 3.0 if improved else 4.0, 7, seconds or 9.0, {})
         return (replace(scene, weights=weights) if improved else scene), result
 
     return fit
@@ -388,6 +388,12 @@ def test_fit_of_a_scene_that_was_captured_anew_is_void(
     assert cli.main(command) == 1
     assert "captured anew" in json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
     assert store.load("box").weights is None
+    assert not store.unfinished_fit("box").exists()
+
+    monkeypatch.setattr(fit_module, "fit", fake_fit(True, lambda: store.delete("box")))
+    assert cli.main(command) == 1
+    assert "deleted" in json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+    assert not list(store.directory.iterdir())
 
 
 def test_fit_error(

@@ -18,7 +18,7 @@ from benchmark.sim_rgbd.blender import GLASS, Lamp, Shape, Studio
 from benchmark.sim_rgbd.scenes import Actor, Light, Plan, Pose, Thing
 from dart_ros.errors import EvaluationError
 from dart_ros.fitting.rendering.furniture import Catalog, Piece
-from dart_ros.fitting.rendering.glb import Rig, read_glb
+from dart_ros.fitting.rendering.glb import Rig, read_person
 from dart_ros.fitting.rendering.hair import grow_hair
 from dart_ros.fitting.rendering.mesh import Material, Mesh, Strands, quad, rotation_x
 from dart_ros.fitting.rendering.pose import PosedPerson, apply_pose
@@ -59,7 +59,7 @@ class Props:
             path = self._avatars / f"{name}.glb"
             if not path.is_file():
                 raise EvaluationError(f"{path} is missing: give the folder of VALID avatars.")
-            self._rigs[name] = read_glb(path, texture_size=1024)
+            self._rigs[name] = read_person(path, texture_size=1024)
         return self._rigs[name]
 
     def meshes(self, thing: Thing) -> list[Mesh]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.composition import RgbdBackground
+from dart_ros.session.encodings import decode_file
 
 CAMERA_HEIGHT = (0.8, 1.9)
 
@@ -41,10 +43,12 @@ def load_rooms(folder: Path) -> list[RgbdBackground]:
 
 def _load_room(stem: Path, focal: float) -> RgbdBackground:
     color_path, depth_path = stem.with_suffix(".jpg"), stem.with_suffix(".png")
-    color = cv2.imread(str(color_path))
-    depth = cv2.imread(str(depth_path), cv2.IMREAD_UNCHANGED)
+    color = _picture(color_path, cv2.IMREAD_COLOR)
+    depth = _picture(depth_path, cv2.IMREAD_UNCHANGED)
     if color is None or depth is None or depth.dtype != np.uint16:
-        raise FitError(f"{color_path} or {depth_path} is missing or broken: render it again")
+        raise FitError(
+            f"{color_path} or {depth_path} is missing, broken or cut short: render it again"
+        )
     if depth.shape != color.shape[:2]:
         raise FitError(f"{color_path} and {depth_path} differ in size: render the room again")
     metres = np.where(depth > 0, depth.astype(np.float32) / 1000, -1).astype(np.float32)
@@ -70,9 +74,9 @@ def load_pictures(folder: Path) -> list[RgbdBackground]:
 
 
 def _load_picture(path: Path) -> RgbdBackground:
-    color = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    color = _picture(path, cv2.IMREAD_COLOR)
     if color is None:
-        raise FitError(f"{path} is broken or no picture: replace or remove it")
+        raise FitError(f"{path} is broken, cut short or no picture: replace or remove it")
     shrink = min(1.0, LARGEST / max(color.shape[:2]))
     if shrink < 1:
         color = cv2.resize(color, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
@@ -80,6 +84,14 @@ def _load_picture(path: Path) -> RgbdBackground:
     room = invent_room(zlib.crc32(path.name.encode()), height, width)
     rgb: NDArray[np.uint8] = color[..., ::-1].astype(np.uint8)
     return _background(rgb, room.depth.numpy(), room.focal)
+
+
+def _picture(path: Path, flags: int) -> NDArray[Any] | None:
+    """None if it is missing, broken or cut short."""
+    try:
+        return decode_file(path.read_bytes(), flags)
+    except OSError:
+        return None
 
 
 def invent_room(seed: int, height: int = 480, width: int = 640) -> RgbdBackground:

@@ -79,7 +79,9 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        raise FitError(f"{path} can't be read ({error}): delete it and train anew") from error
+        # What torch tells of a pickle that it doesn't trust helps nobody here.
+        why = "it is broken" if isinstance(error, UnpicklingError) else error
+        raise FitError(f"{path} can't be read ({why}): delete it and train anew") from error
     if not isinstance(state, dict):
         raise FitError(f"{path} is no checkpoint: delete it and train anew")
     return state

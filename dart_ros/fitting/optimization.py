@@ -17,6 +17,18 @@ Loss = Callable[[MattingOutput, Batch], Tensor]
 _LONGEST_GRADIENT = 1.0
 
 
+@contextlib.contextmanager
+def memory_told() -> Iterator[None]:
+    """A GPU whose memory is full, where halving the batch doesn't help, ends in a FitError."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise FitError(
+            "the GPU's memory is full: end what else uses it, or set CUDA_VISIBLE_DEVICES= to go "
+            "on with the CPU"
+        ) from error
+
+
 def keep_norms(network: nn.Module) -> None:
     """Batch norm keeps its statistics while all else trains: a few small batches would spoil them.
 
@@ -81,7 +93,7 @@ class Stepper:
                 if not self._alone or self.parts >= len(batch.color):
                     raise FitError(
                         f"the GPU's memory is too small for {len(batch.color) // self.parts} "
-                        "frames at a time: give a smaller batch or size"
+                        "frames at a time: end what else uses it, or give a smaller batch or size"
                     ) from error
                 self.parts = min(2 * self.parts, len(batch.color))
             # Outside of the handler, which holds on to what was computed.

@@ -29,7 +29,7 @@ from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.library import file_hash, folder_hash, split_identities, sprites_path
 from dart_ros.fitting.logs import open_log
-from dart_ros.fitting.optimization import Stepper, keep_norms
+from dart_ros.fitting.optimization import Stepper, keep_norms, memory_told
 from dart_ros.fitting.run import Teacher
 from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream
@@ -95,6 +95,7 @@ class FitResult:
     made_of: dict[str, str]
 
 
+@memory_told()
 def fit_scene(
     background: RgbdBackground,
     max_depth: float,
@@ -199,14 +200,14 @@ def fit_scene(
         step += 1
         spent += monotonic() - begun
         if log is not None:
-            log.add_scalar("loss/training", loss, step)
+            log.add("loss/training", loss, step)
         if int(ROUNDS * spent / seconds) > int(ROUNDS * share):
             error = validation.score(averaged).error
             idle += 1
             if error < min(best, MARGIN * before):
                 best, best_weights, idle = error, weights_of(averaged), 0
             if log is not None:
-                log.add_scalar("validation/error", error, step)
+                log.add("validation/error", error, step)
             if checkpoint is not None:
                 progress = {"identity": identity, "before": before, "best": best, "idle": idle}
                 weights = {name: torch.from_numpy(value) for name, value in best_weights.items()}

@@ -118,8 +118,9 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
             f"{folder / 'sprites.json'} has a bad entry (focal length and distance must be "
             f"positive): {entry}"
         )
-    color = _read(folder / f"{name}.webp", channels=4)
-    half_depth = _read(folder / f"{name}.depth.png", channels=1)
+    remedy = "reinstall or render the sprites again"
+    color = _read(folder / f"{name}.webp", 4, remedy)
+    half_depth = _read(folder / f"{name}.depth.png", 1, remedy)
     height, width = color.shape[:2]
     depth = np.asarray(
         cv2.resize(half_depth, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
@@ -153,7 +154,7 @@ def _own_pictures(folder: Path) -> list[Path]:
 
 
 def _load_own(path: Path) -> Sprite:
-    color = _read(path, channels=4)
+    color = _read(path, 4, "save it as PNG with alpha, 8 bits a channel, or remove it")
     seen = color[..., 3] > 127
     if not seen.any():
         raise FitError(f"{path} is transparent all over: remove it")
@@ -189,15 +190,15 @@ def _load_own(path: Path) -> Sprite:
     return Sprite(path.stem, "person", identity, focal, distance, cut, levels)
 
 
-def _read(path: Path, channels: int) -> NDArray[np.uint8]:
+def _read(path: Path, channels: int, remedy: str) -> NDArray[np.uint8]:
     """An 8-bit image, H×W or H×W×channels."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise FitError(f"{path} is missing or not an image: reinstall or rebuild the sprites")
+        raise FitError(f"{path} is missing or not an image: {remedy}")
     found = 1 if image.ndim == 2 else image.shape[2]
     if found != channels:
         what = "alpha" if channels == 4 else "one grey channel"
-        raise FitError(f"{path} has {found} channels: a sprite needs {what}")
+        raise FitError(f"{path} has {found} channels and a sprite needs {what}: {remedy}")
     if image.dtype != np.uint8:
-        raise FitError(f"{path} is {image.dtype}: a sprite needs 8 bits a channel")
+        raise FitError(f"{path} is {image.dtype} and a sprite needs 8 bits a channel: {remedy}")
     return image.astype(np.uint8, copy=False)

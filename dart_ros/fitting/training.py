@@ -35,7 +35,7 @@ from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal
 from dart_ros.fitting.library import file_hash, load_library
 from dart_ros.fitting.logs import Log, open_log
-from dart_ros.fitting.optimization import Stepper, keep_norms
+from dart_ros.fitting.optimization import Stepper, keep_norms, memory_told
 from dart_ros.fitting.pretrained import load_imagenet_encoder
 from dart_ros.fitting.run import Run, described
 from dart_ros.fitting.stream import CompositionStream
@@ -69,7 +69,7 @@ def train(run: Run) -> ValidationScores:
     Raises:
         FitError: if data, weights or the output folder are not usable.
     """
-    with _processes() as (rank, world, device):
+    with memory_told(), _processes() as (rank, world, device):
         if run.batch % world:
             raise FitError(
                 f"a batch of {run.batch} can't be shared by {world} processes: give a multiple"
@@ -179,10 +179,8 @@ class _Training:
                 self._step += 1
                 self._spent = time.monotonic() - begun
                 if log is not None and self._step % _LOG_EVERY == 0:
-                    log.add_scalar("loss/training", loss, self._step)
-                    log.add_scalar(
-                        "rate/encoder", self._optimizer.param_groups[0]["lr"], self._step
-                    )
+                    log.add("loss/training", loss, self._step)
+                    log.add("rate/encoder", self._optimizer.param_groups[0]["lr"], self._step)
                 if self._step % self._run.validation.every == 0:
                     scores = self._validate(log)
                 if self._rank == 0 and self._step % self._run.checkpoint_every == 0:
@@ -236,8 +234,8 @@ class _Training:
     def _validate(self, log: Log | None) -> ValidationScores:
         scores = self._validation.score(self._averaged)
         if log is not None:
-            log.add_scalar("validation/SAD", scores.sad, self._step)
-            log.add_scalar("validation/MSE", scores.mse, self._step)
+            log.add("validation/SAD", scores.sad, self._step)
+            log.add("validation/MSE", scores.mse, self._step)
         return scores
 
     # -- files ----------------------------------------------------------------------------

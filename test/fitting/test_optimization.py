@@ -11,7 +11,7 @@ from dart_ros.fitting import optimization as module
 from dart_ros.fitting.backgrounds import invent_room
 from dart_ros.fitting.composition import Batch, Composer
 from dart_ros.fitting.losses import matting_loss
-from dart_ros.fitting.optimization import Stepper
+from dart_ros.fitting.optimization import Stepper, memory_told
 from dart_ros.fitting.sprites import load_sprites
 from dart_ros.method.network import Background, MattingNetwork, MattingOutput
 
@@ -86,6 +86,11 @@ def test_a_cpu_that_computes_bfloat16_does(batch: Batch, monkeypatch: pytest.Mon
         assert all(p.dtype == torch.float32 and p.isfinite().all() for p in network.parameters())
     assert kinds == [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)]
     assert losses[1] == pytest.approx(losses[0], rel=0.02) and losses[1] != losses[0]
+
+
+def test_a_full_memory_is_told() -> None:
+    with pytest.raises(FitError, match="CUDA_VISIBLE_DEVICES"), memory_told():
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
 
 def test_too_little_memory_for_a_frame_is_an_error(batch: Batch) -> None:

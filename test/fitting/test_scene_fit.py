@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from dart_ros.fitting.backgrounds import invent_room
 from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.scene_fit import fit_scene
 from dart_ros.fitting.sprites import Sprite, load_sprites
+from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import network_with, weights_of
 
 pytestmark = pytest.mark.usefixtures("generic_weights")
@@ -177,6 +179,62 @@ def test_a_fit_that_is_killed_goes_on_and_ends_the_same(
     # Started again when all is done, as after a kill between its last step and its result.
     again = fit("broken.pt")
     assert (again.steps, again.after) == (whole.steps, whole.after)
+
+
+def test_a_fit_that_goes_on_is_as_long_as_it_was_to_be(
+    library: Path, background: RgbdBackground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick(monkeypatch)
+    monkeypatch.setattr(scene_fit, "PATIENCE", 100)
+
+    def fit(seconds: float | None, stop_after: int) -> int:
+        shares: list[float] = []
+        return fit_scene(
+            *(background, 5.46, seconds, lambda share, _: shares.append(share)),
+            lambda: len(shares) > stop_after,
+            library,
+            checkpoint=tmp_path / "scene.fit.pt",
+        ).steps
+
+    assert fit(SECONDS, 4) == 4
+    assert fit(None, 100) == SECONDS
+
+
+def test_at_last_the_refiner_learns_alone(
+    library: Path, background: RgbdBackground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick(monkeypatch)
+    monkeypatch.setattr(scene_fit, "PATIENCE", 100)
+    states: list[dict[str, torch.Tensor]] = []
+    kept = scene_fit.save_checkpoint
+
+    def keep(path: Path, state: dict[str, Any]) -> None:
+        states.append({name: value.clone() for name, value in state["network"].items()})
+        kept(path, state)
+
+    monkeypatch.setattr(scene_fit, "save_checkpoint", keep)
+    fit_scene(
+        *(background, 5.46, 40.0, lambda *_: None, lambda: False, library),
+        checkpoint=tmp_path / "scene.fit.pt",
+    )
+    assert len(states) == 8
+
+    def changed(one: int, other: int) -> set[str]:
+        pairs = ((name, value, states[other][name]) for name, value in states[one].items())
+        return {name.split(".")[0] for name, a, b in pairs if not torch.equal(a, b)}
+
+    assert changed(0, 1) == {"base", "refiner"}
+    # The last fifth begins with step 33, two steps before the seventh validation.
+    assert changed(6, 7) == {"refiner"}
+
+
+def test_a_fit_that_finds_nothing_better_ends(
+    library: Path, background: RgbdBackground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick(monkeypatch)
+    monkeypatch.setattr(ValidationSet, "score", lambda *_: ValidationScores(1.0, 1.0, 1.0))
+    result = fit_scene(background, 5.46, 16.0, lambda *_: None, lambda: False, library)
+    assert (result.steps, result.improved) == (10, False)
 
 
 def test_a_checkpoint_of_another_fit_or_a_broken_one_is_written_over(

@@ -163,7 +163,8 @@ def test_ones_own_pictures_with_and_without_depth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pixels", "reason"),
     [
-        (np.zeros((8, 8, 3), np.uint8), r"eva\.png has 3 channels.*alpha"),
+        (np.zeros((8, 8, 3), np.uint8), r"eva\.png has 3 channels.*alpha: save it as PNG"),
+        (np.zeros((8, 8, 4), np.uint16), r"eva\.png is uint16.*: save it as PNG"),
         (np.zeros((8, 8, 4), np.uint8), r"eva\.png is transparent"),
     ],
 )
@@ -172,4 +173,10 @@ def test_ones_own_broken_pictures_are_named(
 ) -> None:
     cv2.imwrite(str(tmp_path / "eva.png"), pixels)
     with pytest.raises(FitError, match=reason):
+        load_sprites(tmp_path)
+
+
+def test_ones_own_picture_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "eva.png").write_bytes(b"no picture")
+    with pytest.raises(FitError, match=r"eva\.png is missing or not an image: save it as PNG"):
         load_sprites(tmp_path)

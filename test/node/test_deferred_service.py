@@ -107,3 +107,18 @@ def test_a_letter_that_raises_does_not_hold_up_the_others(
         spin(lambda: False)
     assert read == [1]
     spin(lambda: read == [1, 2])
+
+
+def test_who_still_waits_is_refused_at_the_end(
+    node: Node, spin: Callable[[Callable[[], bool]], None]
+) -> None:
+    replies: list[Reply] = []
+    service = DeferredService(node, Trigger, "~/wait", lambda _, reply: replies.append(reply))
+    answered, waiting = call(node, spin), call(node, spin)
+    spin(lambda: len(replies) == 2)
+    replies[0].response.success = True
+    replies[0].send()
+    service.refuse_open("all is over")
+    spin(lambda: bool(answered.done() and waiting.done()))
+    assert answered.result().success
+    assert not waiting.result().success and waiting.result().message == "all is over"

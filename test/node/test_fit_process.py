@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command
+from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command, resumption
 
 
 class Run:
@@ -113,15 +113,25 @@ def test_a_command_that_cannot_be_started_raises() -> None:
 
 
 def test_the_real_command_names_the_scene_and_its_folder() -> None:
-    command = fit_command("room", "/scenes", 20.0, ("openvino", 0.25, 2))
+    command = fit_command("room", "/scenes", 20.0, ("openvino", 0.25, 2), {"--sprites": ""})
     assert command[1:] == [
-        *("-m", "dart_ros.cli", "fit", "--scenes-dir", "/scenes"),
-        *("--seconds", "20", "--json-progress", "--backend", "openvino"),
+        *("-m", "dart_ros.cli", "fit", "--json-progress", "--scenes-dir", "/scenes"),
+        *("--seconds", "20", "--backend", "openvino"),
         *("--refine-fraction", "0.25", "--threads", "2", "--", "room"),
     ]
+    assert "--seconds" not in fit_command("room", "/scenes", 0.0, ("openvino", 0.25, 2), {})
+
+
+def test_what_to_type_to_go_on_with_a_fit() -> None:
+    extras = {"--sprites": "/my people", "--teacher": ""}
+    command = fit_command("room", "/scenes", 0.0, ("openvino", 0.25, 2), extras)
+    assert resumption(command) == (
+        "dart-ros fit --scenes-dir /scenes --backend openvino --refine-fraction 0.25 --threads 2 "
+        "--sprites '/my people' -- room"
+    )
 
 
 def test_the_real_command_takes_any_plain_name(tmp_path: Path) -> None:
-    command = fit_command("-x", str(tmp_path), 1.0, ("auto", 0.25, 0))
+    command = fit_command("-x", str(tmp_path), 1.0, ("auto", 0.25, 0), {})
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert "There is no scene '-x'" in done.stdout + done.stderr

@@ -48,6 +48,13 @@ def test_changes_are_taken_over_and_other_names_ignored() -> None:
         ("composite_image", "/", "is no file"),
         ("fit_sprites", "~/no such people", "fit_sprites .* does not exist"),
         ("post_matting_weights", "/etc/hostname", "is no folder"),
+        ("fit_teacher", "/no/such/weights", "fit_teacher .* does not exist"),
+        ("fit_teacher", "/", "is no file"),
+        ("composite_image", "~nobody-of-that-name/x.png", "composite_image .* can't be had"),
+        ("composite_image", "x" * 300, "composite_image .* can't be had"),
+        ("fit_sprites", "~nobody-of-that-name/x", "fit_sprites .* can't be had"),
+        ("scenes_dir", "~nobody-of-that-name/x", "scenes_dir .* can't be had"),
+        ("scene", "../escape", "no plain name"),
     ],
 )
 def test_bad_values_are_refused_with_the_reason(name: str, value: Any, words: str) -> None:

@@ -63,6 +63,8 @@ def scene(name: str, width: int = 160, height: int = 120) -> Scene:
         ("max_depth:=0.0", "max_depth"),
         ("max_depth:=three", "max_depth"),
         ("composite_image:=/no/such.png", "does not exist"),
+        ("scenes_dir:=~nobody-of-that-name/x", "can't be had"),
+        ("scene:=../escape", "no plain name"),
     ],
 )
 def test_a_bad_value_at_start_ends_the_node_with_the_reason(
@@ -223,6 +225,45 @@ def test_a_scene_that_is_ready_after_the_cleanup_is_not_used(robot: Robot, tmp_p
         change(Transition.TRANSITION_CONFIGURE)
         robot.wait_for(lambda s: s.scene == "room")
         assert node.stop() == 0
+
+
+def test_transitions_that_are_not_possible_are_refused(robot: Robot, tmp_path: Path) -> None:
+    def change(**transition: object) -> bool:
+        request = ChangeState.Request(transition=Transition(**transition))
+        return bool(robot.call(ChangeState, "change_state", request).success)
+
+    with running(tmp_path) as node:
+        robot.wait_for_state(Status.STATE_NO_SCENE)
+        # As a lifecycle manager does that doesn't know of autostart.
+        assert not change(id=Transition.TRANSITION_CONFIGURE)
+        assert not change(id=Transition.TRANSITION_CLEANUP)
+        assert not change(label="no such transition")
+        assert "transition '1' is refused: the node is active" in node.log
+        robot.wait_for_state(Status.STATE_NO_SCENE)
+        assert robot.capture("room").success
+        assert change(id=Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert not change(id=Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert node.stop() == 0
+    assert "Traceback" not in node.log
+
+
+def test_who_waits_for_a_capture_is_told_that_the_node_ends(robot: Robot, tmp_path: Path) -> None:
+    fault = """
+import time
+from dart_ros.node import matting_node
+def slow(*arguments, **options):
+    time.sleep(2.0)
+    raise RuntimeError("too late")
+matting_node.Matter = slow
+"""
+    with running(tmp_path, fault=fault) as node:
+        robot.wait_for_state(Status.STATE_NO_SCENE)
+        request = CaptureBackground.Request(scene="room", frames=12)
+        wait = robot.begin(CaptureBackground, "capture_background", request)
+        robot.wait_for(lambda s: "saving" in s.activity, what="of a capture that is being saved")
+        assert node.stop() == 0
+        answer = wait(PATIENCE)
+        assert not answer.success and "the node ends" in answer.message
 
 
 def test_the_end_of_the_node_is_the_end_of_the_fit(robot: Robot, tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def main() -> int:
     except DartError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(
+            f"error: {options.output} can't be written to ({error}): free some disk space or "
+            "choose another folder",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 

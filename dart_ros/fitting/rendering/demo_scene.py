@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.rendering.furniture import Catalog
-from dart_ros.fitting.rendering.glb import Rig, read_glb
+from dart_ros.fitting.rendering.glb import Rig, read_person
 from dart_ros.fitting.rendering.hair import grow_hair
 from dart_ros.fitting.rendering.mesh import Strands
 from dart_ros.fitting.rendering.pose import (
@@ -214,7 +214,7 @@ def make_demo(
         path = avatars / f"{name}.glb"
         if not path.is_file():
             raise FitError(f"{path} is missing: give the folder of VALID avatars.")
-        rigs.append(read_glb(path, texture_size=2048))
+        rigs.append(read_person(path, texture_size=2048))
     lengths = [cycle_length(rig) for rig in rigs]
     room = demo_room(catalog, seed)
     camera = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)

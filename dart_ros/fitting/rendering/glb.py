@@ -27,6 +27,9 @@ _COMPONENTS: dict[int, type[np.generic]] = {
     5125: np.uint32,
     5126: np.float32,
 }
+BONES = ("Hips", "Head", "LeftHand", "RightHand", "LeftFoot", "RightFoot")
+"""What a skeleton must have to be put into poses, to be given hair and things to hold."""
+
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
@@ -76,6 +79,7 @@ class _File:
     """The JSON part and the decoded buffers of one GLB."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         data = path.read_bytes()
         if data[:4] != b"glTF":
             raise FitError(f"{path} is not a binary glTF file: give a folder of .glb people.")
@@ -125,7 +129,7 @@ class _File:
         raw = self.view(self.document["images"][source]["bufferView"])
         pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
-            raise FitError("A texture of the person cannot be decoded: fetch the file again.")
+            raise FitError(f"A texture of {self._path} can't be decoded: fetch the file again.")
         return to_rgba(np.asarray(pixels, np.uint8))
 
 
@@ -168,6 +172,8 @@ def _local_matrix(node: dict[str, Any]) -> NDArray[np.float64]:
 def read_glb(path: Path, texture_size: int = 1024) -> Rig:
     """Read a rigged person.
 
+    Bone names may have a prefix that ends with a colon, as in ``mixamorig:Head``.
+
     Args:
         path: A ``.glb`` file.
         texture_size: Textures are scaled down to at most this many pixels a side.
@@ -176,8 +182,32 @@ def read_glb(path: Path, texture_size: int = 1024) -> Rig:
         The skeleton with its meshes in the bind pose, in metres.
 
     Raises:
-        FitError: The file is no GLB, holds no skeleton, or a needed package is missing.
+        FitError: The file is no GLB or broken, holds no skeleton, or a needed package is missing;
+            the text names the file.
     """
+    try:
+        return _rig(path, texture_size)
+    except (OSError, KeyError, IndexError, ValueError, TypeError, struct.error) as error:
+        raise FitError(
+            f"{path} is broken or holds what can't be read here ({error!r}): export it again, as "
+            "one rigged person, or take it out of the folder."
+        ) from error
+
+
+def read_person(path: Path, texture_size: int = 1024) -> Rig:
+    """Like :func:`read_glb`; FitError as well if the skeleton lacks one of :data:`BONES`."""
+    rig = read_glb(path, texture_size)
+    missing = [bone for bone in BONES if bone not in rig.names]
+    if missing or not rig.meshes:
+        lacks = f"the bones {', '.join(missing)}" if missing else "a mesh on its skeleton"
+        raise FitError(
+            f"{path} lacks {lacks}: give people whose skeletons have Mixamo's names, or take it "
+            "out of the folder."
+        )
+    return rig
+
+
+def _rig(path: Path, texture_size: int) -> Rig:
     file = _File(path)
     document = file.document
     nodes = document["nodes"]
@@ -215,7 +245,7 @@ def read_glb(path: Path, texture_size: int = 1024) -> Rig:
         for primitive in document["meshes"][node["mesh"]]["primitives"]:
             meshes.append(_skinned(file, primitive, str(node.get("name")), bind, lookup, materials))
     return Rig(
-        names=tuple(nodes[b].get("name", str(b)) for b in bones),
+        names=tuple(str(nodes[b].get("name", b)).rpartition(":")[2] for b in bones),
         parents=tuple(order.get(parent.get(b, -1), -1) for b in bones),
         origins=np.stack([place(b)[:3, 3] for b in bones]).astype(np.float32),
         meshes=tuple(meshes),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.rendering.furniture import Catalog, Piece
-from dart_ros.fitting.rendering.glb import Rig, read_glb
+from dart_ros.fitting.rendering.glb import Rig, read_person
 from dart_ros.fitting.rendering.hair import grow_hair
 from dart_ros.fitting.rendering.mesh import Mesh, Strands, bounds
 from dart_ros.fitting.rendering.pose import POSES, PosedPerson, apply_pose
@@ -436,7 +436,7 @@ def make_sprites(
     """
     chosen = [path for path in sorted(avatars) if path.stem not in HELD_OUT]
     if not chosen:
-        raise FitError("There are no avatars to make sprites of: give a folder of .glb people.")
+        raise FitError("There are no .glb people to make sprites of: check the avatars' folder.")
     output.mkdir(parents=True, exist_ok=True)
     sprites: list[Sprite] = []
 
@@ -449,7 +449,7 @@ def make_sprites(
 
     with Rasterizer(samples=3) as renderer:
         for identity, number in _shares(chosen, people, progress):
-            rig = read_glb(identity)
+            rig = read_person(identity)
             female = "_F_" in identity.stem
             rng = np.random.default_rng([seed, zlib.crc32(identity.stem.encode())])
             names = rng.permutation(list(POSES))

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.rendering.glb import read_glb, to_rgba
+from dart_ros.fitting.rendering.glb import read_glb, read_person, to_rgba
 
 AVATARS = Path(__file__).parents[4] / "shared" / "avatars"
 
@@ -56,3 +58,32 @@ def test_reads_a_compressed_avatar() -> None:
     assert np.allclose(body.weights.sum(1), 1, atol=1e-5)
     assert body.material.texture is not None
     assert body.material.texture.shape == (64, 64, 4)
+
+
+def test_a_broken_file_is_named(column: Path, tmp_path: Path) -> None:
+    whole = column.read_bytes()
+    path = tmp_path / "cut.glb"
+    for length in (14, 100, len(whole) // 2, len(whole) - 2000):
+        path.write_bytes(whole[:length])
+        with pytest.raises(FitError, match=r"cut\.glb is broken"):
+            read_glb(path)
+
+
+def test_bones_may_have_a_prefix_and_must_be_those_of_a_person(
+    column: Path, tmp_path: Path
+) -> None:
+    data = column.read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    document = json.loads(data[20 : 20 + length])
+    names = ("Hips", "LeftHand", "RightHand", "LeftFoot", "RightFoot", "Head")
+    for node, name in zip(document["nodes"], names, strict=False):
+        node["name"] = f"mixamorig:{name}"
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    path = tmp_path / "prefixed.glb"
+    path.write_bytes(
+        data[:12] + struct.pack("<I", len(text)) + data[16:20] + text + data[20 + length :]
+    )
+    assert read_person(path).names == names
+    with pytest.raises(FitError, match=r"Nobody_F_1\.glb lacks the bones LeftHand"):
+        read_person(column)
