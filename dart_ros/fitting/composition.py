@@ -106,6 +106,35 @@ class _Layer(NamedTuple):
     depth: Tensor
 
 
+class _Sensor(NamedTuple):
+    """How a kind of depth sensor errs.
+
+    ``noise`` and ``step`` are ranges of the noise's deviation and of the quantisation, both over
+    z² (1/m). The rest says how often a frame has an error at all: a ``shadow`` beside people, the
+    scene's edges ``mixed`` of near and far, a ``drift``, and holes on what is ``dark``, seen at a
+    ``steep`` angle or ``far`` away.
+    """
+
+    noise: tuple[float, float]
+    step: tuple[float, float]
+    shadow: float
+    mixed: float
+    drift: float
+    dark: float
+    steep: float
+    far: float
+
+
+_SENSORS = (
+    # structured light
+    _Sensor((0.001, 0.003), (0.001, 0.003), 0.9, 0.4, 0.6, 0.3, 0.6, 0.3),
+    # stereo
+    _Sensor((0.0015, 0.004), (0.0003, 0.001), 0.8, 0.4, 0.5, 0.15, 0.4, 0.2),
+    # time of flight
+    _Sensor((0.0007, 0.0015), (0.0003, 0.0004), 0.4, 0.7, 0.7, 0.45, 0.5, 0.5),
+)
+
+
 class _Border(NamedTuple):
     """What is special along the borders of a picture.
 
@@ -250,7 +279,7 @@ class Composer:
         frame = foreground + live * shade * (1 - alpha)
 
         live_depth, mean, deviation, known = self._sense(
-            view._replace(depth=depth), front, frame, border.margin, reflecting
+            view._replace(color=plate, depth=depth), front, frame, border.margin, reflecting
         )
         exposed, exposed_plate, truth = self._expose(frame, plate, truth)
         if view.live_depth is None:
@@ -628,21 +657,29 @@ class Composer:
         depth, std = view.depth, view.std
         captured, measured = std is not None, view.live_depth
         height, width = depth.shape[-2:]
-        noise = math.exp(self._uniform(math.log(0.0007), math.log(0.004)))
-        step = math.exp(self._uniform(math.log(0.0003), math.log(0.003)))
+        sensor = _SENSORS[self._integer(len(_SENSORS))]
+        noise, step = (
+            math.exp(self._uniform(math.log(low), math.log(high)))
+            for low, high in (sensor.noise, sensor.step)
+        )
         near = self._uniform(0.2, 0.5)
 
         known = (depth > 0) & (depth < self._max_depth) & reflecting
         if not captured:
             for cells, level in ((6, self._uniform(1.2, 3.5)), (25, self._uniform(1.5, 3.5))):
                 known = known & (self._smooth_noise(height, width, cells) < level)
-            if self._chance(0.15):
-                known = known & (frame.mean(dim=0, keepdim=True) > self._uniform(0.03, 0.15))
+            if self._chance(0.5 * sensor.dark):
+                known = known & (view.color.mean(dim=0, keepdim=True) > self._uniform(0.03, 0.15))
+            if self._chance(sensor.steep):
+                known = known & (_steepness(depth, view.focal) < self._uniform(4.0, 12.0))
+            if self._chance(sensor.far):
+                weak = depth > self._uniform(0.5, 1.0) * self._max_depth
+                known = known & ~(weak & (self._smooth_noise(height, width, 40) > 0))
             if self._chance(0.6):
                 known = known & ~self._hidden(depth)
         deviation = std if std is not None else noise * depth.clamp(min=0) ** 2
         average, empty = depth, torch.where(depth > 0, depth, 0.0)
-        if not captured and self._chance(0.5):
+        if not captured and self._chance(sensor.mixed):
             average, spread, empty = self._mixed_edges(depth)
             deviation = torch.maximum(deviation, spread)
         deviation = torch.maximum(deviation, STD_FLOOR * depth.clamp(min=0.1))
@@ -663,7 +700,7 @@ class Composer:
             empty = torch.where(moved, _displaced(empty, *shift), empty)
         live = torch.where(person, person_depth, empty)
         invented = person if measured is not None else torch.ones_like(person)
-        if self._chance(0.6):
+        if self._chance(sensor.drift):
             # Structured light and time of flight drift by some per cent when the view changes.
             drift = self._uniform(0.0, 0.025) * self._smooth_noise(height, width, 4).clamp(-2, 2)
             live = live * (1 + drift)
@@ -675,7 +712,7 @@ class Composer:
             # Dark or shiny clothes and hair, seen by the sensor as nothing.
             missed = self._smooth_noise(height, width, cells) > self._uniform(low, 4)
             seen = seen & ~(person & missed)
-        if self._chance(0.3):
+        if self._chance(sensor.dark):
             dark = frame.mean(dim=0, keepdim=True) < self._uniform(0.03, 0.2)
             seen = seen & ~(dark & person & (self._smooth_noise(height, width, 20) > 0))
         if self._chance(0.6):
@@ -684,7 +721,7 @@ class Composer:
             often, seldom = self._uniform(0.0, 0.5), self._uniform(0.0, 0.05)
             darkness = (1 - 2 * frame.mean(dim=0, keepdim=True)).clamp(0, 1)
             seen = seen & (lost > torch.where(person, often * darkness, seldom * invented))
-        if self._chance(0.7):
+        if self._chance(sensor.shadow):
             seen = seen & ~self._occlusion_shadow(person, nearness)
         if self._chance(0.1):
             seen = torch.zeros_like(seen)  # depth lost altogether: color must do
@@ -841,6 +878,15 @@ def _highest(image: Tensor, size: int) -> Tensor:
     """The highest of the size×size pixels around each pixel, C×H×W; along one axis at a time."""
     across = F.max_pool2d(image[None], (1, size), 1, (0, size // 2))
     return F.max_pool2d(across, (size, 1), 1, (size // 2, 0))[0]
+
+
+def _steepness(depth: Tensor, focal: float) -> Tensor:
+    """Tangent of the angle at which a surface is seen, 0 where it faces the camera; 1×H×W."""
+    slopes = [
+        F.pad(depth.diff(dim=axis).abs(), pad)
+        for axis, pad in ((-1, (0, 1, 0, 0)), (-2, (0, 0, 0, 1)))
+    ]
+    return torch.maximum(*slopes) * focal / depth.clamp(min=0.1)
 
 
 def _nearness(depth: Tensor) -> Tensor:
