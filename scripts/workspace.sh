@@ -31,6 +31,7 @@ else
   # Python compiles what is imported; to compile all of it takes a minute.
   .venv/bin/python -m pip install --no-compile -r requirements/direct.txt -c requirements/lock.txt
   .venv/bin/python scripts/patch_wheels.py
+  .venv/bin/python -c 'import cv2' || fail "OpenCV can't be loaded (Debian: sudo apt install libgl1 libglib2.0-0)."
   echo "$requirements_key" > .venv/requirements.key
 fi
 

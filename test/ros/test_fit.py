@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,20 +27,6 @@ from dart_ros.srv import CaptureBackground
 
 pytestmark = pytest.mark.ros
 PARAMETERS = ("backend:=torch", "threads:=1", "capture_timeout:=3.0")
-
-
-BETTER = """
-import json, sys
-from dataclasses import replace
-import numpy as np
-from dart_ros.fitting.weights import network_with, weights_of
-from dart_ros.session.scene import SceneStore
-folder, name = sys.argv[2:]
-store = SceneStore(folder)
-weights = {key: np.zeros_like(value) for key, value in weights_of(network_with(None)).items()}
-store.save(replace(store.load(name), weights=weights))
-print(json.dumps({"done": True, "improved": True, "message": "better"}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -77,37 +62,6 @@ def test_a_fit_reports_and_its_result_is_taken_over(
     improved = SceneStore(scenes_dir).load("fitted").weights is not None
     assert node.log.count(f"scene '{answer.scene_id}' is in use") == (2 if improved else 1)
     alpha.next(2)
-
-
-def test_better_weights_are_swapped_in_between_two_frames(
-    robot: Robot, node: NodeProcess, tmp_path: Path
-) -> None:
-    """The node's part alone: another command stands in for the fit, whose weights give no alpha."""
-    fault = f"""
-from dart_ros.node import matting_node
-matting_node.fit_command = lambda name, folder, *_: [
-    sys.executable, "-c", {BETTER!r}, "fit", folder, name
-]
-"""
-    node.stop()
-    other = NodeProcess(tmp_path, *PARAMETERS, fault=fault)
-    try:
-        robot.wait_for_state(Status.STATE_NO_SCENE)
-        alpha = robot.subscribe(Image, "alpha")
-        assert robot.capture("swapped", fit=True).success
-        robot.view = occupied_view()
-        robot.wait_for(lambda s: not s.fitting and "fit of 'swapped'" in other.log, 60)
-        until = time.monotonic() + PATIENCE
-        while any(alpha.next()[0].data) and time.monotonic() < until:
-            pass
-        assert not any(alpha.next()[0].data)
-        frames = [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in alpha.messages]
-        assert any(any(message.data) for message in alpha.messages)
-        assert frames == sorted(set(frames))
-        assert other.log.count("is in use") == 2
-    finally:
-        robot.view = empty_view()
-        other.stop()
 
 
 def test_cancel_fit(robot: Robot, node: NodeProcess, alpha: Listener, scenes_dir: Path) -> None:

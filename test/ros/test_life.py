@@ -17,7 +17,7 @@ import torch
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import ReliabilityPolicy
-from robot import PATIENCE, NodeProcess, Robot, empty_view, start_fit
+from robot import PATIENCE, NodeProcess, Robot, empty_view, occupied_view, start_fit
 from sensor_msgs.msg import Image
 
 from dart_ros.msg import Status
@@ -27,6 +27,20 @@ from dart_ros.values import Camera
 
 pytestmark = pytest.mark.ros
 TORCH = ("backend:=torch", "threads:=1")
+
+
+BETTER = """
+import json, sys
+from dataclasses import replace
+import numpy as np
+from dart_ros.fitting.weights import network_with, weights_of
+from dart_ros.session.scene import SceneStore
+folder, name = sys.argv[2:]
+store = SceneStore(folder)
+weights = {key: np.zeros_like(value) for key, value in weights_of(network_with(None)).items()}
+store.save(replace(store.load(name), weights=weights))
+print(json.dumps({"done": True, "improved": True, "message": "better"}))
+"""
 
 
 @contextmanager
@@ -264,6 +278,36 @@ matting_node.Matter = slow
         assert node.stop() == 0
         answer = wait(PATIENCE)
         assert not answer.success and "the node ends" in answer.message
+
+
+def test_better_weights_are_swapped_in_between_two_frames(robot: Robot, tmp_path: Path) -> None:
+    """The node's part alone: another command stands in for the fit, whose weights give no alpha."""
+    fault = f"""
+import sys
+from dart_ros.node import matting_node
+matting_node.fit_command = lambda name, folder, *_: [
+    sys.executable, "-c", {BETTER!r}, "fit", folder, name
+]
+"""
+    alpha = robot.subscribe(Image, "alpha")
+    try:
+        with running(tmp_path, fault=fault) as node:
+            robot.wait_for_state(Status.STATE_NO_SCENE)
+            assert robot.capture("swapped", fit=True).success
+            robot.view = occupied_view()
+            robot.wait_for(lambda s: "fit of 'swapped': better" in node.log, 60)
+            until = time.monotonic() + PATIENCE
+            while any(alpha.next()[0].data) and time.monotonic() < until:
+                pass
+            assert not any(alpha.next()[0].data)
+            assert any(any(message.data) for message in alpha.messages)
+            stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in alpha.messages]
+            assert stamps == sorted(set(stamps))
+            assert node.log.count("is in use") == 2
+            assert node.stop() == 0
+    finally:
+        robot.view = empty_view()
+        alpha.close()
 
 
 def test_the_end_of_the_node_is_the_end_of_the_fit(robot: Robot, tmp_path: Path) -> None:
