@@ -57,7 +57,7 @@ BROKEN: dict[str, tuple[View, str]] = {
         replace(empty_view(), depth_frame="camera_depth_optical_frame"),
         "depth in frame 'camera_depth_optical_frame', so depth isn't aligned",
     ),
-    "color encoding": (replace(empty_view(), color_encoding="bayer_rggb8"), "'bayer_rggb8'"),
+    "color encoding": (replace(empty_view(), color_encoding="rgb7"), "'rgb7'"),
     "depth encoding": (replace(empty_view(), depth_encoding="64FC1"), "'64FC1'"),
     "color as depth": (replace(empty_view(), depth_encoding="rgb8"), "encoding 'rgb8'"),
     "truncated color": (replace(empty_view(), color_bytes=1000), "cut short"),
