@@ -104,7 +104,8 @@ def _why_unpaired(
         apart = "" if gap is None else f" ({gap.seconds * 1e3:.0f} ms apart)"
         return (
             f"no color stamp is within {slop * 1e3:.0f} ms of a depth stamp{apart}: "
-            "raise sync_slop, or let the camera synchronize the two"
+            "let the camera synchronize the two, or raise sync_slop (of which three quarters of a "
+            "frame's time count at most)"
         )
     words = f"the stamps of {', '.join(topics[name] for name in stuck)} do not advance"
     crowds = [
