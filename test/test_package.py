@@ -40,6 +40,7 @@ ROS_MODULES = {
     "diagnostic_msgs",
     "launch",
     "launch_ros",
+    "lifecycle_msgs",
     "cv_bridge",
     "message_filters",
     "rcl_interfaces",
