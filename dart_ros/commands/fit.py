@@ -87,7 +87,7 @@ def _fit(options: argparse.Namespace) -> None:
             lambda: False,
             options.sprites,
             options.teacher,
-            store.unfinished_fit(scene.name),
+            store.unfinished_fit(scene.id),
             options.logs,
         )
         if result.improved and options.backend:
@@ -97,14 +97,14 @@ def _fit(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if result.improved:
         if not _still_there(store, scene):
-            store.forget_fit(scene.name)
+            store.forget_fit(scene.id)
             raise FitError(
                 f"The scene '{scene.name}' was captured anew or deleted during the fit, which is "
                 "void; fit the new one."
             )
         store.save(fitted)
     else:
-        store.forget_fit(scene.name)
+        store.forget_fit(scene.id)
     message = (
         f"{result.steps} steps in {result.seconds:.0f} s: alpha error {result.before:.2f} -> "
         f"{result.after:.2f} per mille"

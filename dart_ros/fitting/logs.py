@@ -15,6 +15,8 @@ class _Writer(Protocol):
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
 
+    def flush(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -34,6 +36,11 @@ class Log:
         """One point of a curve; FitError if it or an earlier one can't be written."""
         with _writable(self._folder):
             self._writer.add_scalar(tag, value, step)
+
+    def flush(self) -> None:
+        """Writes what there is, as before a checkpoint; FitError if that can't be done."""
+        with _writable(self._folder):
+            self._writer.flush()
 
     def close(self) -> None:
         """Writes what is left; FitError if that can't be done."""

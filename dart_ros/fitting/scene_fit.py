@@ -208,6 +208,7 @@ def fit_scene(
                 best, best_weights, idle = error, weights_of(averaged), 0
             if log is not None:
                 log.add("validation/error", error, step)
+                log.flush()
             if checkpoint is not None:
                 progress = {"identity": identity, "before": before, "best": best, "idle": idle}
                 weights = {name: torch.from_numpy(value) for name, value in best_weights.items()}
@@ -260,7 +261,14 @@ def _unfinished(checkpoint: Path, identity: str) -> dict[str, Any] | None:
     except FitError as error:
         _log.warning("the fit begins anew: %s", error)
         return None
-    return state if state is not None and state.get("identity") == identity else None
+    if state is not None and state.get("identity") != identity:
+        _log.warning(
+            "the fit begins anew: %s is of another scene, other sprites, another teacher, or "
+            "another version of the package",
+            checkpoint,
+        )
+        return None
+    return state
 
 
 def _keep(checkpoint: Path, state: dict[str, Any]) -> None:

@@ -184,6 +184,8 @@ class _Training:
                 if self._step % self._run.validation.every == 0:
                     scores = self._validate(log)
                 if self._rank == 0 and self._step % self._run.checkpoint_every == 0:
+                    assert log is not None
+                    log.flush()
                     self._save_checkpoint()
                     self._save_weights(scores)
                 bar.set_postfix_str(

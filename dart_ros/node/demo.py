@@ -310,7 +310,7 @@ class Demo:
             self._wait(fitted, 2.0 * fit_seconds + 240.0, "the fit to end")
             bar.update(bar.total - bar.n)
         status = self._recorder.status(began)
-        if status is not None and status.reason.startswith("fit of"):
+        if status is not None and "fit of" in status.reason:
             raise DemoError(f"{status.reason}. See {self._node.log}.")
         return time.monotonic() - began, words
 

@@ -289,9 +289,9 @@ class MattingNode(LifecycleNode):
 
     def close(self) -> bool:
         """End everything; False if a thread is still at work (an engine being built)."""
-        worker, sender = self._worker, self._sender
+        sender = self._sender
         self._clean_up()
-        threads = (worker, sender, self._scenes, self._files, self._stills)
+        threads = (self._unfinished, sender, self._scenes, self._files, self._stills)
         ended = all([thread is None or thread.stop(_GENTLY) for thread in threads])
         for service in self._deferred:
             service.refuse_open("the node ends")
@@ -505,8 +505,8 @@ class MattingNode(LifecycleNode):
         elif not 0 <= seconds <= _LONGEST_FIT:
             self._refuse(
                 reply,
-                f"fit_seconds {seconds:g} is no length of a fit: give 0 (its own choice) to "
-                f"{_LONGEST_FIT:g}",
+                f"fit_seconds {seconds:g} is no length of a fit: give up to {_LONGEST_FIT:g}, or "
+                "0 for the parameter fit_seconds",
             )
         else:
             try:
@@ -605,7 +605,7 @@ class MattingNode(LifecycleNode):
         name, scene_id = self._fit_scene
         text = f"fit of '{name}': {end.message}"
         if end.failed:
-            if self._store.unfinished_fit(name).exists():
+            if self._store.unfinished_fit(scene_id).exists():
                 text += f"; this goes on with it: {self._fit_resumption}"
             self._report(text)
             return

@@ -149,7 +149,10 @@ class Settings:
     @classmethod
     def defaults(cls) -> Settings:
         """Return the settings of a node that was given no parameters."""
-        return cls(**{name: _checked(name, p.default) for name, p in PARAMETERS.items()})
+        # Where there is no home folder, only those who don't name a scenes_dir are told.
+        values = {name: parameter.default for name, parameter in PARAMETERS.items()}
+        checked = {k: _checked(k, v) for k, v in values.items() if k != "scenes_dir"}
+        return cls(**{**values, **checked})
 
     def changed(self, values: Mapping[str, Any]) -> Settings:
         """Return these settings with some values changed; names that aren't ours are ignored.

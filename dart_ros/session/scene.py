@@ -32,6 +32,7 @@ from dart_ros.values import Camera
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
 _UNFINISHED_FIT = ".fit.pt"
+_ID_TAIL = r"-\d{8}T\d{6}Z-[0-9a-f]{6}"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _WEIGHTS = "weights."
 _LAST = "last"
@@ -152,16 +153,14 @@ class SceneStore:
         check_name(name)
         return self.directory / (name + SUFFIX)
 
-    def unfinished_fit(self, name: str) -> Path:
-        """File from which an interrupted fit of the scene ``name`` goes on, whether it exists or
-        not; SceneError if not a plain name."""
-        check_name(name)
-        return self.directory / (name + _UNFINISHED_FIT)
+    def unfinished_fit(self, scene_id: str) -> Path:
+        """File from which an interrupted fit of a scene goes on, whether it exists or not."""
+        return self.directory / (scene_id + _UNFINISHED_FIT)
 
     def save(self, scene: Scene) -> None:
         """Write a scene; one of the same name is replaced, entirely or not at all.
 
-        An unfinished fit goes: the scene is a new one, or its fit is done.
+        Unfinished fits go: the scene is a new one, or its fit is done.
 
         Raises:
             SceneError: if it can't be written (full disk, no permission). The old file is then
@@ -169,14 +168,21 @@ class SceneStore:
         """
         path = self.path(scene.name)
         _write_atomically(path, _to_bytes(scene), f"scene '{scene.name}'")
-        self.forget_fit(scene.name)
+        self._forget_fits(scene.name)
 
-    def forget_fit(self, name: str) -> None:
-        """Delete what is left of an unfinished fit, if there is any."""
-        path = self.unfinished_fit(name)
+    def forget_fit(self, scene_id: str) -> None:
+        """Delete what is left of an unfinished fit of a scene, if there is any."""
+        path = self.unfinished_fit(scene_id)
         for left in (path, *self.directory.glob(f".{path.name}.*.tmp")):
             with contextlib.suppress(OSError):
                 left.unlink()
+
+    def _forget_fits(self, name: str) -> None:
+        """The same for all captures of a name."""
+        mine = re.compile(rf"\.?({re.escape(name)}{_ID_TAIL}){re.escape(_UNFINISHED_FIT)}.*")
+        for path in self.directory.glob(f"*{_UNFINISHED_FIT}*"):
+            if found := mine.fullmatch(path.name):
+                self.forget_fit(found[1])
 
     def load(self, name: str) -> Scene:
         """Read a scene and check it entirely.
@@ -231,7 +237,7 @@ class SceneStore:
         _write_atomically(self._last_path(node), data, "name of the last scene")
 
     def delete(self, name: str) -> None:
-        """Delete a scene and what is left of an unfinished fit; SceneError if there is no scene of
+        """Delete a scene and what is left of its unfinished fits; SceneError if there is no scene of
         that name or it can't be deleted."""
         path = self.path(name)
         try:
@@ -245,7 +251,7 @@ class SceneStore:
                 f"The scene file {path} can't be deleted ({error.strerror}); check the folder's "
                 "permissions."
             ) from error
-        self.forget_fit(name)
+        self._forget_fits(name)
 
     def _last_path(self, node: str) -> Path:
         # A file for each node, so that none writes over another's; ROS names hold no dots.

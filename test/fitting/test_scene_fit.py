@@ -115,7 +115,7 @@ def tick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CHILD = """
-    import itertools, sys
+    import itertools, sys, time
     from pathlib import Path
     from dart_ros.fitting import scene_fit, weights
     from dart_ros.fitting.backgrounds import invent_room
@@ -124,6 +124,13 @@ CHILD = """
     ticks = itertools.count()
     scene_fit.monotonic = lambda: float(next(ticks))
     scene_fit.VALIDATION_FRAMES = 2
+    write = scene_fit.save_checkpoint
+
+    def write_and_wait(*arguments):
+        write(*arguments)
+        time.sleep(600)
+
+    scene_fit.save_checkpoint = write_and_wait
     room = invent_room(2, 64, 80)
     background = RgbdBackground(room.color, room.depth, room.focal, 0.01 * room.depth)
     library, generic, checkpoint, seconds = sys.argv[1:]
@@ -257,7 +264,7 @@ def test_a_checkpoint_of_another_fit_or_a_broken_one_is_written_over(
     assert steps(0, 2.0) == 2
     assert steps(0, 3.0) == 3 and torch.load(checkpoint, weights_only=True)["step"] == 3
     assert steps(1, 2.0) == 2 and torch.load(checkpoint, weights_only=True)["step"] == 2
-    assert not caplog.records
+    assert "of another scene, other sprites" in caplog.text
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert steps(1, 1.0) == 1 and torch.load(checkpoint, weights_only=True)["step"] == 1
     assert "begins anew" in caplog.text and str(checkpoint) in caplog.text

@@ -266,7 +266,7 @@ def test_who_waits_for_a_capture_is_told_that_the_node_ends(robot: Robot, tmp_pa
 import time
 from dart_ros.node import matting_node
 def slow(*arguments, **options):
-    time.sleep(2.0)
+    time.sleep(60.0)
     raise RuntimeError("too late")
 matting_node.Matter = slow
 """

@@ -86,15 +86,19 @@ def test_saved_scenes_come_back(
 
 def test_an_unfinished_fit_lasts_until_the_scene_is_another_or_gone(tmp_path: Path) -> None:
     store = SceneStore(tmp_path)
-    store.forget_fit("lab")  # there is none, nothing happens
-    store.save(make())
-    kept = store.unfinished_fit("lab")
+    scene, longer = make(), make("lab-2")
+    store.forget_fit(scene.id)  # there is none, nothing happens
+    store.save(scene)
+    kept, other = store.unfinished_fit(scene.id), store.unfinished_fit(longer.id)
+    half_written = tmp_path / f".{kept.name}.0123abcd.tmp"
+    other.write_bytes(b"of another scene")
     for end in (lambda: store.save(make()), lambda: store.delete("lab")):
         kept.write_bytes(b"half done")
+        half_written.write_bytes(b"half written")
         store.save(make("other"))
         assert kept.exists() and [summary.name for summary in store.list()] == ["lab", "other"]
         end()
-        assert not kept.exists()
+        assert not kept.exists() and not half_written.exists() and other.exists()
 
 
 @pytest.mark.parametrize("name", ["a", "A.b-c_9", "x" * 64, "_", "-", "a..b"])
@@ -111,8 +115,7 @@ def test_names_that_are_refused(tmp_path: Path, name: str) -> None:
     assert not is_plain_name(name)
     remember = partial(store.set_last, "/matting_node")
     for act in (
-        *(store.load, store.delete, remember, store.path, store.unfinished_fit, store.forget_fit),
-        *(check_name, make),
+        *(store.load, store.delete, remember, store.path, check_name, make),
     ):
         with pytest.raises(SceneError, match="can't name a scene"):
             act(name)

@@ -30,6 +30,7 @@ _COMPONENTS: dict[int, type[np.generic]] = {
 BONES = ("Hips", "Head", "LeftHand", "RightHand", "LeftFoot", "RightFoot")
 """What a skeleton must have to be put into poses, to be given hair and things to hold."""
 
+_BROKEN = (OSError, KeyError, IndexError, ValueError, TypeError)
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
@@ -114,6 +115,9 @@ class _File:
         stride = max(stride, row)
         count, start = entry["count"], entry.get("byteOffset", 0)
         raw = np.frombuffer(self.view(entry["bufferView"]), np.uint8)
+        # NumPy doesn't look where such rows end.
+        if start + (count - 1) * stride + row > raw.size:
+            raise ValueError("cut short")
         rows = np.lib.stride_tricks.as_strided(raw[start:], (count, row), (stride, 1))
         values = np.ascontiguousarray(rows).view(kind).reshape(count, columns)
         if entry.get("normalized"):
@@ -187,7 +191,7 @@ def read_glb(path: Path, texture_size: int = 1024) -> Rig:
     """
     try:
         return _rig(path, texture_size)
-    except (OSError, KeyError, IndexError, ValueError, TypeError, struct.error) as error:
+    except (*_BROKEN, struct.error, cv2.error) as error:
         raise FitError(
             f"{path} is broken or holds what can't be read here ({error!r}): export it again, as "
             "one rigged person, or take it out of the folder."
