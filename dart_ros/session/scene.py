@@ -237,7 +237,7 @@ class SceneStore:
         _write_atomically(self._last_path(node), data, "name of the last scene")
 
     def delete(self, name: str) -> None:
-        """Delete a scene and what is left of its unfinished fits; SceneError if there is no scene of
+        """Delete a scene and what is left of its unfinished fits; SceneError if there is none of
         that name or it can't be deleted."""
         path = self.path(name)
         try:

@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dart_ros.fitting.composition import Batch, Composer, RgbdBackground
+from dart_ros.fitting.composition import Batch, Composer, RgbdBackground, _steepness
 from dart_ros.fitting.sprites import Sprite, load_sprites
 
 WALL = 3.0
@@ -374,3 +374,30 @@ def test_without_a_sprite_or_a_background_there_is_nothing_to_compose(
 def test_objects_alone_will_do(sprites: list[Sprite]) -> None:
     batch = Composer(sprites[2:], [wall()], seed=3).batch(8)
     assert float(batch.alpha.max()) > 0.9
+
+
+@pytest.mark.parametrize("zoom", [1, 2])
+def test_steepness_is_the_tangent_of_the_angle_of_sight(zoom: int) -> None:
+    # A floor 1.5 m below the camera, 60 rows and more below its middle: z = 1.5 f / row.
+    focal = 100.0
+    rows = np.arange(60, 120)
+    depth = np.repeat(1.5 * focal / rows[:, None], 8, axis=1)
+    seen = torch.from_numpy(depth.repeat(zoom, 0).repeat(zoom, 1)[None]).float()
+    found = _steepness(seen, zoom * focal)[0, 4 * zoom : -4 * zoom, 4].numpy()
+    # The floor faces up: dz/dv = -z²/(1.5 f), times f/z is z/1.5.
+    expected = depth[4:-4, 4].repeat(zoom) / 1.5
+    assert np.abs(found / expected - 1).max() < 0.1
+    assert float(_steepness(torch.full((1, 20, 20), 2.0), focal).abs().max()) == 0
+
+
+def test_the_empty_scenes_depth_does_not_depend_on_who_is_there(sprites: list[Sprite]) -> None:
+    """Not even where what is dark loses its depth."""
+
+    def blackened(level: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.zeros_like(level[:3]), level[3:]])
+
+    dark = [replace(s, levels=tuple(map(blackened, s.levels))) for s in sprites]
+    light, black = (Composer(people, [wall()], seed=6).batch(60) for people in (sprites, dark))
+    assert torch.equal(light.alpha, black.alpha) and not torch.equal(light.color, black.color)
+    for one, other in zip(light.background[1:], black.background[1:], strict=True):
+        assert torch.equal(one, other)

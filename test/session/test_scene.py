@@ -114,9 +114,7 @@ def test_names_that_are_refused(tmp_path: Path, name: str) -> None:
     store = SceneStore(tmp_path / "scenes")
     assert not is_plain_name(name)
     remember = partial(store.set_last, "/matting_node")
-    for act in (
-        *(store.load, store.delete, remember, store.path, check_name, make),
-    ):
+    for act in (*(store.load, store.delete, remember, store.path, check_name, make),):
         with pytest.raises(SceneError, match="can't name a scene"):
             act(name)
     assert not list(tmp_path.rglob("*.json"))
