@@ -64,7 +64,7 @@ def test_people_who_were_held_out_before_a_sensors_frames(
         assert (frame.depth[unknown] == -1).all() and 0 < unknown.mean() <= 1
 
     def none_better(scene: Scene, seconds: float) -> tuple[Scene, FitResult]:
-        return scene, FitResult({}, False, 1.0, 1.0, 7, seconds)
+        return scene, FitResult({}, False, 1.0, 1.0, 7, seconds, {})
 
     monkeypatch.setattr(scene_fit, "fitted", none_better)
     measure(DEMO_RECORDING, 10.0, 3, 5.0, "torch", tmp_path)
