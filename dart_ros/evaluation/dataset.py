@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import EvaluationError
 from dart_ros.evaluation.scenes import LabelledScene, stamp_of
+from dart_ros.picture_files import decode_file
 from dart_ros.session.capture import MIN_FRAMES
-from dart_ros.session.encodings import decode_file
 from dart_ros.values import Camera, Frame, metres_from_sensor
 
 MAX_DEPTH = 10.0

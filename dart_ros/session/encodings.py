@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import MessageError
+from dart_ros.picture_files import decode_file
 from dart_ros.values import metres_from_sensor
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview | array[int] | NDArray[np.uint8]"
@@ -134,38 +135,6 @@ def color_from_compressed(data: Buffer) -> NDArray[np.uint8]:
             "check the camera driver and the transport."
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), np.uint8)
-
-
-def decode_file(data: Buffer, flags: int) -> NDArray[Any] | None:
-    """Decode a JPEG, PNG or WebP file in memory; None if it is none of these or is cut short.
-
-    Args:
-        data: the file's bytes.
-        flags: of ``cv2.imdecode``; color comes as BGR.
-    """
-    raw = np.frombuffer(data, np.uint8)
-    whole = raw.tobytes()
-    start, end = whole[:2], whole.rstrip(b"\0")[-64:]
-    # OpenCV fills what is missing of a cut file with gray or black and says nothing.
-    if (start == b"\xff\xd8" and not _jpeg_ends(whole)) or (
-        start == b"\x89P" and b"IEND" not in end
-    ):
-        return None
-    try:
-        return cv2.imdecode(raw, flags) if raw.size else None
-    except cv2.error:
-        return None
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether a JPEG's pixels are followed by its end; what comes behind that (zeros up to the size
-    of a camera's buffer, a phone's film) doesn't matter."""
-    at = 2
-    # Past the segments before the pixels, of which one can hold a small picture with its own end.
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        filled = data[at + 1] == 0xFF
-        at += 1 if filled else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return data.find(b"\xff\xd9", at) >= 0
 
 
 def _rows(

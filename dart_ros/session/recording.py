@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import MessageError, RecordingError
+from dart_ros.picture_files import decode_file
 from dart_ros.session.encodings import (
     color_from_bytes,
     color_from_compressed,
-    decode_file,
     depth_from_bytes,
 )
 from dart_ros.session.sensor_noise import SensorNoise
