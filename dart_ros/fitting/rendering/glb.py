@@ -30,7 +30,7 @@ _COMPONENTS: dict[int, type[np.generic]] = {
 BONES = ("Hips", "Head", "LeftHand", "RightHand", "LeftFoot", "RightFoot")
 """What a skeleton must have to be put into poses, to be given hair and things to hold."""
 
-_BROKEN = (OSError, KeyError, IndexError, ValueError, TypeError)
+_BROKEN = (OSError, KeyError, IndexError, ValueError, TypeError, struct.error, cv2.error)
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
@@ -191,7 +191,7 @@ def read_glb(path: Path, texture_size: int = 1024) -> Rig:
     """
     try:
         return _rig(path, texture_size)
-    except (*_BROKEN, struct.error, cv2.error) as error:
+    except _BROKEN as error:
         raise FitError(
             f"{path} is broken or holds what can't be read here ({error!r}): export it again, as "
             "one rigged person, or take it out of the folder."
