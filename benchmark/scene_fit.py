@@ -27,6 +27,7 @@ from dart_ros.evaluation.scenes import EMPTY_FRAMES
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.composition import MAX_DEPTH, Composer
 from dart_ros.fitting.library import split_identities, sprites_path
+from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import HELD_OUT, FitResult
 from dart_ros.fitting.sprites import load_sprites
 from dart_ros.node.demo_pictures import gradient, save_png
@@ -158,7 +159,7 @@ def fitted(scene: Scene, seconds: float) -> tuple[Scene, FitResult]:
             bar.set_description(message)
             bar.update(round(100 * share) - bar.n)
 
-        return fit(scene, seconds, on_progress, lambda: False)
+        return fit(scene, FitRun(seconds=seconds), on_progress, lambda: False)
 
 
 def measure(

@@ -20,6 +20,7 @@ import pytest
 
 from dart_ros import __version__, cli
 from dart_ros.errors import EngineError, FitError
+from dart_ros.fitting.run import FitRun, Teacher
 from dart_ros.fitting.scene_fit import FitResult
 from dart_ros.postmatting import create_post_matting
 from dart_ros.session import fit as fit_module
@@ -298,14 +299,13 @@ def fake_fit(improved: bool, meanwhile: Callable[[], None] = lambda: None) -> Fa
 
     def fit(
         scene: Scene,
-        seconds: float | None,
+        run: FitRun,
         on_progress: Any,
         stop: Any,
-        own_sprites: Path | None,
-        teacher: Path | None,
         checkpoint: Path,
         logs: Path | None,
     ) -> tuple[Scene, FitResult]:
+        seconds = run.seconds
         on_progress(0.0, "begins")
         checkpoint.write_text("half done")
         on_progress(0.5, f"{seconds} s")
@@ -322,6 +322,49 @@ def termination() -> Any:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+def test_options_of_a_fit_come_before_its_settings(
+    store: SceneStore, termination: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[FitRun] = []
+
+    def fit(scene: Scene, run: FitRun, *arguments: Any) -> tuple[Scene, FitResult]:
+        runs.append(run)
+        return fake_fit(False)(scene, run, *arguments)
+
+    monkeypatch.setattr(fit_module, "fit", fit)
+    settings = tmp_path / "fit.yaml"
+    settings.write_text("{seconds: 60, batch: 4, sprites: mine, teacher: {weights: large}}")
+    command = ["fit", "box", "--scenes-dir", str(store.directory)]
+    assert cli.main(command) == 0
+    assert cli.main([*command, "--settings", str(settings)]) == 0
+    own = ("--seconds", "9", "--sprites", "others", "--teacher", "larger")
+    assert cli.main([*command, "--settings", str(settings), *own]) == 0
+    assert runs == [
+        FitRun(),
+        FitRun(60.0, batch=4, sprites=Path("mine"), teacher=Teacher(Path("large"))),
+        FitRun(9.0, batch=4, sprites=Path("others"), teacher=Teacher(Path("larger"))),
+    ]
+
+
+def test_of_several_processes_the_first_one_speaks_and_saves(
+    store: SceneStore,
+    termination: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(fit_module, "fit", fake_fit(True))
+    before = store.path("box").read_bytes()
+    command = ["fit", "box", "--scenes-dir", str(store.directory)]
+    monkeypatch.setenv("RANK", "1")
+    assert cli.main(command) == 0
+    assert "".join(capsys.readouterr()) == ""
+    assert store.path("box").read_bytes() == before
+    monkeypatch.setenv("RANK", "0")
+    assert cli.main(command) == 0
+    assert "Fitted scene 'box'" in capsys.readouterr().out
+    assert store.path("box").read_bytes() != before
 
 
 @pytest.mark.parametrize("improved", [True, False])
@@ -418,9 +461,9 @@ ENDLESS = """
     from dart_ros import cli
     from dart_ros.session import fit as module
 
-    def fit(scene, seconds, on_progress, stop, *more):
+    def fit(scene, run, on_progress, stop, checkpoint, logs):
         try:
-            more[2].write_text("half done")
+            checkpoint.write_text("half done")
             on_progress(0.1, "training")
             while True:
                 time.sleep(0.05)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from dart_ros.commands.options import positive, say, scenes_options
 from dart_ros.errors import EngineError, FitError, SceneError
 
 if TYPE_CHECKING:
+    from dart_ros.fitting.run import FitRun
     from dart_ros.session.scene import Scene, SceneStore
 
 _CANCELLED = 128 + signal.SIGTERM
@@ -24,8 +26,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "fit",
         parents=[scenes_options()],
         help="fit the network to a scene, or go on with a fit that was interrupted",
+        description="Fit the network to a scene, or go on with a fit that was interrupted. For "
+        "several GPUs: torchrun --nproc-per-node N -m dart_ros.cli fit SCENE --settings FIT.yaml, "
+        "with a batch of at least N in the file.",
     )
     command.add_argument("scene")
+    command.add_argument(
+        "--settings", type=Path, metavar="FIT.yaml", help="see config/training/fit.yaml (defaults)"
+    )
     command.add_argument("--seconds", type=positive, help="how long to train (120, on a GPU 30)")
     command.add_argument(
         "--sprites", type=Path, help="folder of further people or things to fit with (RGBA PNG)"
@@ -60,6 +68,20 @@ def _still_there(store: SceneStore, scene: Scene) -> bool:
         return False
 
 
+def _settings(options: argparse.Namespace) -> FitRun:
+    """Those of the file, where options don't say otherwise."""
+    from dart_ros.fitting.run import FitRun, Teacher, load_fit
+
+    run = FitRun() if options.settings is None else load_fit(options.settings)
+    if options.seconds is not None:
+        run = replace(run, seconds=options.seconds)
+    if options.sprites is not None:
+        run = replace(run, sprites=options.sprites)
+    if options.teacher is not None:
+        run = replace(run, teacher=Teacher(options.teacher))
+    return run
+
+
 def _fit(options: argparse.Namespace) -> None:
     from dart_ros.session.scene import SceneStore
 
@@ -70,9 +92,12 @@ def _fit(options: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
+    from dart_ros.fitting.processes import is_first_process
     from dart_ros.session.fit import fit
 
-    with tqdm(total=100, disable=options.json_progress or None, unit="%", leave=False) as bar:
+    first = is_first_process()
+    hidden = options.json_progress or not first
+    with tqdm(total=100, disable=hidden or None, unit="%", leave=False) as bar:
 
         def on_progress(share: float, message: str) -> None:
             if options.json_progress:
@@ -82,14 +107,14 @@ def _fit(options: argparse.Namespace) -> None:
 
         fitted, result = fit(
             scene,
-            options.seconds,
+            _settings(options),
             on_progress,
             lambda: False,
-            options.sprites,
-            options.teacher,
             store.unfinished_fit(scene.id),
             options.logs,
         )
+        if not first:
+            return
         if result.improved and options.backend:
             on_progress(1.0, "compiling the fitted network")
             _compile(fitted, options)

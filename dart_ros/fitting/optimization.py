@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.composition import Batch
-from dart_ros.method.network import MattingOutput, tile_count
+from dart_ros.fitting.run import Rates
+from dart_ros.method.network import MattingNetwork, MattingOutput, tile_count
 
 Loss = Callable[[MattingOutput, Batch], Tensor]
 
@@ -40,6 +43,23 @@ def keep_norms(network: nn.Module) -> None:
             module.eval()
 
 
+def parameter_groups(network: MattingNetwork, rates: Rates) -> list[dict[str, Any]]:
+    """What is trained of a network, each part with its rate, for an optimizer."""
+    base = network.base
+    parts: Mapping[str, nn.Module] = {
+        "encoder": base.encoder,
+        "aspp": base.aspp,
+        "decoder": base.decoder,
+        "refiner": network.refiner,
+    }
+    groups = []
+    for name, part in parts.items():
+        parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
+        if parameters:
+            groups.append({"params": parameters, "lr": getattr(rates, name)})
+    return groups
+
+
 class Stepper:
     """Takes steps of an optimizer.
 
@@ -49,13 +69,14 @@ class Stepper:
     Args:
         network: what is trained, a matting network, maybe wrapped to be trained by several
             processes.
-        optimizer: of its parameters.
+        optimizer: of its parameters, with its highest rates.
         loss: a mean over the frames of a batch.
         reduction: of the base network's input, None for what the frames' size asks for.
         alone: False where other processes wait for this one's gradients: out of memory is an
             error then.
 
     Attributes:
+        network: what is trained, as it is called.
         optimizer: what takes the steps.
         parts: parts in which a batch goes through the network.
         scaler: keeps the gradients of half precision in range on a GPU.
@@ -70,14 +91,26 @@ class Stepper:
         alone: bool = True,
     ) -> None:
         self.parts = 1
-        self._network = network
+        self.network = network
         self.optimizer = optimizer
+        self._rates = [group["lr"] for group in optimizer.param_groups]
         self._loss = loss
         self._reduction = reduction
         self._alone = alone
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._kind = self._parameters[0].device.type
         self.scaler = torch.amp.GradScaler("cuda", enabled=self._kind == "cuda")
+
+    def set_rates(self, step: int, share: float, warm_up: int, last: float = 0.0) -> None:
+        """The learning rates of a step: they rise in ``warm_up`` steps, then follow half a cosine.
+
+        ``share`` of the training is done, in [0, 1]; ``last`` is the share of the highest rates
+        that is left at the end.
+        """
+        cosine = last + (1 - last) * 0.5 * (1 + math.cos(math.pi * share))
+        factor = min(1.0, (step + 1) / warm_up) * cosine
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
 
     def step(self, batch: Batch) -> float:
         """One step; returns the loss.
@@ -111,7 +144,7 @@ class Stepper:
             with self._precision():
                 color = part.color.contiguous(memory_format=torch.channels_last)
                 tiles = tile_count(*color.shape[-2:])
-                output = self._network(
+                output = self.network(
                     color, part.depth, part.background, tiles=tiles, reduction=self._reduction
                 )
                 loss = self._loss(output, part) * (len(color) / count)

@@ -1,4 +1,4 @@
-"""What a training is told: one YAML file a run, checked as a whole before anything starts."""
+"""What a training or a fit is told: a YAML file each, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -143,6 +143,32 @@ class Run:
     checkpoint_every: int = 200
 
 
+@dataclass(frozen=True)
+class FitRun:
+    """One fit at a scene.
+
+    Attributes:
+        seconds: how long to train at most, loading and validation come on top; None for what the
+            fit had that goes on, else 120, and 30 on a GPU.
+        library: folder of sprites to train and to validate with; None for those that ship.
+        sprites: folder of further ones, the user's own, all to train on.
+        teacher: whom the student learns from besides the truth.
+        seed: the same seed gives the same composites.
+        batch: frames of a step, over all processes together.
+        rates: highest learning rates.
+        frames: how many held-out composites a validation has.
+    """
+
+    seconds: float | None = None
+    library: Path | None = None
+    sprites: Path | None = None
+    teacher: Teacher | None = None
+    seed: int = 0
+    batch: int = 2
+    rates: Rates = field(default_factory=Rates)
+    frames: int = 32
+
+
 def load_run(path: Path) -> Run:
     """Reads a run's YAML file.
 
@@ -150,10 +176,7 @@ def load_run(path: Path) -> Run:
         FitError: if it can't be read, has a key that no run has, or a value that can't be; the
             message names the file and the key.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FitError(f"{path} can't be read as the YAML file of a run: {error}") from error
+    content = _content(path)
     try:
         run = _build(Run, content, "")
         if "network" not in content or "encoder" not in content["network"]:
@@ -168,7 +191,38 @@ def load_run(path: Path) -> Run:
     return run
 
 
-def described(run: Run) -> dict[str, Any]:
+def load_fit(path: Path) -> FitRun:
+    """Reads a fit's YAML file, whose keys may all be absent.
+
+    Raises:
+        FitError: as :func:`load_run`.
+    """
+    content = _content(path)
+    try:
+        run = _build(FitRun, {} if content is None else content, "")
+        check_fit(run)
+    except ValueError as error:
+        raise FitError(f"{path}: {error}") from error
+    return run
+
+
+def _content(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FitError(f"{path} can't be read as the YAML file of a run: {error}") from error
+
+
+def check_fit(run: FitRun) -> None:
+    """Raises ValueError, naming the key, if a value can't be."""
+    _check_numbers(
+        {"seconds": run.seconds, "batch": run.batch, "frames": run.frames, **_rates(run.rates)},
+        {"seed": run.seed},
+        run.teacher,
+    )
+
+
+def described(run: Run | FitRun) -> dict[str, Any]:
     """The whole of a run's settings, defaults included, as plain values.
 
     Files and folders are there by their names alone, so the same run reads the same on any
@@ -196,21 +250,15 @@ def _check(run: Run) -> None:
         "validation.every": run.validation.every,
         "data.max_depth": run.data.max_depth,
         "pool.frames": run.pool.frames if run.pool else None,
-        "teacher.temperature": run.teacher.temperature if run.teacher else None,
-        **{f"rates.{name}": rate for name, rate in vars(run.rates).items()},
+        **_rates(run.rates),
     }
-    for name, value in positive.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value}: give a number above 0")
     natural = {
         "seed": run.seed,
         "workers": run.workers,
         "data.invented": run.data.invented,
         "pool.renewing": run.pool.renewing if run.pool else None,
     }
-    for name, value in natural.items():
-        if value is not None and value < 0:
-            raise ValueError(f"{name} is {value}: give 0 or more")
+    _check_numbers(positive, natural, run.teacher)
     if (run.steps is None) == (run.minutes is None):
         raise ValueError("give the length of the training as steps or as minutes")
     if not run.sizes:
@@ -238,6 +286,24 @@ def _check(run: Run) -> None:
         raise ValueError("pool.renewing needs workers, which read the frames: give 1 or more")
     if run.teacher is not None and run.stage != "student":
         raise ValueError("only the stage student has a teacher")
+
+
+def _rates(rates: Rates) -> dict[str, float]:
+    return {f"rates.{name}": rate for name, rate in vars(rates).items()}
+
+
+def _check_numbers(
+    positive: Mapping[str, float | None],
+    natural: Mapping[str, int | None],
+    teacher: Teacher | None,
+) -> None:
+    temperature = None if teacher is None else teacher.temperature
+    for name, value in {**positive, "teacher.temperature": temperature}.items():
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value}: give a number above 0")
+    for name, count in natural.items():
+        if count is not None and count < 0:
+            raise ValueError(f"{name} is {count}: give 0 or more")
 
 
 T = TypeVar("T")

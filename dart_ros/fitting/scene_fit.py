@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
@@ -28,9 +29,10 @@ from dart_ros.fitting.checkpoint import (
 from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.library import file_hash, folder_hash, split_identities, sprites_path
-from dart_ros.fitting.logs import open_log
-from dart_ros.fitting.optimization import Stepper, keep_norms, memory_told
-from dart_ros.fitting.run import Teacher
+from dart_ros.fitting.logs import Log, open_log
+from dart_ros.fitting.optimization import Stepper, keep_norms, memory_told, parameter_groups
+from dart_ros.fitting.processes import Processes, processes
+from dart_ros.fitting.run import FitRun, check_fit, described
 from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationSet
@@ -41,12 +43,6 @@ _log = logging.getLogger(__name__)
 
 CROP = (480, 640)
 """Largest (height, width) of the frames that the fit trains on."""
-
-BATCH = 2
-
-ENCODER_RATE = 1e-4
-RATE = 5e-4
-"""Highest learning rates, the paper's: of the encoder, and of all else."""
 
 WARM_UP = 10
 """Steps in which the rates rise."""
@@ -68,7 +64,6 @@ GPU_SECONDS = 30.0
 """How long to train where no time is given, so that a fit takes three minutes at most on two cores
 and one on a GPU, with all that comes on top."""
 
-VALIDATION_FRAMES = 32
 ROUNDS = 8
 """Validations within the given time."""
 
@@ -82,8 +77,9 @@ class FitResult:
 
     ``weights`` are the better of before and after; ``before`` and ``after`` are the mean absolute
     error of alpha in per mille on composites with people that the fit did not train on; ``steps``
-    and ``seconds`` count what was done before an interruption too. ``made_of`` holds the SHA-256 of
-    the sprites, the weights before, and the user's own sprites and the teacher where there are any.
+    and ``seconds`` count what was done before an interruption too. ``made_of`` holds the settings
+    as JSON (``run``) and the SHA-256 of the sprites, the weights before, and the user's own sprites
+    and the teacher where there are any.
     """
 
     weights: dict[str, NDArray[np.float16]]
@@ -95,17 +91,12 @@ class FitResult:
     made_of: dict[str, str]
 
 
-@memory_told()
 def fit_scene(
     background: RgbdBackground,
     max_depth: float,
-    seconds: float | None,
+    run: FitRun,
     on_progress: Callable[[float, str], None],
     stop: Callable[[], bool],
-    sprites: Path | None = None,
-    own_sprites: Path | None = None,
-    teacher: Path | None = None,
-    seed: int = 0,
     checkpoint: Path | None = None,
     logs: Path | None = None,
 ) -> FitResult:
@@ -114,135 +105,227 @@ def fit_scene(
     The whole network learns first, then the refiner alone. The better of before and after, judged
     on people held out from the fit, is returned, so a fit never makes a scene worse on them; a
     gain that may be chance doesn't count. A fit that finds nothing better any more ends early.
+    Processes that ``torchrun`` started share out each batch, and return the same.
 
     Args:
         background: the captured scene with its depth's deviation.
         max_depth: the sensor's range in metres.
-        seconds: how long to train at most, loading and validation come on top; None for what the
-            fit had that goes on, else :data:`CPU_SECONDS` or :data:`GPU_SECONDS`.
-        on_progress: called with the share done in [0, 1] and what goes on in words.
-        stop: asked between steps; True ends the fit early with what is best so far.
-        sprites: a library instead of the one that ships.
-        own_sprites: a folder of further sprites, the user's own, all to train on.
-        teacher: weights of a network to learn from besides the truth.
-        seed: the same seed gives the same composites.
+        run: what to fit with, and for how long.
+        on_progress: called in the first process with the share done in [0, 1] and what goes on in
+            words.
+        stop: asked between steps, in the first process; True ends the fit early with what is best
+            so far.
         checkpoint: a file written after each validation. A fit that was killed goes on from there
-            if it is called again with the same background, range, sprites, teacher, seed and
+            if it is called again with the same background, range, run (but for its seconds) and
             version of the package; one of another fit is written over. A fit that ends leaves it
             there.
         logs: folder of TensorBoard's logs.
 
     Raises:
-        FitError: if weights or sprites can't be read, the time is not positive, logs can't be
+        FitError: if weights or sprites can't be read, a number in the run can't be, logs can't be
             written, or a GPU's memory is too small for a single frame.
     """
-    if seconds is not None and not seconds > 0:
-        raise FitError(f"a fit needs a positive number of seconds, not {seconds}")
-    # Half the cores are left to the node: torch's threads wait for each other, so threads that
-    # compete for a core are many times slower than fewer that don't.
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    sprites = sprites or sprites_path()
-    training, held_out = split_identities(load_sprites(sprites), HELD_OUT)
-    if own_sprites is not None:
-        # After the split: whoever gives pictures of a person wants them to be trained on.
-        training += load_sprites(own_sprites)
-    height, width = background.depth.shape
-    reduction = base_reduction(height, width)
-    size = _crop(height, width, reduction)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    validation = ValidationSet(
-        held_out, [background], [size], VALIDATION_FRAMES, max_depth, seed + 1, BATCH, reduction
-    )
-    # torch's type hints lack this form of to().
-    network = network_with(None)
-    generic = weights_of(network)
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    stepper = Stepper(
-        network,
-        _optimizer(network),
-        training_loss(None if teacher is None else Teacher(teacher), device),
-        reduction,
-    )
-    # Few steps on few pictures are noisy; their running mean is not.
-    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(MEAN_DECAY), use_buffers=True)
-    averaged = mean.module
-    assert isinstance(averaged, MattingNetwork)
-    made_of = _hashes(sprites, own_sprites, generic, teacher)
-    identity = _identity(background, max_depth, made_of, seed)
-    state = None if checkpoint is None else _unfinished(checkpoint, identity)
-    if state is None:
-        seconds = seconds or (GPU_SECONDS if device.type == "cuda" else CPU_SECONDS)
-        before = validation.score(network).error
-        best, best_weights = before, generic
-        spent, step, idle = 0.0, 0, 0
-        on_progress(0.0, f"fitting: alpha error {before:.2f} per mille before")
-    else:
-        restore_training(state, network, mean, stepper)
-        before, best = state["before"], state["best"]
-        best_weights = {name: value.numpy() for name, value in state["weights"].items()}
-        spent, step, idle = state["spent"], state["step"], state["idle"]
-        seconds = seconds or float(state["seconds"])
-        on_progress(min(1.0, spent / seconds), f"fitting: goes on after step {step}")
-    log = None if logs is None else open_log(logs, step)
-    on_gpu = device.type == "cuda"
-    stream = CompositionStream(
-        training, [background], [size], BATCH, seed, max_depth, device if on_gpu else None
-    )
-    batches = stream.batches(step, workers=0 if on_gpu else 1)
-    network.train()
-    keep_norms(network)
-    while spent < seconds and idle < PATIENCE and not stop():
-        begun, share = monotonic(), spent / seconds
-        network.base.requires_grad_(share < 1 - REFINER_SHARE)
-        _set_rates(stepper.optimizer, step, share)
-        loss = stepper.step(next(batches).to(device))
-        mean.update_parameters(network)
-        step += 1
-        spent += monotonic() - begun
-        if log is not None:
-            log.add("loss/training", loss, step)
-        if int(ROUNDS * spent / seconds) > int(ROUNDS * share):
-            error = validation.score(averaged).error
-            idle += 1
-            if error < min(best, MARGIN * before):
-                best, best_weights, idle = error, weights_of(averaged), 0
-            if log is not None:
-                log.add("validation/error", error, step)
-                log.flush()
-            if checkpoint is not None:
-                progress = {"identity": identity, "before": before, "best": best, "idle": idle}
-                weights = {name: torch.from_numpy(value) for name, value in best_weights.items()}
-                progress |= {"spent": spent, "step": step, "weights": weights, "seconds": seconds}
-                _keep(checkpoint, progress | training_state(network, mean, stepper))
-        on_progress(
-            min(1.0, spent / seconds),
-            f"fitting: step {step}, alpha error {before:.2f} -> {best:.2f} per mille",
+    try:
+        check_fit(run)
+    except ValueError as error:
+        raise FitError(f"a fit can't be like this: {error}") from error
+    with memory_told(), processes() as together:
+        together.check_batch(run.batch)
+        return _Fit(background, max_depth, run, together, checkpoint).fit(on_progress, stop, logs)
+
+
+class _Fit:
+    """A fit in progress, in one of its processes."""
+
+    def __init__(
+        self,
+        background: RgbdBackground,
+        max_depth: float,
+        run: FitRun,
+        together: Processes,
+        checkpoint: Path | None,
+    ) -> None:
+        self._together, self._checkpoint = together, checkpoint
+        device = together.device
+        self._on_gpu = device.type == "cuda"
+        # Half the cores are left to the node: torch's threads wait for each other, so threads that
+        # compete for a core are many times slower than fewer that don't.
+        torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2 // together.world))
+        library = run.library or sprites_path()
+        training, held_out = split_identities(load_sprites(library), HELD_OUT)
+        if run.sprites is not None:
+            # After the split: whoever gives pictures of a person wants them to be trained on.
+            training += load_sprites(run.sprites)
+        height, width = background.depth.shape
+        reduction = base_reduction(height, width)
+        size = _crop(height, width, reduction)
+        self._validation = ValidationSet(
+            *(held_out, [background], [size], run.frames, max_depth, run.seed + 1),
+            batch=2,
+            reduction=reduction,
         )
-    if log is not None:
-        log.close()
-    return FitResult(best_weights, best < before, before, best, step, spent, made_of)
+        self._stream = CompositionStream(
+            *(training, [background], [size], run.batch, run.seed, max_depth),
+            device=device if self._on_gpu else None,
+            rank=together.rank,
+            world=together.world,
+        )
+        network = network_with(None)
+        self._best_weights = weights_of(network)
+        self._made_of = _hashes(library, self._best_weights, run)
+        self._identity = _identity(background, max_depth, self._made_of)
+        # torch's type hints lack this form of to().
+        self._network: MattingNetwork = network.to(  # type: ignore[call-overload]
+            device, memory_format=torch.channels_last
+        )
+        self._stepper = Stepper(
+            together.shared(self._network),
+            torch.optim.AdamW(parameter_groups(self._network, run.rates), weight_decay=1e-4),
+            training_loss(run.teacher, device),
+            reduction,
+            alone=together.world == 1,
+        )
+        # Few steps on few pictures are noisy; their running mean is not.
+        self._mean = AveragedModel(
+            self._network, multi_avg_fn=get_ema_multi_avg_fn(MEAN_DECAY), use_buffers=True
+        )
+        self._seconds = run.seconds
+        self._spent, self._step, self._idle = 0.0, 0, 0
+        self._before = self._best = math.inf
+
+    def fit(
+        self,
+        on_progress: Callable[[float, str], None],
+        stop: Callable[[], bool],
+        logs: Path | None,
+    ) -> FitResult:
+        """Fits to the end; see :func:`fit_scene`."""
+        first = self._together.first
+        if self._resume():
+            words = f"goes on after step {self._step}"
+        else:
+            self._before = self._best = self._score(self._network)
+            words = f"alpha error {self._before:.2f} per mille before"
+        seconds = self._seconds or (GPU_SECONDS if self._on_gpu else CPU_SECONDS)
+        if first:
+            on_progress(min(1.0, self._spent / seconds), f"fitting: {words}")
+        log = open_log(logs, self._step) if first and logs is not None else None
+        batches = self._stream.batches(self._step, workers=0 if self._on_gpu else 1)
+        self._network.train()
+        keep_norms(self._network)
+        while (
+            self._spent < seconds
+            and self._idle < PATIENCE
+            and not self._together.agreed(first and stop())
+        ):
+            begun, share = monotonic(), self._spent / seconds
+            self._choose_parts(share)
+            self._stepper.set_rates(self._step, share, WARM_UP)
+            loss = self._stepper.step(next(batches).to(self._together.device))
+            self._mean.update_parameters(self._network)
+            self._step += 1
+            self._spent = self._together.agreed(self._spent + monotonic() - begun)
+            if log is not None:
+                log.add("loss/training", loss, self._step)
+            if int(ROUNDS * self._spent / seconds) > int(ROUNDS * share):
+                self._validate(log)
+                self._keep(seconds)
+            if first:
+                on_progress(
+                    min(1.0, self._spent / seconds),
+                    f"fitting: step {self._step}, alpha error {self._before:.2f} -> "
+                    f"{self._best:.2f} per mille",
+                )
+        if log is not None:
+            log.close()
+        return FitResult(
+            self._best_weights,
+            self._best < self._before,
+            self._before,
+            self._best,
+            self._step,
+            self._spent,
+            self._made_of,
+        )
+
+    def _choose_parts(self, share: float) -> None:
+        """At the end the refiner learns alone."""
+        whole = share < 1 - REFINER_SHARE
+        base = self._network.base
+        if whole != next(base.parameters()).requires_grad:
+            base.requires_grad_(whole)
+            self._stepper.network = self._together.shared(self._network)
+
+    def _score(self, network: MattingNetwork) -> float:
+        return self._together.agreed(self._validation.score(network).error)
+
+    def _validate(self, log: Log | None) -> None:
+        averaged = self._mean.module
+        assert isinstance(averaged, MattingNetwork)
+        error = self._score(averaged)
+        self._idle += 1
+        if error < min(self._best, MARGIN * self._before):
+            self._best, self._best_weights, self._idle = error, weights_of(averaged), 0
+        if log is not None:
+            log.add("validation/error", error, self._step)
+            log.flush()
+
+    def _resume(self) -> bool:
+        """Goes back to the checkpoint of the same fit; False for a new one."""
+        state = None
+        if self._together.first and self._checkpoint is not None:
+            state = _unfinished(self._checkpoint, self._identity)
+        state = self._together.handed_out(state)
+        if state is None:
+            return False
+        restore_training(state, self._network, self._mean, self._stepper)
+        self._before, self._best = state["before"], state["best"]
+        self._best_weights = {name: value.numpy() for name, value in state["weights"].items()}
+        self._spent, self._step, self._idle = state["spent"], state["step"], state["idle"]
+        self._seconds = self._seconds or float(state["seconds"])
+        return True
+
+    def _keep(self, seconds: float) -> None:
+        """Writes the checkpoint; a fit goes on without one."""
+        if not self._together.first or self._checkpoint is None:
+            return
+        state = {
+            "identity": self._identity,
+            "before": self._before,
+            "best": self._best,
+            "weights": {n: torch.from_numpy(value) for n, value in self._best_weights.items()},
+            "spent": self._spent,
+            "step": self._step,
+            "idle": self._idle,
+            "seconds": seconds,
+            **training_state(self._network, self._mean, self._stepper),
+        }
+        try:
+            save_checkpoint(self._checkpoint, state)
+        except FitError as error:
+            _log.warning("a fit that is interrupted will begin anew: %s", error)
 
 
-def _hashes(
-    sprites: Path, own_sprites: Path | None, generic: Weights, teacher: Path | None
-) -> dict[str, str]:
+def _hashes(library: Path, generic: Weights, run: FitRun) -> dict[str, str]:
     """See :class:`FitResult`."""
     digest = hashlib.sha256()
     for value in generic.values():
         digest.update(value.tobytes())
-    hashes = {"sprites": folder_hash(sprites), "generic_weights": digest.hexdigest()}
-    if own_sprites is not None:
-        hashes["own_sprites"] = folder_hash(own_sprites)
-    if teacher is not None:
-        hashes["teacher"] = file_hash(teacher)
+    hashes = {
+        "run": json.dumps(described(replace(run, seconds=None))),
+        "sprites": folder_hash(library),
+        "generic_weights": digest.hexdigest(),
+    }
+    if run.sprites is not None:
+        hashes["own_sprites"] = folder_hash(run.sprites)
+    if run.teacher is not None:
+        hashes["teacher"] = file_hash(run.teacher.weights)
     return hashes
 
 
-def _identity(
-    background: RgbdBackground, max_depth: float, made_of: dict[str, str], seed: int
-) -> str:
+def _identity(background: RgbdBackground, max_depth: float, made_of: dict[str, str]) -> str:
     """What must be the same for a fit to go on; the code as well, by which scores compare."""
-    settings = background.focal, max_depth, sorted(made_of.items()), seed, torch.__version__
+    settings = background.focal, max_depth, sorted(made_of.items()), torch.__version__
     digest = hashlib.sha256(repr(settings).encode())
     images = background.color, background.depth, background.std, *(background.samples or ())
     for image in images:
@@ -263,20 +346,12 @@ def _unfinished(checkpoint: Path, identity: str) -> dict[str, Any] | None:
         return None
     if state is not None and state.get("identity") != identity:
         _log.warning(
-            "the fit begins anew: %s is of another scene, other sprites, another teacher, or "
-            "another version of the package",
+            "the fit begins anew: %s is of another scene, other sprites or settings, another "
+            "teacher, or another version of the package",
             checkpoint,
         )
         return None
     return state
-
-
-def _keep(checkpoint: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint; a fit goes on without one."""
-    try:
-        save_checkpoint(checkpoint, state)
-    except FitError as error:
-        _log.warning("a fit that is interrupted will begin anew: %s", error)
 
 
 def _crop(height: int, width: int, reduction: int) -> tuple[int, int]:
@@ -284,22 +359,3 @@ def _crop(height: int, width: int, reduction: int) -> tuple[int, int]:
     stride = padding_stride(reduction)
     rows, columns = (min(most, side) for most, side in zip(CROP, (height, width), strict=True))
     return max(stride, rows // stride * stride), max(stride, columns // stride * stride)
-
-
-def _set_rates(optimizer: torch.optim.Optimizer, step: int, share: float) -> None:
-    """Warm-up, then half a cosine."""
-    factor = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
-    for group in optimizer.param_groups:
-        group["lr"] = group["highest"] * factor
-
-
-def _optimizer(network: MattingNetwork) -> torch.optim.Optimizer:
-    """AdamW; each group knows its ``highest`` rate."""
-    slow = list(network.base.encoder.parameters())
-    known = {id(parameter) for parameter in slow}
-    fast = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    groups = [
-        {"params": slow, "lr": ENCODER_RATE, "highest": ENCODER_RATE},
-        {"params": fast, "lr": RATE, "highest": RATE},
-    ]
-    return torch.optim.AdamW(groups, weight_decay=1e-4)

@@ -10,15 +10,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -35,8 +32,9 @@ from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal
 from dart_ros.fitting.library import file_hash, load_library
 from dart_ros.fitting.logs import Log, open_log
-from dart_ros.fitting.optimization import Stepper, keep_norms, memory_told
+from dart_ros.fitting.optimization import Stepper, keep_norms, memory_told, parameter_groups
 from dart_ros.fitting.pretrained import load_imagenet_encoder
+from dart_ros.fitting.processes import Processes, processes
 from dart_ros.fitting.run import Run, described
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationScores, ValidationSet
@@ -69,19 +67,17 @@ def train(run: Run) -> ValidationScores:
     Raises:
         FitError: if data, weights or the output folder are not usable.
     """
-    with memory_told(), _processes() as (rank, world, device):
-        if run.batch % world:
-            raise FitError(
-                f"a batch of {run.batch} can't be shared by {world} processes: give a multiple"
-            )
-        return _Training(run, rank, world, device).train()
+    with memory_told(), processes() as together:
+        together.check_batch(run.batch)
+        return _Training(run, together).train()
 
 
 class _Training:
     """A run in progress, in one of its processes."""
 
-    def __init__(self, run: Run, rank: int, world: int, device: torch.device) -> None:
-        self._run, self._rank, self._world, self._device = run, rank, world, device
+    def __init__(self, run: Run, together: Processes) -> None:
+        self._run, self._together = run, together
+        device = together.device
         self._settings = described(run)
         torch.backends.cudnn.benchmark = True  # frames are of few sizes
         self._checkpoint_path = run.output / "checkpoint.pt"
@@ -101,8 +97,8 @@ class _Training:
             run.seed,
             run.data.max_depth,
             device if run.workers == 0 else None,
-            rank,
-            world,
+            together.rank,
+            together.world,
             _pools(run, self._header["data"]),
         )
         self._validation = ValidationSet(
@@ -124,13 +120,14 @@ class _Training:
         self._mean = AveragedModel(
             self._network, multi_avg_fn=get_ema_multi_avg_fn(run.mean_decay), use_buffers=True
         )
-        self._optimizer = torch.optim.AdamW(_groups(self._network, run), weight_decay=1e-4)
-        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._optimizer = torch.optim.AdamW(
+            parameter_groups(self._network, run.rates), weight_decay=1e-4
+        )
         self._stepper = Stepper(
-            _shared(self._network, world, device),
+            together.shared(self._network),
             self._optimizer,
             training_loss(run.teacher, device),
-            alone=world == 1,
+            alone=together.world == 1,
         )
         self._step = 0
         self._spent = 0.0
@@ -144,7 +141,7 @@ class _Training:
     def _renewal(self) -> Iterator[Renewal | None]:
         """The processes that renew the pool, where there are to be any."""
         pool = self._run.pool
-        first_here = int(os.environ.get("LOCAL_RANK", self._rank)) == 0
+        first_here = int(os.environ.get("LOCAL_RANK", self._together.rank)) == 0
         if not first_here or pool is None or not pool.renewing:
             yield None
             return
@@ -158,8 +155,8 @@ class _Training:
         self._make_output()
         resumed = self._resume()
         self._write_settings()
-        log = open_log(self._run.output / "logs", self._step) if self._rank == 0 else None
-        if self._rank == 0 and not resumed:
+        log = open_log(self._run.output / "logs", self._step) if self._together.first else None
+        if self._together.first and not resumed:
             self._save_checkpoint()
         scores = self._validation.score(self._averaged)
         self._train_mode()
@@ -168,13 +165,13 @@ class _Training:
         with tqdm(
             total=1.0,
             initial=min(1.0, self._share()),
-            disable=None if self._rank == 0 else True,
+            disable=None if self._together.first else True,
             bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
             desc=self._run.stage,
         ) as bar:
             while (share := self._share()) < 1:
-                self._set_rates(share)
-                loss = self._stepper.step(_next(batches, renewal).to(self._device))
+                self._stepper.set_rates(self._step, share, WARM_UP, LAST_RATE)
+                loss = self._stepper.step(_next(batches, renewal).to(self._together.device))
                 self._mean.update_parameters(self._network)
                 self._step += 1
                 self._spent = time.monotonic() - begun
@@ -183,7 +180,7 @@ class _Training:
                     log.add("rate/encoder", self._optimizer.param_groups[0]["lr"], self._step)
                 if self._step % self._run.validation.every == 0:
                     scores = self._validate(log)
-                if self._rank == 0 and self._step % self._run.checkpoint_every == 0:
+                if self._together.first and self._step % self._run.checkpoint_every == 0:
                     assert log is not None
                     log.flush()
                     self._save_checkpoint()
@@ -194,7 +191,7 @@ class _Training:
                 )
                 bar.update(min(1.0, self._share()) - bar.n)
         scores = self._validate(log)
-        if self._rank == 0:
+        if self._together.first:
             self._save_checkpoint()
             self._save_weights(scores)
         if log is not None:
@@ -212,19 +209,7 @@ class _Training:
         if self._run.steps is not None:
             return self._step / self._run.steps
         assert self._run.minutes is not None
-        share = self._spent / (60 * self._run.minutes)
-        if self._world == 1:
-            return share
-        told = torch.tensor([share], dtype=torch.float64, device=self._device)
-        torch.distributed.broadcast(told, src=0)
-        return float(told)
-
-    def _set_rates(self, share: float) -> None:
-        """Warm-up, then half a cosine."""
-        warm = min(1.0, (self._step + 1) / WARM_UP)
-        factor = warm * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share)))
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+        return self._together.agreed(self._spent / (60 * self._run.minutes))
 
     def _train_mode(self) -> None:
         self._network.train()
@@ -243,12 +228,12 @@ class _Training:
     # -- files ----------------------------------------------------------------------------
 
     def _make_output(self) -> None:
-        if self._rank == 0:
+        if self._together.first:
             with self._writable_output():
                 self._run.output.mkdir(parents=True, exist_ok=True)
 
     def _write_settings(self) -> None:
-        if self._rank == 0:
+        if self._together.first:
             settings = json.dumps(self._settings, indent=2) + "\n"
             with self._writable_output():
                 (self._run.output / "run.json").write_text(settings, encoding="utf-8")
@@ -286,11 +271,9 @@ class _Training:
 
     def _resume(self) -> bool:
         """Goes back to the last checkpoint; False where there is none."""
-        state = load_checkpoint(self._checkpoint_path) if self._rank == 0 else None
-        if self._world > 1:
-            shared = [state]
-            torch.distributed.broadcast_object_list(shared, src=0)
-            state = shared[0]
+        state = self._together.handed_out(
+            load_checkpoint(self._checkpoint_path) if self._together.first else None
+        )
         if state is None:
             return False
         weights = self._header["weights"]
@@ -369,46 +352,3 @@ def starting_network(run: Run) -> MattingNetwork:
     if run.start.imagenet is not None:
         load_imagenet_encoder(network.base.encoder, run.start.imagenet)
     return network
-
-
-def _groups(network: MattingNetwork, run: Run) -> list[dict[str, Any]]:
-    """What is trained, each part with its rate."""
-    base = network.base
-    parts: Mapping[str, nn.Module] = {
-        "encoder": base.encoder,
-        "aspp": base.aspp,
-        "decoder": base.decoder,
-        "refiner": network.refiner,
-    }
-    groups = []
-    for name, part in parts.items():
-        parameters = [parameter for parameter in part.parameters() if parameter.requires_grad]
-        if parameters:
-            groups.append({"params": parameters, "lr": getattr(run.rates, name)})
-    return groups
-
-
-def _shared(network: MattingNetwork, world: int, device: torch.device) -> nn.Module:
-    """The network as it is called in training: its gradients are means over all processes."""
-    if world == 1:
-        return network
-    return nn.parallel.DistributedDataParallel(
-        network, device_ids=[device.index] if device.type == "cuda" else None
-    )
-
-
-@contextmanager
-def _processes() -> Iterator[tuple[int, int, torch.device]]:
-    """Rank, number of processes and device, as ``torchrun`` set them or for one process alone."""
-    cuda = torch.cuda.is_available()
-    if "WORLD_SIZE" not in os.environ:
-        yield 0, 1, torch.device("cuda" if cuda else "cpu")
-        return
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
-    if cuda:
-        torch.cuda.set_device(device)
-    torch.distributed.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield torch.distributed.get_rank(), torch.distributed.get_world_size(), device
-    finally:
-        torch.distributed.destroy_process_group()

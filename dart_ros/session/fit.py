@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dart_ros.fitting.composition import RgbdBackground
+from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import FitResult, fit_scene
 from dart_ros.session.scene import Scene
 from dart_ros.values import UNKNOWN_DEPTH
@@ -29,11 +30,9 @@ def background_of(scene: Scene) -> RgbdBackground:
 
 def fit(
     scene: Scene,
-    seconds: float | None,
+    run: FitRun,
     on_progress: Callable[[float, str], None],
     stop: Callable[[], bool],
-    own_sprites: Path | None = None,
-    teacher: Path | None = None,
     checkpoint: Path | None = None,
     logs: Path | None = None,
 ) -> tuple[Scene, FitResult]:
@@ -41,11 +40,9 @@ def fit(
 
     Args:
         scene: a captured scene; it is not changed.
-        seconds: how long to train; None for the fit's own choice.
+        run: what to fit with, and for how long.
         on_progress: called with the share done in [0, 1] and what goes on in words.
         stop: asked between steps; True ends the fit early with what is best so far.
-        own_sprites: a folder of sprites to add to the library that ships.
-        teacher: weights of a network to learn from besides the truth.
         checkpoint: file of what an interrupted fit goes on from, see
             :meth:`dart_ros.session.scene.SceneStore.unfinished_fit`.
         logs: folder of TensorBoard's logs.
@@ -55,19 +52,10 @@ def fit(
         improve on the generic weights), and the figures.
 
     Raises:
-        FitError: if weights or sprites can't be read, logs can't be written, or the time is not
-            positive.
+        FitError: as :func:`dart_ros.fitting.scene_fit.fit_scene`.
     """
     result = fit_scene(
-        background_of(scene),
-        scene.max_depth,
-        seconds,
-        on_progress,
-        stop,
-        own_sprites=own_sprites,
-        teacher=teacher,
-        checkpoint=checkpoint,
-        logs=logs,
+        background_of(scene), scene.max_depth, run, on_progress, stop, checkpoint, logs
     )
     if not result.improved:
         return scene, result

@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.run import described, load_run
+from dart_ros.fitting.run import FitRun, described, load_fit, load_run
 
-READY = sorted((Path(__file__).parents[2] / "config" / "training").glob("*.yaml"))
+CONFIG = Path(__file__).parents[2] / "config" / "training"
+READY = sorted(path for path in CONFIG.glob("*.yaml") if path.stem != "fit")
 LEAST = {"stage": "student", "output": "runs/a", "steps": 10}
 
 
@@ -65,3 +66,36 @@ def test_what_is_not_given_is_the_papers(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, content: object, reason: str) -> None:
     with pytest.raises(FitError, match=f"run.yaml.*{reason}"):
         load_run(written(tmp_path, content))
+
+
+def test_the_fit_that_ships_is_what_a_fit_is_by_default() -> None:
+    assert load_fit(CONFIG / "fit.yaml") == FitRun()
+
+
+def test_a_fit_may_be_told_anything_or_nothing(tmp_path: Path) -> None:
+    assert load_fit(written(tmp_path, "# nothing")) == FitRun()
+    told = {"seconds": 60, "sprites": "mine", "teacher": {"weights": "t"}, "rates": {"aspp": 1e-3}}
+    run = load_fit(written(tmp_path, told))
+    assert (run.seconds, run.sprites) == (60.0, Path("mine"))
+    assert run.teacher is not None and run.teacher.weights == Path("t")
+    assert (run.rates.encoder, run.rates.aspp) == (1e-4, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "can't be read"),
+        ("- 1", "keys and values"),
+        ({"stage": "student"}, "no key stage; there are seconds"),
+        ({"seconds": 0}, "seconds is 0"),
+        ({"batch": -2}, "batch is -2"),
+        ({"frames": 0}, "frames is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"rates": {"refiner": 0.0}}, "rates.refiner is 0"),
+        ({"teacher": {"weights": "t", "temperature": 0}}, "teacher.temperature is 0"),
+        ({"sprites": ["a", "b"]}, "give a path"),
+    ],
+)
+def test_what_is_wrong_with_a_fit_is_named(tmp_path: Path, content: object, reason: str) -> None:
+    with pytest.raises(FitError, match=f"run.yaml.*{reason}"):
+        load_fit(written(tmp_path, content))

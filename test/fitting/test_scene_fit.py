@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from dart_ros.errors import FitError
 from dart_ros.fitting import scene_fit, weights
 from dart_ros.fitting.backgrounds import invent_room
 from dart_ros.fitting.composition import RgbdBackground
+from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import fit_scene
 from dart_ros.fitting.sprites import Sprite, load_sprites
 from dart_ros.fitting.validation import ValidationScores, ValidationSet
@@ -37,9 +39,8 @@ def test_a_fit_is_never_worse_and_its_weights_load(
     library: Path, background: RgbdBackground
 ) -> None:
     steps: list[tuple[float, str]] = []
-    result = fit_scene(
-        background, 5.46, 3.0, lambda *step: steps.append(step), lambda: False, library
-    )
+    run = FitRun(seconds=3.0, library=library)
+    result = fit_scene(background, 5.46, run, lambda *step: steps.append(step), lambda: False)
     shares = [share for share, _ in steps]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] <= 1
     assert all("per mille" in words for _, words in steps)
@@ -53,7 +54,8 @@ def test_a_fit_is_never_worse_and_its_weights_load(
 def test_a_fit_that_is_stopped_at_once_keeps_the_generic_weights(
     library: Path, background: RgbdBackground
 ) -> None:
-    result = fit_scene(background, 5.46, 60, lambda *_: None, lambda: True, library)
+    run = FitRun(library=library)
+    result = fit_scene(background, 5.46, run, lambda *_: None, lambda: True)
     assert (result.improved, result.steps) == (False, 0)
     generic = weights_of(network_with(None))
     assert all((result.weights[name] == value).all() for name, value in generic.items())
@@ -78,7 +80,8 @@ def test_the_users_own_person_is_trained_on(
 
     spy("CompositionStream")
     spy("ValidationSet")
-    fit_scene(background, 5.46, 60, lambda *_: None, lambda: True, library, own_sprites=tmp_path)
+    run = FitRun(library=library, sprites=tmp_path)
+    fit_scene(background, 5.46, run, lambda *_: None, lambda: True)
     assert shown == {"CompositionStream": {"001", "bert", "box"}, "ValidationSet": {"anna"}}
 
 
@@ -86,10 +89,11 @@ def test_a_fit_needs_time_and_people(
     library: Path, background: RgbdBackground, tmp_path: Path
 ) -> None:
     def fit(seconds: float, sprites: Path) -> None:
-        fit_scene(background, 5.46, seconds, lambda *_: None, lambda: False, sprites)
+        run = FitRun(seconds=seconds, library=sprites)
+        fit_scene(background, 5.46, run, lambda *_: None, lambda: False)
 
     for seconds in (0.0, -1.0, float("nan")):
-        with pytest.raises(FitError, match="positive number of seconds"):
+        with pytest.raises(FitError, match=r"seconds is .*: give a number above 0"):
             fit(seconds, library)
     with pytest.raises(FitError, match=r"sprites\.json"):
         fit(1, tmp_path)
@@ -106,12 +110,14 @@ def test_a_fit_needs_time_and_people(
 SECONDS = 12.0
 """Of a fit by the clock of :func:`tick`: as many steps, with eight validations."""
 
+FRAMES = 2
+"""Of each validation."""
+
 
 def tick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock by which each step takes a second, so that fits can be compared step by step."""
     ticks = itertools.count()
     monkeypatch.setattr(scene_fit, "monotonic", lambda: float(next(ticks)))
-    monkeypatch.setattr(scene_fit, "VALIDATION_FRAMES", 2)
 
 
 CHILD = """
@@ -120,10 +126,10 @@ CHILD = """
     from dart_ros.fitting import scene_fit, weights
     from dart_ros.fitting.backgrounds import invent_room
     from dart_ros.fitting.composition import RgbdBackground
+    from dart_ros.fitting.run import FitRun
 
     ticks = itertools.count()
     scene_fit.monotonic = lambda: float(next(ticks))
-    scene_fit.VALIDATION_FRAMES = 2
     write = scene_fit.save_checkpoint
 
     def write_and_wait(*arguments):
@@ -135,9 +141,9 @@ CHILD = """
     background = RgbdBackground(room.color, room.depth, room.focal, 0.01 * room.depth)
     library, generic, checkpoint, seconds = sys.argv[1:]
     weights.generic_weights_path = lambda: Path(generic)
+    run = FitRun(seconds=float(seconds), library=Path(library), frames=2)
     scene_fit.fit_scene(
-        background, 5.46, float(seconds), lambda *_: None, lambda: False, Path(library),
-        checkpoint=Path(checkpoint),
+        background, 5.46, run, lambda *_: None, lambda: False, Path(checkpoint)
     )
 """
 
@@ -152,11 +158,10 @@ def test_a_fit_that_is_killed_goes_on_and_ends_the_same(
         return fit_scene(
             background,
             5.46,
-            SECONDS,
+            FitRun(seconds=SECONDS, library=library, frames=FRAMES),
             lambda _share, words: said.append(words),
             lambda: False,
-            library,
-            checkpoint=tmp_path / name,
+            tmp_path / name,
         )
 
     whole = fit("whole.pt")
@@ -197,10 +202,12 @@ def test_a_fit_that_goes_on_is_as_long_as_it_was_to_be(
     def fit(seconds: float | None, stop_after: int) -> int:
         shares: list[float] = []
         return fit_scene(
-            *(background, 5.46, seconds, lambda share, _: shares.append(share)),
+            background,
+            5.46,
+            FitRun(seconds=seconds, library=library, frames=FRAMES),
+            lambda share, _: shares.append(share),
             lambda: len(shares) > stop_after,
-            library,
-            checkpoint=tmp_path / "scene.fit.pt",
+            tmp_path / "scene.fit.pt",
         ).steps
 
     assert fit(SECONDS, 4) == 4
@@ -220,10 +227,9 @@ def test_at_last_the_refiner_learns_alone(
         kept(path, state)
 
     monkeypatch.setattr(scene_fit, "save_checkpoint", keep)
-    fit_scene(
-        *(background, 5.46, 40.0, lambda *_: None, lambda: False, library),
-        checkpoint=tmp_path / "scene.fit.pt",
-    )
+    run = FitRun(seconds=40.0, library=library, frames=FRAMES)
+    checkpoint = tmp_path / "scene.fit.pt"
+    fit_scene(background, 5.46, run, lambda *_: None, lambda: False, checkpoint)
     assert len(states) == 8
 
     def changed(one: int, other: int) -> set[str]:
@@ -240,7 +246,8 @@ def test_a_fit_that_finds_nothing_better_ends(
 ) -> None:
     tick(monkeypatch)
     monkeypatch.setattr(ValidationSet, "score", lambda *_: ValidationScores(1.0, 1.0, 1.0))
-    result = fit_scene(background, 5.46, 16.0, lambda *_: None, lambda: False, library)
+    run = FitRun(seconds=16.0, library=library, frames=FRAMES)
+    result = fit_scene(background, 5.46, run, lambda *_: None, lambda: False)
     assert (result.steps, result.improved) == (10, False)
 
 
@@ -255,11 +262,8 @@ def test_a_checkpoint_of_another_fit_or_a_broken_one_is_written_over(
 
     def steps(seed: int, seconds: float) -> int:
         tick(monkeypatch)
-        return fit_scene(
-            *(background, 5.46, seconds, lambda *_: None, lambda: False, library),
-            seed=seed,
-            checkpoint=checkpoint,
-        ).steps
+        run = FitRun(seconds=seconds, library=library, frames=FRAMES, seed=seed)
+        return fit_scene(background, 5.46, run, lambda *_: None, lambda: False, checkpoint).steps
 
     assert steps(0, 2.0) == 2
     assert steps(0, 3.0) == 3 and torch.load(checkpoint, weights_only=True)["step"] == 3
@@ -280,9 +284,8 @@ def test_a_fit_goes_on_where_no_checkpoint_can_be_written(
 ) -> None:
     tick(monkeypatch)
     checkpoint = tmp_path / "gone" / "scene.fit.pt"
-    result = fit_scene(
-        *(background, 5.46, 2.0, lambda *_: None, lambda: False, library), checkpoint=checkpoint
-    )
+    run = FitRun(seconds=2.0, library=library, frames=FRAMES)
+    result = fit_scene(background, 5.46, run, lambda *_: None, lambda: False, checkpoint)
     assert result.steps == 2
     assert "will begin anew" in caplog.text and str(checkpoint) in caplog.text
 
@@ -291,9 +294,9 @@ def test_logs(
     library: Path, background: RgbdBackground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tick(monkeypatch)
-    fit_scene(
-        *(background, 5.46, 3.0, lambda *_: None, lambda: False, library), logs=tmp_path / "logs"
-    )
+    run = FitRun(seconds=3.0, library=library, frames=FRAMES)
+    quiet = lambda *_: None, lambda: False
+    fit_scene(background, 5.46, run, *quiet, logs=tmp_path / "logs")
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     for tag in ("loss/training", "validation/error"):
         points = [(event.step, event.value) for event in events.Scalars(tag)]
@@ -301,7 +304,73 @@ def test_logs(
         assert all(value > 0 for _, value in points)
     (tmp_path / "file").write_text("")
     with pytest.raises(FitError, match="can't be written to"):
-        fit_scene(
-            *(background, 5.46, 3.0, lambda *_: None, lambda: False, library),
-            logs=tmp_path / "file" / "logs",
+        fit_scene(background, 5.46, run, *quiet, logs=tmp_path / "file" / "logs")
+
+
+SHARING = """
+    import itertools, sys
+    from pathlib import Path
+    from dart_ros.fitting import scene_fit, weights
+    from dart_ros.fitting.backgrounds import invent_room
+    from dart_ros.fitting.composition import RgbdBackground
+    from dart_ros.fitting.processes import is_first_process
+    from dart_ros.fitting.run import FitRun
+
+    ticks = itertools.count()
+    scene_fit.monotonic = lambda: float(next(ticks)) if is_first_process() else 1e9 * next(ticks)
+    scene_fit.PATIENCE = 100
+    room = invent_room(2, 64, 80)
+    background = RgbdBackground(room.color, room.depth, room.focal, 0.01 * room.depth)
+    library, generic, checkpoint, seconds = sys.argv[1:]
+    weights.generic_weights_path = lambda: Path(generic)
+    run = FitRun(seconds=float(seconds), library=Path(library), frames=2)
+    said = []
+    result = scene_fit.fit_scene(
+        background, 5.46, run, lambda *words: said.append(words),
+        lambda: not is_first_process(), Path(checkpoint),
+    )
+    assert bool(said) == is_first_process()
+    assert result.steps == int(float(seconds)), result.steps
+"""
+
+
+def test_two_processes_share_a_fit(
+    library: Path, background: RgbdBackground, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end where one does, go on after a kill, and keep to the first one's clock."""
+    tick(monkeypatch)
+    monkeypatch.setattr(scene_fit, "PATIENCE", 100)
+    alone, shared = tmp_path / "alone.pt", tmp_path / "shared.pt"
+    run = FitRun(seconds=SECONDS, library=library, frames=FRAMES)
+    fit_scene(background, 5.46, run, lambda *_: None, lambda: False, alone)
+    script = tmp_path / "fit.py"
+    script.write_text(textwrap.dedent(SHARING))
+
+    def together(seconds: float) -> dict[str, Any]:
+        torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+        files = library, weights.generic_weights_path(), shared
+        arguments = map(str, (script, *files, seconds))
+        done = subprocess.run(
+            [sys.executable, *torchrun, *arguments],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            timeout=170,
+            check=False,
         )
+        assert done.returncode == 0, done.stderr[-2000:]
+        state: dict[str, Any] = torch.load(shared, weights_only=True)
+        return state
+
+    one, two = torch.load(alone, weights_only=True), together(SECONDS)
+    assert one["step"] == two["step"] == SECONDS
+    start = network_with(None).state_dict()
+
+    def learnt(state: dict[str, Any]) -> torch.Tensor:
+        steps = [state["network"][key] - value for key, value in start.items()]
+        return torch.cat([step.flatten() for step in steps if step.is_floating_point()])
+
+    apart = (learnt(two) - learnt(one)).norm()
+    # Processes that don't share gradients are off by 0.47 of it.
+    assert float(apart) < 0.05 * float(learnt(one).norm())
+    assert together(SECONDS + 4)["step"] == SECONDS + 4

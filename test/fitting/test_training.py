@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from dart_ros import cli
 from dart_ros.fitting.library import folder_hash, load_library
+from dart_ros.fitting.processes import Processes
 from dart_ros.fitting.run import Data, load_run
 from dart_ros.fitting.training import _Training
 from dart_ros.fitting.weights import load_network, save_network
@@ -235,7 +236,7 @@ def test_weights_of_the_same_name_are_told_apart(
 
 def test_a_training_begun_on_a_cpu_goes_on_on_a_gpu(library: Path, tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path, library, "student", steps=1))
-    training = _Training(run, 0, 1, torch.device("cpu"))
+    training = _Training(run, Processes(0, 1, torch.device("cpu")))
     training.train()
     # What a GPU has: a scaler with a state.
     scaler = training._stepper.scaler = torch.amp.GradScaler("cpu", enabled=True)

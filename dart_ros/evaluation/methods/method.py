@@ -72,11 +72,11 @@ class EmptyScene:
         try:
             return self._fits.load(name)
         except SceneError:
+            from dart_ros.fitting.run import FitRun
             from dart_ros.session.fit import fit
 
-            fitted, _ = fit(
-                self.captured, self.fit_seconds, lambda _share, _message: None, lambda: False
-            )
+            run = FitRun(seconds=self.fit_seconds)
+            fitted, _ = fit(self.captured, run, lambda _share, _message: None, lambda: False)
             self._fits.save(replace(fitted, name=name))
             return fitted
 
