@@ -69,6 +69,7 @@ _TROUBLE_MEMORY = 30.0  # seconds for which a failed request stays in the status
 _FEWEST_FRAMES, _MOST_FRAMES = 2, 10000  # of one capture; with one nobody can tell what moves
 _LONGEST_FIT = 86400.0  # seconds
 _AND = "; "  # between two reasons in the status
+_MOTION_PERIOD = 1.0  # seconds between two looks whether the camera has moved
 _GENTLY = 3.0  # seconds that threads and processes have to end at shutdown
 
 
@@ -123,6 +124,8 @@ class MattingNode(LifecycleNode):
         self._pairs = 0
         self._active_since = 0.0
         self._next_look = 0.0  # of the worker, when there is nothing to do but to look for faults
+        self._next_motion_look = 0.0
+        self._moved = False  # at the last look
 
         self._capture: CaptureSession | None = None
         self._finishing: CaptureSession | None = None
@@ -351,6 +354,7 @@ class MattingNode(LifecycleNode):
             )
         elif loaded is not None and capture is None:
             self._compare_cameras(frame.camera.frame_id, loaded.scene)
+            self._look_for_motion(frame, loaded)
         # Of one that was handed to the sender only he knows.
         if loaded is None or capture is not None or idle:
             self._frames.usable()
@@ -364,6 +368,22 @@ class MattingNode(LifecycleNode):
                 f"the camera's frame_id is '{frame_id}', but scene '{scene.name}' was captured in "
                 f"'{captured}': if that is another camera, load its own scene (~/load_scene) or "
                 "capture the background again (~/capture_background)",
+            )
+
+    def _look_for_motion(self, frame: Frame, loaded: Loaded) -> None:
+        """Complain if the camera has moved since the scene was captured."""
+        now = time.monotonic()
+        if now < self._next_motion_look:
+            return
+        self._next_motion_look = now + _MOTION_PERIOD
+        pixels = loaded.motion.pixels(frame.color)
+        before, self._moved = self._moved, pixels is not None and pixels > loaded.motion.tolerance
+        if before and self._moved:  # a shake goes over
+            self._frames.doubtful(
+                now,
+                f"the camera has moved by about {pixels:.0f} pixels since scene "
+                f"'{loaded.scene.name}' was captured: put it back, or capture the background again "
+                "(~/capture_background)",
             )
 
     def _look_anyway(self) -> bool:

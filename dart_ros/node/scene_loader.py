@@ -10,6 +10,7 @@ from dart_ros.errors import DartError, EngineError, MessageError, SceneError
 from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.parameters import Settings
 from dart_ros.node.worker import JobThread
+from dart_ros.session.camera_motion import CameraMotion
 from dart_ros.session.scene import Scene, SceneStore
 from dart_ros.values import Frame, Matte
 
@@ -42,11 +43,12 @@ class SceneMatter(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A scene and the engine built for it, with this refine_fraction."""
+    """A scene, its engine with this refine_fraction, and what tells that the camera has moved."""
 
     scene: Scene
     matter: SceneMatter
     refine_fraction: float
+    motion: CameraMotion
 
 
 @dataclass(eq=False)
@@ -299,7 +301,7 @@ class SceneLoader:
         except SceneError as error:
             # A full disk is no reason not to use the scene.
             self._logger.warning(str(error))
-        return Loaded(scene, matter, settings.refine_fraction)
+        return Loaded(scene, matter, settings.refine_fraction, CameraMotion(scene.plate))
 
     def _note(self, notes: list[str]) -> None:
         for note in notes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from robot import Listener, NodeProcess, Robot, View, empty_view, occupied_view
@@ -129,6 +131,28 @@ def test_another_camera_is_matted_but_told(
     assert words in node.log
     robot.view = empty_view()
     robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.reason)
+
+
+def test_a_camera_that_has_moved_is_told(robot: Robot, alpha: Listener, node: NodeProcess) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (140, 180, 3), np.uint8)
+    poster = cv2.GaussianBlur(noise, (0, 0), 1.5)
+
+    def seen(right: int) -> View:
+        return replace(empty_view(), color=poster[10:130, 10 + right : 170 + right].copy())
+
+    robot.view = seen(0)
+    assert robot.capture("poster").success
+    robot.view = seen(6)
+    words = "pixels since scene 'poster' was captured: put it back, or capture the background"
+    status = robot.wait_for_state(Status.STATE_MATTING, words)
+    found = re.search(r"the camera has moved by about (\d+) pixels", status.reason)
+    assert found is not None and 5 <= int(found[1]) <= 7
+    assert words in node.log
+    alpha.next(3)
+    robot.view = seen(0)
+    robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.reason)
+    robot.view = empty_view()
+    assert robot.capture("room").success
 
 
 def test_a_capture_without_any_depth_is_flagged(
