@@ -55,6 +55,11 @@ def running(
             node.stop(signal.SIGKILL)
 
 
+def change(robot: Robot, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    return bool(robot.call(ChangeState, "change_state", request).success)
+
+
 def scene(name: str, width: int = 160, height: int = 120) -> Scene:
     size = (height, width)
     return Scene(
@@ -179,10 +184,6 @@ def test_a_scene_of_another_size_is_told_with_what_to_do(robot: Robot, tmp_path:
 
 
 def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> None:
-    def change(transition: int) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert robot.call(ChangeState, "change_state", request).success
-
     def state() -> str:
         return robot.call(GetState, "get_state", GetState.Request()).current_state.label
 
@@ -194,8 +195,8 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
         answer = robot.capture("early")
         assert not answer.success and "not active" in answer.message
         for _ in range(2):
-            change(Transition.TRANSITION_CONFIGURE)
-            change(Transition.TRANSITION_ACTIVATE)
+            assert change(robot, Transition.TRANSITION_CONFIGURE)
+            assert change(robot, Transition.TRANSITION_ACTIVATE)
             assert state() == "active"
             (color,) = robot.node.get_subscriptions_info_by_topic("/color/image_raw")
             assert color.qos_profile.reliability == ReliabilityPolicy.RELIABLE
@@ -210,33 +211,29 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
                 CaptureBackground.Request(scene="cut", frames=300),
             )
             robot.wait_for_state(Status.STATE_CAPTURING)
-            change(Transition.TRANSITION_DEACTIVATE)
+            assert change(robot, Transition.TRANSITION_DEACTIVATE)
             answer = wait(PATIENCE)
             assert not answer.success and "deactivated" in answer.message
             robot.wait_for_state(Status.STATE_INACTIVE)
             assert robot.node.count_subscribers("/color/image_raw") == 0
             listener.close()
-            change(Transition.TRANSITION_CLEANUP)
+            assert change(robot, Transition.TRANSITION_CLEANUP)
             assert state() == "unconfigured"
         assert node.stop() == 0
     assert "Traceback" not in node.log
 
 
 def test_a_scene_that_is_ready_after_the_cleanup_is_not_used(robot: Robot, tmp_path: Path) -> None:
-    def change(transition: int) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert robot.call(ChangeState, "change_state", request).success
-
     SceneStore(tmp_path).save(scene("room"))
     with running(tmp_path, "autostart:=false", "scene:=room") as node:
         robot.wait_for_state(Status.STATE_INACTIVE)
-        change(Transition.TRANSITION_CONFIGURE)
-        change(Transition.TRANSITION_CLEANUP)
+        assert change(robot, Transition.TRANSITION_CONFIGURE)
+        assert change(robot, Transition.TRANSITION_CLEANUP)
         robot.wait_for(lambda s: not s.activity, what="of a loader at rest")
         time.sleep(0.3)
         status = robot.wait_for(lambda _: True)
         assert not status.scene and not status.backend and "is in use" not in node.log
-        change(Transition.TRANSITION_CONFIGURE)
+        assert change(robot, Transition.TRANSITION_CONFIGURE)
         robot.wait_for(lambda s: s.scene == "room")
         assert node.stop() == 0
 
@@ -257,6 +254,71 @@ def test_transitions_that_are_not_possible_are_refused(robot: Robot, tmp_path: P
         assert robot.capture("room").success
         assert change(id=Transition.TRANSITION_ACTIVE_SHUTDOWN)
         assert not change(id=Transition.TRANSITION_ACTIVE_SHUTDOWN)
+        assert node.stop() == 0
+    assert "Traceback" not in node.log
+
+
+def test_no_second_thread_works_with_an_engine_that_hangs(robot: Robot, tmp_path: Path) -> None:
+    SceneStore(tmp_path).save(scene("room"))
+    hang = tmp_path / "hang"
+    fault = f"""
+import os, time
+from dart_ros.session.matter import Matter
+matte = Matter.matte
+def slow(*arguments, **options):
+    while os.path.exists({str(hang)!r}):
+        time.sleep(0.01)
+    return matte(*arguments, **options)
+Matter.matte = slow
+"""
+    alpha = robot.subscribe(Image, "alpha")
+    try:
+        with running(tmp_path, "scene:=room", fault=fault) as node:
+            alpha.next(2)
+            hang.touch()
+            robot.wait_for(lambda s: s.frame_rate == 0, what="of an engine that hangs")
+            assert change(robot, Transition.TRANSITION_DEACTIVATE)
+            assert not change(robot, Transition.TRANSITION_ACTIVATE)
+            assert "can't activate: the engine is still at a frame from before" in node.log
+            robot.wait_for_state(Status.STATE_INACTIVE)
+            hang.unlink()
+            assert change(robot, Transition.TRANSITION_ACTIVATE)
+            robot.wait_for_state(Status.STATE_MATTING)
+            alpha.next(2)
+            assert node.stop() == 0
+        assert "Traceback" not in node.log
+    finally:
+        alpha.close()
+
+
+def test_a_scene_that_is_saved_in_a_node_that_rests_is_not_fitted(
+    robot: Robot, tmp_path: Path
+) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    fault = f"""
+import os, time
+from dart_ros.node import matting_node
+make = matting_node.Matter
+def slow(*arguments, **options):
+    while os.path.exists({str(hold)!r}):
+        time.sleep(0.01)
+    return make(*arguments, **options)
+matting_node.Matter = slow
+"""
+    scenes = tmp_path / "scenes"
+    with running(scenes, fault=fault) as node:
+        robot.wait_for_state(Status.STATE_NO_SCENE)
+        request = CaptureBackground.Request(scene="room", frames=12, fit=True)
+        wait = robot.begin(CaptureBackground, "capture_background", request)
+        robot.wait_for(lambda s: "saving" in s.activity, what="of a capture that is being saved")
+        assert change(robot, Transition.TRANSITION_DEACTIVATE)
+        hold.unlink()
+        answer = wait(PATIENCE)
+        assert answer.success and "not fitted to it: the node is not active" in answer.message
+        assert change(robot, Transition.TRANSITION_ACTIVATE)
+        status = robot.wait_for_state(Status.STATE_MATTING)
+        assert status.scene == "room" and not status.fitting
         assert node.stop() == 0
     assert "Traceback" not in node.log
 
