@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dart_ros.errors import FitError
 from dart_ros.fitting.rendering.rasterizer import Picture
 from dart_ros.fitting.rendering.sprites import (
     DEPTH_STEP,
@@ -72,6 +74,28 @@ def test_files_read_back_with_color_under_the_transparent_part(tmp_path: Path) -
     relief = cv2.imread(str(tmp_path / "square.depth.png"), cv2.IMREAD_UNCHANGED)
     assert relief is not None and relief.shape == (32, 24)
     assert (relief == 128).all()
+
+
+@pytest.mark.parametrize("large", ["color", "depth"])
+def test_a_full_disk_is_told(tmp_path: Path, large: str) -> None:
+    pytest.importorskip("PIL", reason="Pillow is not installed")
+    size = (400, 400)
+    random = np.random.default_rng(0)
+    color, depth = np.full((*size, 3), 90, np.uint8), np.full(size, 1.5, np.float32)
+    if large == "color":
+        color = random.integers(0, 255, color.shape, np.uint8)
+    else:
+        depth += random.uniform(-0.1, 0.1, size).astype(np.float32)
+    whole = np.ones(size, np.float32)
+    entry = Sprite("square", "object", "square", *size, 500.0, 1.5, 0.2, ())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The kernel refuses to write past the limit, as a full disk does.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises((FitError, OSError)):
+            save_sprite(tmp_path, entry, Picture(color, whole, whole, depth), 90)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_shipped_sprites_are_whole_and_hold_no_evaluation_identity() -> None:
