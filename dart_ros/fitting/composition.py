@@ -281,6 +281,8 @@ class Composer:
         live_depth, mean, deviation, known = self._sense(
             view._replace(color=plate, depth=depth), front, frame, border.margin, reflecting
         )
+        if not captured and self._chance(0.6 if border.level > 0.5 else 0.2):
+            frame, plate, truth = self._bleach(frame, plate, truth)
         exposed, exposed_plate, truth = self._expose(frame, plate, truth)
         if view.live_depth is None:
             frame, plate = exposed, exposed_plate
@@ -355,8 +357,9 @@ class Composer:
         if beside and self._chance(0.6):
             lost = across * self._uniform(0.02, 0.09)
         ledge = torch.zeros(along, across, device=self._device)
-        if self._chance(0.25 if beside else 0.6):
-            edge = max(0.0, lost + self._uniform(-0.01, 0.025) * across)
+        if self._chance(0.35 if beside else 0.75):
+            # Other eyes see past it: depth may know what it hides.
+            edge = max(0.0, lost + self._uniform(-0.01, 0.07) * across)
             # Never sharp: that, and that it goes on along the border, tells it from dark things.
             softness = across * math.exp(self._uniform(math.log(0.0024), math.log(0.0125)))
             slope = torch.arange(along, device=self._device) - along / 2
@@ -615,6 +618,15 @@ class Composer:
         return 1 - strength * (down @ cast @ _triangles(columns, width, self._device))
 
     # -- sensors --------------------------------------------------------------------------
+
+    def _bleach(self, frame: Tensor, plate: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Longer exposure: what is bright is cut off later, all in the same white, without noise.
+
+        White clothes before a white wall are one with it then, and depth alone tells them apart.
+        """
+        bright = torch.quantile(plate.amin(dim=0), self._uniform(0.5, 0.98))
+        gain = (1 / bright.clamp(min=1e-3)).clamp(1, 4)
+        return frame * gain, plate * gain, truth * gain
 
     def _expose(self, frame: Tensor, plate: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noise of the color sensor; the plate is a mean of frames and has less of it."""

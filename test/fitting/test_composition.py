@@ -198,8 +198,10 @@ def test_depth_of_the_nearest_lies_far_beside_their_color_at_times(sprites: list
 
 
 def test_some_borders_have_no_depth_or_something_close_to_the_camera(
-    sprites: list[Sprite],
+    sprites: list[Sprite], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Where walls bleach out, they look like a bright thing at the border.
+    monkeypatch.setattr(Composer, "_bleach", lambda _self, *images: images)
     batch = Composer(sprites, [wall()], seed=4).batch(250)
     known, depth, alpha = (x[:, 0] for x in (batch.background.known, batch.depth, batch.alpha))
     plate, color = batch.background.plate.mean(1), batch.color.mean(1)
@@ -247,6 +249,24 @@ def test_parts_of_people_look_like_the_wall_behind_them(sprites: list[Sprite]) -
     # Whole people in the wall's color are others.
     parts = int(((share > 0.1) & (share < 0.8)).sum())
     assert 25 <= parts <= 60, parts
+
+
+def test_what_is_bright_is_cut_off_in_some_frames_and_never_at_the_scene(
+    sprites: list[Sprite],
+) -> None:
+    def bleached(captured: bool) -> list[float]:
+        """Of each frame with a white place in the plate: how much of that is white in it too."""
+        batch = compose(sprites, 8, count=150, captured=captured)
+        background = torch.from_numpy(AWAY_FROM_BORDERS) & (batch.alpha[:, 0] == 0)
+        white = (batch.background.plate.amin(1) == 1) & background
+        both = white & (batch.color.amin(1) == 1)
+        return [float(b.sum() / w.sum()) for w, b in zip(white, both, strict=True) if w.sum() > 50]
+
+    found = bleached(captured=False)
+    assert 20 <= len(found) <= 55, len(found)
+    # Whoever walks in makes the camera expose otherwise, so it is not always the same places.
+    assert sum(share > 0.8 for share in found) >= 3, found
+    assert not bleached(captured=True)
 
 
 @pytest.mark.parametrize(("columns", "seen"), [(6, False), (12, False), (20, True)])
