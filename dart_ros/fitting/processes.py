@@ -88,5 +88,7 @@ def processes() -> Iterator[Processes]:
     torch.distributed.init_process_group("nccl" if cuda else "gloo")
     try:
         yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size(), device)
+        # Who leaves first cuts the others off.
+        torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()

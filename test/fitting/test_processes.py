@@ -44,6 +44,7 @@ TOGETHER = """
         shared = together.shared(network)
         shared((1 + 2 * rank) * ones(1, 1)).sum().backward()
         assert float(network.weight.grad) == 2.0, network.weight.grad
+        del shared  # before the processes part
 """
 
 
@@ -61,4 +62,4 @@ def test_two_processes_agree_and_share_gradients(tmp_path: Path) -> None:
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
