@@ -41,7 +41,7 @@ class _Reach:
     to another image."""
 
     def __init__(self, slop: float) -> None:
-        self._slop = slop * 1e9
+        self._slop = float(round(slop * 1e9))  # 0.013 s is a little more than 13 ms as it is
         self._latest: list[int | None] = [None, None]
         self._steps = (deque[int](maxlen=_STEPS), deque[int](maxlen=_STEPS))
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dart_ros.node import synchronizer
@@ -38,6 +38,7 @@ arrivals = st.lists(
 
 
 @given(arrivals, st.integers(1, 50), st.integers(1, 8))
+@example([(COLOR, 0), (DEPTH, 13)], 13, 1)  # 0.013 * 1e9 is more than 13,000,000
 def test_stand_in_pairs_within_the_slop_and_uses_each_message_once(
     events: list[tuple[int, int]], slop: int, size: int
 ) -> None:
