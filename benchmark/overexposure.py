@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.light_change import lit
 from dart_ros.errors import DartError
 from dart_ros.evaluation.dataset import open_dataset
 from dart_ros.evaluation.methods import all_methods
@@ -68,8 +68,7 @@ class OverexposedScene(LabelledScene):
         return f"{self._scene.fingerprint()} {self._gain}"
 
     def _exposed(self, frame: Frame) -> Frame:
-        color = (frame.color * self._gain).clip(0, 255).round().astype(np.uint8)
-        return replace(frame, color=color)
+        return lit(frame, (self._gain, self._gain, self._gain))
 
 
 def measure(

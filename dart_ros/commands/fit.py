@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="fit the network to a scene, or go on with a fit that was interrupted",
         description="Fit the network to a scene, or go on with a fit that was interrupted. For "
         "several GPUs: torchrun --nproc-per-node N -m dart_ros.cli fit SCENE --settings FIT.yaml, "
-        "with a batch of at least N in the file.",
+        "with a batch in the file that N divides.",
     )
     command.add_argument("scene")
     command.add_argument(
