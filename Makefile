@@ -24,7 +24,7 @@ test: lint
 	@. scripts/environment.sh && python -m pytest -n 2 --dist loadfile $(OPTIONS)
 
 demo: workspace
-	@. scripts/environment.sh && python -m dart_ros.node.demo $(if $(SOURCE),--source '$(SOURCE)') $(OPTIONS)
+	@. scripts/environment.sh && python -m dart_ros.demo $(if $(SOURCE),--source '$(SOURCE)') $(OPTIONS)
 
 clean:
 	rm -rf .venv build install log demo_output

@@ -19,7 +19,7 @@ from dart_ros.evaluation.scenes import EMPTY_FRAMES, RecordingScene
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.weights import load_network
 from dart_ros.session.capture import capture_scene
-from dart_ros.session.matter import Matter
+from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import open_recording
 from dart_ros.values import Frame
 
@@ -54,18 +54,18 @@ def measure(stride: int, backend: str) -> dict[str, dict[str, float]]:
     captured = capture_scene(scene.empty(), EMPTY_FRAMES, "light", _MAX_DEPTH)
     without = load_network()
     without.config = replace(without.config, depth_in_light=False)
-    matters = {
-        "dart": Matter(captured, backend),
-        "without": Matter(captured, backend, network=without),
+    predictors = {
+        "dart": Predictor(captured, backend),
+        "without": Predictor(captured, backend, network=without),
     }
     found: dict[str, dict[str, float]] = {}
     for light, gain in tqdm(LIGHTS.items(), unit="light", disable=None):
-        scores: dict[str, list[float]] = {name: [] for name in matters}
+        scores: dict[str, list[float]] = {name: [] for name in predictors}
         for number in range(len(scene)):
             frame, truth = lit(scene.frame(number), gain), scene.alpha(number)
             assert truth is not None
-            for name, matter in matters.items():
-                alpha = matter.matte(frame, trimap=False, foreground=False).alpha
+            for name, predictor in predictors.items():
+                alpha = predictor.predict(frame, trimap=False, foreground=False).alpha
                 scores[name].append(sad(alpha / 255, truth / 255))
         found[light] = {name: float(np.mean(values)) for name, values in scores.items()}
     return found

@@ -24,9 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dart_ros.commands.options import MAX_DEPTH, size
-from dart_ros.errors import DartError
-from dart_ros.files import DEMO_RECORDING
-from dart_ros.node.demo import (
+from dart_ros.demo.harness import (
     Child,
     Demo,
     DemoError,
@@ -35,8 +33,10 @@ from dart_ros.node.demo import (
     running_matting_node,
     set_environment,
 )
-from dart_ros.node.demo_pictures import gradient, save_png
-from dart_ros.node.demo_recorder import Recorder
+from dart_ros.demo.pictures import gradient, save_png
+from dart_ros.demo.recorder import Recorder
+from dart_ros.errors import DartError
+from dart_ros.files import DEMO_RECORDING
 
 SATURATED = 0.95
 """Share of the published frames below which the node is said not to follow any more."""

@@ -21,21 +21,21 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from dart_ros.demo.pictures import gradient, save_png
 from dart_ros.errors import DartError, EvaluationError
 from dart_ros.evaluation.metrics import Scores, mean_scores, score
 from dart_ros.evaluation.scenes import EMPTY_FRAMES
 from dart_ros.files import DEMO_RECORDING
-from dart_ros.fitting.composition import MAX_DEPTH, Composer
 from dart_ros.fitting.library import split_identities, sprites_path
 from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import HELD_OUT, FitResult
-from dart_ros.fitting.sprites import load_sprites
-from dart_ros.node.demo_pictures import gradient, save_png
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.fit import background_of, fit
-from dart_ros.session.matter import Matter
+from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import Recording, first_run, open_recording
 from dart_ros.session.scene import Scene
+from dart_ros.simulation.composition import MAX_DEPTH, Composer
+from dart_ros.simulation.foregrounds import load_sprites
 from dart_ros.values import UNKNOWN_DEPTH, Frame, Matte
 
 _SAMPLES = 16
@@ -107,9 +107,9 @@ def composed(recording: Recording, scene: Scene, count: int) -> list[Truth]:
 
 def scores(scene: Scene, frames: list[Truth], backend: str) -> list[Scores]:
     """Scores of the scene's network for each frame."""
-    matter = Matter(scene, backend)
+    predictor = Predictor(scene, backend)
     return [
-        score(matter.matte(frame, trimap=False, foreground=False).alpha, truth)
+        score(predictor.predict(frame, trimap=False, foreground=False).alpha, truth)
         for frame, truth in tqdm(frames, desc="matting", unit="frame", leave=False, disable=None)
     ]
 
@@ -129,14 +129,14 @@ def sheet(recording: Recording, scenes: Sequence[Scene], backend: str) -> NDArra
     Returns:
         ``H×W×3`` uint8 RGB.
     """
-    matters = [Matter(scene, backend) for scene in scenes]
+    predictors = [Predictor(scene, backend) for scene in scenes]
     camera = scenes[0].camera
     backdrop = gradient(camera.width, camera.height)
     steps = np.linspace(0, len(recording.occupied) - 1, _ROWS).round().astype(int)
     rows = []
     for step in steps:
         frame = recording.frame(recording.occupied[step])
-        mattes = [matter.matte(frame, trimap=False) for matter in matters]
+        mattes = [predictor.predict(frame, trimap=False) for predictor in predictors]
         alphas = [np.repeat(matte.alpha[..., None], 3, axis=2) for matte in mattes]
         row = np.hstack([frame.color, *alphas, *(composite(m, backdrop) for m in mattes)])
         size = (_CELL_WIDTH * (1 + 2 * len(scenes)), _CELL_WIDTH * camera.height // camera.width)

@@ -24,7 +24,7 @@ from dart_ros.fitting.run import FitRun, Teacher
 from dart_ros.fitting.scene_fit import FitResult
 from dart_ros.postmatting import create_post_matting
 from dart_ros.session import fit as fit_module
-from dart_ros.session.matter import Matter
+from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import open_recording
 from dart_ros.session.scene import Scene, SceneStore
 
@@ -185,10 +185,10 @@ def test_matte(
     command += ["--output", str(output), "--backend", "torch"]
     assert cli.main(command) == 0
     assert "Matted 5 frames on torch" in capsys.readouterr().out
-    matter = Matter(store.load("box"), "torch")
+    predictor = Predictor(store.load("box"), "torch")
     frames = open_recording(recording)
     for position in range(5):
-        expected = matter.matte(frames[position])
+        expected = predictor.predict(frames[position])
         alpha = cv2.imread(str(output / f"alpha_{position:04d}.png"), cv2.IMREAD_UNCHANGED)
         bgra = cv2.imread(str(output / f"foreground_{position:04d}.png"), cv2.IMREAD_UNCHANGED)
         assert alpha is not None and bgra is not None
@@ -403,14 +403,14 @@ def test_the_fits_result_is_compiled_before_it_is_told(
 ) -> None:
     made: list[tuple[Any, ...]] = []
 
-    def matter(scene: Scene, *settings: Any, ready_only: bool) -> None:
+    def predictor(scene: Scene, *settings: Any, ready_only: bool) -> None:
         assert store.load("box").weights is None, "a fit that is cancelled now changes nothing"
         made.append((scene.weights is not None, *settings, ready_only))
         if fails:
             raise EngineError("no such engine here")
 
     monkeypatch.setattr(fit_module, "fit", fake_fit(improved))
-    monkeypatch.setattr("dart_ros.session.matter.Matter", matter)
+    monkeypatch.setattr("dart_ros.session.predictor.Predictor", predictor)
     command = ["fit", "box", "--scenes-dir", str(store.directory), "--backend", "openvino"]
     assert cli.main([*command, "--refine-fraction", "0.5", "--threads", "2"]) == 0
     assert made == ([(True, "openvino", 0.5, 2, True)] if improved else [])

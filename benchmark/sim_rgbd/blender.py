@@ -17,9 +17,9 @@ import numpy as np
 from mathutils import Matrix
 from numpy.typing import NDArray
 
-from dart_ros.fitting.rendering.mesh import Material, Mesh, Strands
-from dart_ros.fitting.rendering.rasterizer import Viewpoint
 from dart_ros.values import Camera
+from tools.datagen.mesh import Material, Mesh, Strands
+from tools.datagen.rasterizer import Viewpoint
 
 GLASS = 0.35
 """What is clearer than this is left out: a depth camera looks through it."""

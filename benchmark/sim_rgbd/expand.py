@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import EvaluationError
-from dart_ros.session import sensor_noise
-from dart_ros.session.sensor_noise import SensorNoise
+from dart_ros.simulation import sensor_noise
+from dart_ros.simulation.sensor_noise import SensorNoise
 
 BACKGROUND_FRAMES = 100
 _SOURCES = (Path(__file__), Path(sensor_noise.__file__))

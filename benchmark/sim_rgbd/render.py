@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from benchmark.sim_rgbd.blender import GLASS, Lamp, Shape, Studio
 from benchmark.sim_rgbd.scenes import Actor, Light, Plan, Pose, Thing
 from dart_ros.errors import EvaluationError
-from dart_ros.fitting.rendering.furniture import Catalog, Piece
-from dart_ros.fitting.rendering.glb import Rig, read_person
-from dart_ros.fitting.rendering.hair import grow_hair
-from dart_ros.fitting.rendering.mesh import Material, Mesh, Strands, quad, rotation_x
-from dart_ros.fitting.rendering.pose import PosedPerson, apply_pose
-from dart_ros.fitting.rendering.rasterizer import Viewpoint
-from dart_ros.fitting.rendering.rooms import Room, furnish
-from dart_ros.fitting.rendering.sprites import AVATAR_CREDIT
 from dart_ros.values import Camera
+from tools.datagen.furniture import Catalog, Piece
+from tools.datagen.glb import Rig, read_person
+from tools.datagen.hair import grow_hair
+from tools.datagen.mesh import Material, Mesh, Strands, quad, rotation_x
+from tools.datagen.pose import PosedPerson, apply_pose
+from tools.datagen.rasterizer import Viewpoint
+from tools.datagen.rooms import Room, furnish
+from tools.datagen.sprites import AVATAR_CREDIT
 
 _BRIGHTNESS = 0.2
 """Mean linear light of an empty room's picture; 0.2 is a middle grey on the screen."""

@@ -1,8 +1,8 @@
 """The twelve rooms of ``sim-rgbd``, and who does what in them.
 
 People, furniture and rooms are held out from the training data: people of
-:data:`~dart_ros.fitting.rendering.sprites.HELD_OUT`, pieces for which
-:func:`~dart_ros.fitting.rendering.rooms.for_demo` holds, and seeds of their own.
+:data:`~tools.datagen.sprites.HELD_OUT`, pieces for which
+:func:`~tools.datagen.rooms.for_demo` holds, and seeds of their own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dart_ros.fitting.rendering.mesh import rotation_x
-from dart_ros.fitting.rendering.pose import (
+from tools.datagen.mesh import rotation_x
+from tools.datagen.pose import (
     POSES,
     arm,
     fingers,

@@ -152,7 +152,7 @@ def recorded(height: int, width: int) -> tuple[Background, list[Frame]]:
 
     from dart_ros.evaluation.scenes import empty_frames
     from dart_ros.session.capture import capture_scene
-    from dart_ros.session.matter import background_of
+    from dart_ros.session.predictor import background_of
     from dart_ros.session.recording import MAX_DEPTH, open_recording
 
     recording = open_recording(DEMO_RECORDING)

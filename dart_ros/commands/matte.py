@@ -52,22 +52,22 @@ def _matte(options: argparse.Namespace) -> None:
     # Not before: torch takes seconds.
     from tqdm import tqdm
 
-    from dart_ros.session.matter import Matter
+    from dart_ros.session.predictor import Predictor
 
     post = create_post_matting(options.post, options.post_weights) if options.post else None
     with ExitStack() as stack:
         writers = [stack.enter_context(writer) for writer in _writers(options, recording)]
-        matter = Matter(scene, options.backend)
+        predictor = Predictor(scene, options.backend)
         # None: only on a terminal.
         for position in tqdm(range(len(recording)), unit="frame", leave=False, disable=None):
             frame = recording[position]
-            matte = matter.matte(frame, foreground=options.output is not None)
+            matte = predictor.predict(frame, foreground=options.output is not None)
             if post is not None and matte.trimap is not None:
                 matte = replace(matte, alpha=post.refine(frame.color, matte.trimap))
             for writer in writers:
                 writer.add(position, frame, matte)
     places = ", ".join(str(writer.path) for writer in writers)
-    print(f"Matted {len(recording)} frames on {matter.backend}; the mattes are in {places}")
+    print(f"Matted {len(recording)} frames on {predictor.backend}; the mattes are in {places}")
 
 
 def _writers(options: argparse.Namespace, recording: Recording) -> list[MatteWriter]:

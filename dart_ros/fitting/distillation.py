@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dart_ros.fitting.composition import Batch
 from dart_ros.fitting.losses import matting_loss
 from dart_ros.fitting.optimization import Loss
 from dart_ros.fitting.run import Teacher
 from dart_ros.fitting.weights import load_network
 from dart_ros.method.network import MattingOutput
+from dart_ros.simulation.composition import Batch
 
 
 def channel_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from dart_ros.errors import FitError
 from dart_ros.files import replacing
-from dart_ros.fitting.composition import Batch
 from dart_ros.method.blind_sides import metres_or_guess
 from dart_ros.method.network import Background
+from dart_ros.simulation.composition import Batch
 
 _STD_STEP = 1e-4
 """Metres of a step of a stored deviation; depths are stored in millimetres."""

@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.backgrounds import invent_room, load_pictures, load_rooms
-from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.run import Data
-from dart_ros.fitting.sprites import Sprite, load_sprites
+from dart_ros.simulation.backgrounds import invent_room, load_pictures, load_rooms
+from dart_ros.simulation.composition import RgbdBackground
+from dart_ros.simulation.foregrounds import Sprite, load_sprites
 
 _FIRST_HELD_OUT_SEED = 1_000_000
 _FEWEST_INVENTED = 4

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dart_ros.fitting.composition import Batch
 from dart_ros.method.network import MattingOutput
+from dart_ros.simulation.composition import Batch
 
 
 def matting_loss(output: MattingOutput, batch: Batch) -> Tensor:

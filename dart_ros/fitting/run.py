@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.composition import MAX_DEPTH
 from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.network import STRIDE, base_reduction, padded_sides, padding_stride
+from dart_ros.simulation.composition import MAX_DEPTH
 
 Stage = Literal["teacher", "student", "refiner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

@@ -26,18 +26,18 @@ from dart_ros.fitting.checkpoint import (
     save_checkpoint,
     training_state,
 )
-from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.library import file_hash, folder_hash, split_identities, sprites_path
 from dart_ros.fitting.logs import Log, open_log
 from dart_ros.fitting.optimization import Stepper, keep_norms, memory_told, parameter_groups
 from dart_ros.fitting.processes import Processes, processes
 from dart_ros.fitting.run import FitRun, check_fit, described
-from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationSet
 from dart_ros.fitting.weights import Weights, network_with, weights_of
 from dart_ros.method.network import MattingNetwork, base_reduction, padding_stride
+from dart_ros.simulation.composition import RgbdBackground
+from dart_ros.simulation.foregrounds import load_sprites
 
 _log = logging.getLogger(__name__)
 

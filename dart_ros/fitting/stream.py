@@ -13,9 +13,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, join_packed
-from dart_ros.fitting.sprites import Sprite
+from dart_ros.simulation.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
+from dart_ros.simulation.foregrounds import Sprite
 
 _log = logging.getLogger(__name__)
 

@@ -20,14 +20,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from dart_ros.errors import FitError
-from dart_ros.fitting import composition, frame_pool
+from dart_ros.fitting import frame_pool
 from dart_ros.fitting.checkpoint import (
     load_checkpoint,
     restore_training,
     save_checkpoint,
     training_state,
 )
-from dart_ros.fitting.composition import Batch
 from dart_ros.fitting.distillation import training_loss
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal
 from dart_ros.fitting.library import file_hash, load_library
@@ -41,6 +40,8 @@ from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import load_network, save_network
 from dart_ros.method import blind_sides
 from dart_ros.method.network import MattingNetwork
+from dart_ros.simulation import composition
+from dart_ros.simulation.composition import Batch
 
 WARM_UP = 100
 """Steps in which the learning rates rise to their highest."""

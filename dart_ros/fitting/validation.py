@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 
-from dart_ros.fitting.composition import Composer, RgbdBackground
-from dart_ros.fitting.sprites import Sprite
 from dart_ros.method.network import MattingNetwork, tile_count
+from dart_ros.simulation.composition import Composer, RgbdBackground
+from dart_ros.simulation.foregrounds import Sprite
 
 
 class ValidationScores(NamedTuple):

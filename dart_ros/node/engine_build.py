@@ -52,7 +52,7 @@ class EngineBuilder:
 
         Args:
             scene: the scene.
-            refine_fraction: see :class:`dart_ros.session.matter.Matter`.
+            refine_fraction: see :class:`dart_ros.session.predictor.Predictor`.
             wanted: asked at the last moment; False starts nothing.
 
         Returns:

@@ -47,7 +47,7 @@ from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command, resumptio
 from dart_ros.node.image_messages import ImagePair, frame_from_pair
 from dart_ros.node.outputs import COLORED, Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
-from dart_ros.node.scene_loader import Loaded, SceneLoader, SceneMatter, check_size
+from dart_ros.node.scene_loader import Loaded, SceneLoader, ScenePredictor, check_size
 from dart_ros.node.status import FrameLog, FrameSummary, diagnostics, story, without_figures
 from dart_ros.node.still import Finished, Still
 from dart_ros.node.stream_health import COLOR, DEPTH, INFO, StreamHealth
@@ -56,7 +56,7 @@ from dart_ros.node.synchronizer import DEPTH as DEPTH_SIDE
 from dart_ros.node.synchronizer import PairSynchronizer
 from dart_ros.node.worker import JobThread, LatestWorker, OrderedWorker
 from dart_ros.postmatting.process import PostMattingProcess
-from dart_ros.session.matter import Matter
+from dart_ros.session.predictor import Predictor
 from dart_ros.session.scene import Scene, SceneStore, SceneSummary, check_name
 from dart_ros.srv import CaptureBackground, ListScenes, LoadScene, TakeStill
 from dart_ros.values import Frame, Matte
@@ -102,7 +102,7 @@ class MattingNode(LifecycleNode):
             self._store,
             self.get_fully_qualified_name(),
             lambda: self._params.settings,
-            Matter,
+            Predictor,
             EngineBuilder("TensorRT engine", partial(build_command, "tensorrt", scenes_dir)),
             EngineBuilder("OpenVINO engine", partial(build_command, "openvino", scenes_dir)),
             self._mailbox.post,
@@ -344,7 +344,7 @@ class MattingNode(LifecycleNode):
         elif loaded is not None:
             check_size(frame.camera.width, frame.camera.height, loaded.scene)
             if outputs is not None and sender is not None and (wanted or still):
-                matte = self._matte(loaded.matter, wanted, still, pair, frame)
+                matte = self._matte(loaded.predictor, wanted, still, pair, frame)
                 sender.put(_Matted(outputs, wanted, pair, frame, matte))
         if not (frame.depth > 0).any():
             self._frames.doubtful(
@@ -396,7 +396,7 @@ class MattingNode(LifecycleNode):
 
     def _matte(
         self,
-        matter: SceneMatter,
+        predictor: ScenePredictor,
         wanted: frozenset[str],
         still: Still | None,
         pair: ImagePair,
@@ -404,7 +404,7 @@ class MattingNode(LifecycleNode):
     ) -> Matte | None:
         if wanted == {"camera_info"} and still is None:
             return None
-        matte = matter.matte(
+        matte = predictor.predict(
             frame,
             trimap="trimap" in wanted or still is not None,
             foreground=bool(COLORED & wanted) or still is not None,
@@ -454,9 +454,9 @@ class MattingNode(LifecycleNode):
 
     def _scene_used(self, made: Loaded) -> None:
         self._trouble = ""
-        for note in made.matter.notes:
+        for note in made.predictor.notes:
             self.get_logger().info(note)
-        self.get_logger().info(f"scene '{made.scene.id}' is in use, on {made.matter.backend}")
+        self.get_logger().info(f"scene '{made.scene.id}' is in use, on {made.predictor.backend}")
 
     def survived(self, error: Exception) -> None:
         """Report a fault of the node's own in the executor's thread, not for each message anew."""
@@ -752,7 +752,7 @@ class MattingNode(LifecycleNode):
         if loaded is not None:
             status.scene = loaded.scene.name
             status.scene_id = loaded.scene.id
-            status.backend = loaded.matter.backend
+            status.backend = loaded.predictor.backend
         status.fitting = self._fit is not None
         status.activity, status.progress = self._activity()
         status.frame_rate = frames.rate

@@ -18,8 +18,8 @@ CLEANED_UP = "the node was cleaned up meanwhile: configure and activate it, then
 """What who waits for a scene is told if the node's configuration ends before it is there."""
 
 
-class SceneMatter(Protocol):
-    """What a scene is matted with, see :class:`dart_ros.session.matter.Matter`."""
+class ScenePredictor(Protocol):
+    """What a scene is matted with, see :class:`dart_ros.session.predictor.Predictor`."""
 
     @property
     def backend(self) -> str:
@@ -36,7 +36,7 @@ class SceneMatter(Protocol):
         """Whether TensorRT would be faster, once its engine is built."""
         ...
 
-    def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
+    def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         """Matte one frame."""
         ...
 
@@ -46,7 +46,7 @@ class Loaded:
     """A scene, its engine with this refine_fraction, and what tells that the camera has moved."""
 
     scene: Scene
-    matter: SceneMatter
+    predictor: ScenePredictor
     refine_fraction: float
     motion: CameraMotion
 
@@ -74,7 +74,7 @@ class SceneLoader:
         store: the folder of scenes.
         node_name: fully qualified name of the node, for which the scene last used is remembered.
         settings: returns the settings in force.
-        make_matter: makes a matter of a scene, a backend, a refine_fraction and a number of
+        make_predictor: makes a predictor of a scene, a backend, a refine_fraction and a number of
             threads; with ``ready_only`` one that needn't be waited for, with ``compile_apart``
             called where it has to be compiled.
         builder: builds TensorRT's engines.
@@ -90,7 +90,7 @@ class SceneLoader:
         store: SceneStore,
         node_name: str,
         settings: Callable[[], Settings],
-        make_matter: Callable[..., SceneMatter],
+        make_predictor: Callable[..., ScenePredictor],
         builder: EngineBuilder,
         compiler: EngineBuilder,
         post: Callable[[Callable[[], None]], None],
@@ -101,7 +101,7 @@ class SceneLoader:
         self._store = store
         self._node_name = node_name
         self._settings = settings
-        self._make_matter = make_matter
+        self._make_predictor = make_predictor
         self._builder = builder
         self._compiler = compiler
         self._compiling = False
@@ -286,7 +286,7 @@ class SceneLoader:
 
     def _build(self, scene: Scene, configuration: _Configuration) -> Loaded:
         settings = self._settings()
-        matter = self._make_matter(
+        predictor = self._make_predictor(
             scene,
             settings.backend,
             settings.refine_fraction,
@@ -301,7 +301,7 @@ class SceneLoader:
         except SceneError as error:
             # A full disk is no reason not to use the scene.
             self._logger.warning(str(error))
-        return Loaded(scene, matter, settings.refine_fraction, CameraMotion(scene.plate))
+        return Loaded(scene, predictor, settings.refine_fraction, CameraMotion(scene.plate))
 
     def _note(self, notes: list[str]) -> None:
         for note in notes:
@@ -329,7 +329,7 @@ class SceneLoader:
         """Have the engine built that takes long, then use it, unless another scene is in use."""
         target = (made.scene, made.refine_fraction)
         # One that is built and yet not found must not be built again and again.
-        if not made.matter.improvable or self._built == target:
+        if not made.predictor.improvable or self._built == target:
             return
 
         def built(notes: list[str]) -> None:

@@ -69,7 +69,7 @@ class Still:
         header, frame, matte = self._taken
         trimap, foreground = matte.trimap, matte.foreground
         if trimap is None or foreground is None:
-            raise ValueError("a still needs trimap and foreground: ask the matter for them")
+            raise ValueError("a still needs trimap and foreground: ask the predictor for them")
         matte = replace(matte, alpha=post_matting.refine(frame.color, trimap))
         if self._file and not self._given_up:
             path = Path(self._file).expanduser()

@@ -275,7 +275,7 @@ def _write_png(file: Path, picture: NDArray[np.uint8]) -> None:
 def _cutout(matte: Matte) -> NDArray[np.uint8]:
     """BGRA."""
     if matte.foreground is None:
-        raise ValueError("a matte without foreground can't be a picture: ask the Matter for it")
+        raise ValueError("a matte without foreground can't be a picture: ask the Predictor for it")
     bgra = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2BGRA)
     bgra[..., 3] = matte.alpha
     return np.asarray(bgra, np.uint8)
@@ -283,5 +283,5 @@ def _cutout(matte: Matte) -> NDArray[np.uint8]:
 
 def _trimap(matte: Matte) -> NDArray[np.uint8]:
     if matte.trimap is None:
-        raise ValueError("a matte without trimap can't be stored: ask the Matter for it")
+        raise ValueError("a matte without trimap can't be stored: ask the Predictor for it")
     return matte.trimap

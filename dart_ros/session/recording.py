@@ -32,7 +32,7 @@ from dart_ros.session.encodings import (
     color_from_compressed,
     depth_from_bytes,
 )
-from dart_ros.session.sensor_noise import SensorNoise
+from dart_ros.simulation.sensor_noise import SensorNoise
 from dart_ros.values import Camera, Frame, metres_from_sensor
 
 if TYPE_CHECKING:

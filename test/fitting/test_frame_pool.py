@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.composition import Batch
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, _packed, join_packed
 from dart_ros.method.network import Background
+from dart_ros.simulation.composition import Batch
 
 HEIGHT, WIDTH = 5, 7
 CPU = torch.device("cpu")

@@ -6,9 +6,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from dart_ros.fitting.composition import Batch
 from dart_ros.fitting.losses import alpha_loss, matting_loss
 from dart_ros.method.network import Background, MattingOutput
+from dart_ros.simulation.composition import Batch
 
 
 def blocks(image: np.ndarray) -> np.ndarray:

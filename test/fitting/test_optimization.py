@@ -8,12 +8,12 @@ from torch import Tensor
 
 from dart_ros.errors import FitError
 from dart_ros.fitting import optimization as module
-from dart_ros.fitting.backgrounds import invent_room
-from dart_ros.fitting.composition import Batch, Composer
 from dart_ros.fitting.losses import matting_loss
 from dart_ros.fitting.optimization import Stepper, memory_told
-from dart_ros.fitting.sprites import load_sprites
 from dart_ros.method.network import Background, MattingNetwork, MattingOutput
+from dart_ros.simulation.backgrounds import invent_room
+from dart_ros.simulation.composition import Batch, Composer
+from dart_ros.simulation.foregrounds import load_sprites
 
 
 class SmallMemory(MattingNetwork):

@@ -18,13 +18,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dart_ros.errors import FitError
 from dart_ros.fitting import scene_fit, weights
-from dart_ros.fitting.backgrounds import invent_room
-from dart_ros.fitting.composition import RgbdBackground
 from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import fit_scene
-from dart_ros.fitting.sprites import Sprite, load_sprites
 from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import network_with, weights_of
+from dart_ros.simulation.backgrounds import invent_room
+from dart_ros.simulation.composition import RgbdBackground
+from dart_ros.simulation.foregrounds import Sprite, load_sprites
 
 pytestmark = pytest.mark.usefixtures("generic_weights")
 
@@ -124,8 +124,8 @@ CHILD = """
     import itertools, sys, time
     from pathlib import Path
     from dart_ros.fitting import scene_fit, weights
-    from dart_ros.fitting.backgrounds import invent_room
-    from dart_ros.fitting.composition import RgbdBackground
+    from dart_ros.simulation.backgrounds import invent_room
+    from dart_ros.simulation.composition import RgbdBackground
     from dart_ros.fitting.run import FitRun
 
     ticks = itertools.count()
@@ -311,8 +311,8 @@ SHARING = """
     import itertools, sys
     from pathlib import Path
     from dart_ros.fitting import scene_fit, weights
-    from dart_ros.fitting.backgrounds import invent_room
-    from dart_ros.fitting.composition import RgbdBackground
+    from dart_ros.simulation.backgrounds import invent_room
+    from dart_ros.simulation.composition import RgbdBackground
     from dart_ros.fitting.processes import is_first_process
     from dart_ros.fitting.run import FitRun
 

@@ -15,11 +15,11 @@ import torch
 
 from dart_ros.errors import FitError
 from dart_ros.fitting import stream as module
-from dart_ros.fitting.backgrounds import invent_room
-from dart_ros.fitting.composition import Batch
 from dart_ros.fitting.frame_pool import FramePool
-from dart_ros.fitting.sprites import load_sprites
 from dart_ros.fitting.stream import CompositionStream, _mix
+from dart_ros.simulation.backgrounds import invent_room
+from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.foregrounds import load_sprites
 
 SIZES = [(32, 48), (64, 96)]
 

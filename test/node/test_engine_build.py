@@ -14,7 +14,7 @@ import torch
 
 from dart_ros.errors import EngineError
 from dart_ros.node.engine_build import EngineBuilder, build_command
-from dart_ros.session.matter import Matter
+from dart_ros.session.predictor import Predictor
 from dart_ros.session.scene import Scene, SceneStore
 from dart_ros.values import Camera
 
@@ -136,7 +136,7 @@ def test_the_real_command_compiles_what_the_node_reads(
     with monkeypatch.context() as patch:
         patch.setattr("dart_ros.runtime.openvino_engine._converted", None)  # not made here
         for _ in range(2):
-            assert Matter(scene(), "openvino", compile_apart=compile_apart).backend
+            assert Predictor(scene(), "openvino", compile_apart=compile_apart).backend
     assert asked == [[]], "what is compiled is not compiled again"
-    Matter(scene(), "torch", refine_fraction=0.5, compile_apart=compile_apart)
+    Predictor(scene(), "torch", refine_fraction=0.5, compile_apart=compile_apart)
     assert len(asked) == 1, "another engine doesn't ask"

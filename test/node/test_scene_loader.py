@@ -45,12 +45,12 @@ def scene(name: str, number: int = 1) -> Scene:
 
 
 @dataclass
-class FakeMatter:
+class FakePredictor:
     backend: str
     improvable: bool
     notes: tuple[str, ...] = ()
 
-    def matte(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
+    def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         raise NotImplementedError
 
 
@@ -72,7 +72,7 @@ class Node:
 
     def __post_init__(self) -> None:
         self.letters: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.go_on = threading.Event()  # the loader makes no matter before
+        self.go_on = threading.Event()  # the loader makes no predictor before
         self.go_on.set()
         self.making = threading.Event()
         self.loader = SceneLoader(
@@ -104,7 +104,7 @@ class Node:
         threads: int,
         ready_only: bool,
         compile_apart: Callable[[], None],
-    ) -> FakeMatter:
+    ) -> FakePredictor:
         assert ready_only, "the loader must not wait for TensorRT"
         if self.compilation:
             compile_apart()
@@ -113,7 +113,7 @@ class Node:
         self.made.append((scene.id, backend, refine_fraction))
         if backend in self.broken:
             raise EngineError(f"{backend} does not work here")
-        return FakeMatter(backend, backend not in self.built)
+        return FakePredictor(backend, backend not in self.built)
 
     def failed(self, error: Exception) -> str:
         self.failures.append(str(error))
@@ -196,7 +196,7 @@ def test_an_engine_that_was_built_is_used(node: Node, tmp_path: Path) -> None:
     node.wait(lambda: len(node.used) == 1)
     node.built = frozenset({"tensorrt"})
     node.rest()
-    assert [made.matter.improvable for made in node.used] == [True, False]
+    assert [made.predictor.improvable for made in node.used] == [True, False]
     assert node.notes == ["not refitted"]
     assert started.read_text() == "x" and not node.failures
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dart_ros.node.demo_pictures import COLUMNS, count_frames, sheet_size
+from dart_ros.demo.pictures import COLUMNS, count_frames, sheet_size
 
 WIDTH, HEIGHT = 160, 120
 BLOCK = (40, 60, 200)
@@ -52,7 +52,7 @@ def save(path: Path, image: NDArray[np.generic]) -> None:
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "dart_ros.node.demo", *arguments],
+        [sys.executable, "-m", "dart_ros.demo", *arguments],
         capture_output=True,
         text=True,
         timeout=280,

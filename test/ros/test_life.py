@@ -263,13 +263,13 @@ def test_no_second_thread_works_with_an_engine_that_hangs(robot: Robot, tmp_path
     hang = tmp_path / "hang"
     fault = f"""
 import os, time
-from dart_ros.session.matter import Matter
-matte = Matter.matte
+from dart_ros.session.predictor import Predictor
+matte = Predictor.predict
 def slow(*arguments, **options):
     while os.path.exists({str(hang)!r}):
         time.sleep(0.01)
     return matte(*arguments, **options)
-Matter.matte = slow
+Predictor.predict = slow
 """
     alpha = robot.subscribe(Image, "alpha")
     try:
@@ -299,12 +299,12 @@ def test_a_scene_that_is_saved_in_a_node_that_rests_is_not_fitted(
     fault = f"""
 import os, time
 from dart_ros.node import matting_node
-make = matting_node.Matter
+make = matting_node.Predictor
 def slow(*arguments, **options):
     while os.path.exists({str(hold)!r}):
         time.sleep(0.01)
     return make(*arguments, **options)
-matting_node.Matter = slow
+matting_node.Predictor = slow
 """
     scenes = tmp_path / "scenes"
     with running(scenes, fault=fault) as node:
@@ -330,7 +330,7 @@ from dart_ros.node import matting_node
 def slow(*arguments, **options):
     time.sleep(60.0)
     raise RuntimeError("too late")
-matting_node.Matter = slow
+matting_node.Predictor = slow
 """
     with running(tmp_path, fault=fault) as node:
         robot.wait_for_state(Status.STATE_NO_SCENE)

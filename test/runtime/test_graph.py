@@ -22,7 +22,7 @@ from dart_ros.runtime.export import WholeGraph, depth_bytes, scene_inputs
 from dart_ros.runtime.openvino_engine import OpenVinoEngine
 from dart_ros.runtime.torch_engine import TorchEngine
 from dart_ros.session.capture import BackgroundCapture
-from dart_ros.session.matter import background_of
+from dart_ros.session.predictor import background_of
 from dart_ros.session.recording import open_recording
 from dart_ros.values import Frame
 

@@ -11,7 +11,7 @@ import pytest
 from dart_ros.errors import CaptureError, SceneError
 from dart_ros.session.capture import BackgroundCapture, capture_scene
 from dart_ros.session.recording import open_recording
-from dart_ros.session.sensor_noise import PROFILES, SensorNoise
+from dart_ros.simulation.sensor_noise import PROFILES, SensorNoise
 from dart_ros.values import Camera, Frame
 
 WIDTH, HEIGHT = 320, 240

@@ -1,4 +1,4 @@
-"""Mattes in files: what is written is what the Matter made, from a folder and from a bag."""
+"""Mattes in files: what is written is what the Predictor made, from a folder and from a bag."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dart_ros.session.matte_files import (
     PictureWriter,
     VideoWriter,
 )
-from dart_ros.session.matter import Matter
+from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import (
     CAMERA_INFO_TOPIC,
     COLOR_TOPIC,
@@ -236,15 +236,15 @@ def test_a_bag_of_the_office_gives_the_mattes_of_its_folder(
 ) -> None:
     scene, frames = office
     bag_of(frames, tmp_path / "in")
-    matter = Matter(scene, "torch", threads=1)
+    predictor = Predictor(scene, "torch", threads=1)
     recording = open_recording(tmp_path / "in", empty_seconds=0.001)
     with BagWriter(tmp_path / "out") as writer:
         for position in range(len(recording)):
-            writer.add(position, recording[position], matter.matte(recording[position]))
+            writer.add(position, recording[position], predictor.predict(recording[position]))
     recording.close()
     found = read_bag(tmp_path / "out")
     for number, frame in enumerate(frames):
-        expected = matter.matte(frame)
+        expected = predictor.predict(frame)
         assert 0.02 < (expected.alpha > 128).mean() < 0.9
         for topic, gray in ((ALPHA_TOPIC, expected.alpha), (TRIMAP_TOPIC, expected.trimap)):
             pixels = found[topic][number][1].data.reshape(frame.depth.shape)

@@ -12,7 +12,7 @@ from dart_ros.errors import EvaluationError
 from dart_ros.evaluation.methods.method import EmptyScene, Method
 from dart_ros.fitting.weights import load_network, network_with
 from dart_ros.method.network import MattingNetwork
-from dart_ros.session.matter import Matter
+from dart_ros.session.predictor import Predictor
 from dart_ros.values import Frame
 
 
@@ -39,12 +39,12 @@ class Dart(Method):
                 )
             scene, network = empty.captured, load_network(self.weights)
             self._check(network)
-        self._matter = Matter(scene, self.backend, network=self._changed(network))
-        self.engine = self._matter.backend
+        self._predictor = Predictor(scene, self.backend, network=self._changed(network))
+        self.engine = self._predictor.backend
 
     def alpha(self, frame: Frame) -> NDArray[np.uint8]:
         """See :meth:`Method.alpha`."""
-        return self._matter.matte(frame, trimap=False, foreground=False).alpha
+        return self._predictor.predict(frame, trimap=False, foreground=False).alpha
 
     def _check(self, network: MattingNetwork) -> None:
         wrong = {k: v for k, v in self.design.items() if getattr(network.config, k) != v}

@@ -24,7 +24,7 @@ class DartClosedForm(Dart):
 
     def alpha(self, frame: Frame) -> NDArray[np.uint8]:
         """See :meth:`Method.alpha`."""
-        matte = self._matter.matte(frame, foreground=False)
+        matte = self._predictor.predict(frame, foreground=False)
         assert matte.trimap is not None
         return self._post.refine(frame.color, matte.trimap)
 
@@ -41,4 +41,4 @@ class DartVitMatte(DartClosedForm):
         self._post = create_post_matting("vitmatte", self.weights)
         dart = Dart(backend=self.backend)
         dart.learn(empty)
-        self._matter, self.engine = dart._matter, dart.engine
+        self._predictor, self.engine = dart._predictor, dart.engine

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmark.sim_rgbd.scenes import LARGE_PLANS, PLANS, TAGS, Actor
-from dart_ros.fitting.rendering.rooms import KINDS
-from dart_ros.fitting.rendering.sprites import HELD_OUT
-from dart_ros.session.sensor_noise import PROFILES
+from dart_ros.simulation.sensor_noise import PROFILES
+from tools.datagen.rooms import KINDS
+from tools.datagen.sprites import HELD_OUT
 
 
 def test_plans() -> None:

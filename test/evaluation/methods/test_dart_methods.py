@@ -24,7 +24,7 @@ from dart_ros.evaluation.methods.method import EmptyScene
 from dart_ros.fitting.weights import generic_weights_path, load_network, save_network
 from dart_ros.method.base_network import NetworkConfig
 from dart_ros.method.network import MattingNetwork
-from dart_ros.session.matter import Matter
+from dart_ros.session.predictor import Predictor
 from dart_ros.session.scene import Scene, SceneStore
 
 
@@ -61,7 +61,7 @@ def test_dart_is_what_the_matter_gives(room: Any, tmp_path: Path) -> None:
     empty, method = empty_scene(room, tmp_path), Dart(backend="torch")
     method.learn(empty)
     assert method.engine.startswith("torch")
-    expected = Matter(empty.captured, "torch").matte(room.frame(1)).alpha
+    expected = Predictor(empty.captured, "torch").predict(room.frame(1)).alpha
     np.testing.assert_allclose(method.alpha(room.frame(1)), expected, atol=1)
 
 

@@ -1,0 +1,1 @@
+"""Simulated RGB-D frames with truth: foregrounds before backgrounds, light, shadows, a sensor."""

@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dart_ros.errors import DartError, EngineError, FitError, SceneError
+from dart_ros.fitting import weights
+from dart_ros.fitting.weights import save_network, weights_of
+from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.method.trimap import depth_corrected_alpha, trimap
+from dart_ros.runtime import engine as engine_module
+from dart_ros.session import predictor as session_predictor
+from dart_ros.session.predictor import Predictor
+from dart_ros.session.scene import Scene
+from dart_ros.values import Camera, Frame
+
+HEIGHT, WIDTH = 61, 97
+CAMERA = Camera(WIDTH, HEIGHT, 90.0, 90.0, 48.0, 30.0)
+
+
+def seeded(seed: int) -> MattingNetwork:
+    torch.manual_seed(seed)
+    network = MattingNetwork().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # Else the signal dies out in the depth of a network that has learnt nothing.
+            module.running_var.fill_(0.1)
+    return network
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads wait for each other on a machine that does other things as well."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def generic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Random weights in the place of those that ship."""
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    save_network(seeded(1), path, {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "generic_weights_path", lambda: path)
+        yield
+
+
+def make_scene(fitted: dict[str, np.ndarray] | None = None) -> Scene:
+    random = np.random.default_rng(0)
+    count = np.full((HEIGHT, WIDTH), 30, np.uint16)
+    count[40:, :20] = 0
+    mean = np.where(count > 0, 3.0, 5.46).astype(np.float32)
+    return Scene(
+        name="lab",
+        id="lab-20240101T000000Z-000000",
+        camera=CAMERA,
+        plate=random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8),
+        depth_mean=mean,
+        depth_std=(0.01 * mean).astype(np.float32),
+        depth_count=count,
+        frames=30,
+        captured_at="2024-01-01T00:00:00Z",
+        max_depth=5.46,
+        weights=fitted,
+    )
+
+
+def make_frame(scene: Scene) -> Frame:
+    color, depth = scene.plate.copy(), scene.depth_mean.copy()
+    color[10:, 30:60] = (200, 40, 30)
+    depth[10:, 30:60] = 1.2
+    depth[scene.depth_count == 0] = -1
+    return Frame(color, depth, 5, CAMERA)
+
+
+def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | None) -> np.ndarray:
+    """Alpha of the network itself, in bytes."""
+
+    def image(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array.astype(np.float32).reshape(1, 1, HEIGHT, WIDTH))
+
+    def color(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy((array / np.float32(255)).transpose(2, 0, 1)[None].copy())
+
+    background = Background(
+        color(scene.plate),
+        image(scene.depth_mean),
+        image(scene.depth_std),
+        image(scene.depth_count > 0),
+    )
+    for parameter in network.state_dict().values():
+        if parameter.is_floating_point():
+            parameter.copy_(parameter.half())  # as stored
+    with torch.inference_mode():
+        alpha = network(color(frame.color), image(frame.depth), background, tiles).alpha
+    return np.floor(alpha[0, 0].numpy() * 255 + 0.5).astype(np.uint8)
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> bool:
+    difference = np.abs(found.astype(int) - expected)
+    return bool(difference.max() <= 1 and (difference > 0).mean() < 0.002)
+
+
+@pytest.fixture(scope="module")
+def predictor(generic: None) -> Predictor:
+    return Predictor(make_scene(), "torch", threads=1)
+
+
+def test_a_matte_is_the_networks(predictor: Predictor) -> None:
+    frame = make_frame(predictor.scene)
+    matte = predictor.predict(frame)
+    assert predictor.backend.startswith("torch (") and predictor.notes == ()
+    assert matte.alpha.shape == (HEIGHT, WIDTH) and matte.alpha.dtype == np.uint8
+    assert matte.foreground.shape == (HEIGHT, WIDTH, 3) and matte.foreground.dtype == np.uint8
+    # A quarter of 4 x 7 tiles.
+    assert close(matte.alpha, by_hand(seeded(1), predictor.scene, frame, 7))
+
+
+def test_the_trimap_comes_from_the_matte_and_the_depth(predictor: Predictor) -> None:
+    frame = make_frame(predictor.scene)
+    matte = predictor.predict(frame)
+    values = (
+        torch.from_numpy(array.astype(np.float32))[None, None]
+        for array in (
+            matte.alpha / np.float32(255),
+            frame.depth,
+            predictor.scene.depth_mean,
+            predictor.scene.depth_std,
+        )
+    )
+    level = trimap(depth_corrected_alpha(*values))[0, 0].numpy()
+    expected = np.select([level == 0, level == 0.5], [0, 128], 255)
+    assert matte.trimap is not None
+    assert (matte.trimap != expected).mean() < 0.002
+    without = predictor.predict(frame, trimap=False)
+    assert without.trimap is None
+    assert np.array_equal(without.alpha, matte.alpha)
+
+
+def test_depth_is_continued_into_blind_sides(generic: None) -> None:
+    """Somebody stands across columns that the depth camera never sees."""
+    scene = make_scene()
+    for side in (slice(8), slice(-6, None)):
+        scene.depth_count[:, side] = 0
+        scene.depth_mean[:, side] = 5.46
+    frame = make_frame(scene)
+    frame.depth[10:, 8:25] = 1.2
+    guessed = frame.depth.copy()
+    guessed[10:, :8] = -1 - 1.2
+    guessed[:10, :8] = -1 - frame.depth[:10, 8:9]
+    guessed[:, -6:] = -1 - frame.depth[:, -7:-6]
+    given = frame.depth.copy()
+    frame.depth.flags.writeable = False
+    found = Predictor(scene, "torch", refine_fraction=1.0, threads=1).predict(frame).alpha
+    assert np.array_equal(frame.depth, given)
+    assert close(found, by_hand(seeded(1), scene, replace(frame, depth=guessed), None))
+    assert not close(found, by_hand(seeded(1), scene, frame, None))
+
+
+def test_fitted_weights_are_the_ones_used(predictor: Predictor) -> None:
+    scene = make_scene(weights_of(seeded(2)))
+    frame = make_frame(scene)
+    found = Predictor(scene, "torch", refine_fraction=1.0, threads=1).predict(frame).alpha
+    assert close(found, by_hand(seeded(2), scene, frame, None))
+    assert not close(found, by_hand(seeded(1), scene, frame, None))
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    fitted = weights_of(seeded(2))
+    del fitted["refiner.stage2.1.bias"]
+    with pytest.raises(FitError, match="the scene's fitted weights"):
+        Predictor(make_scene(fitted), "torch")
+
+
+def test_openvino_gives_nearly_the_same() -> None:
+    pytest.importorskip("openvino")
+    scene = make_scene()
+    predictor = Predictor(scene, refine_fraction=1.0, threads=1)
+    assert predictor.backend.startswith("openvino (")
+    assert len(predictor.notes) == 1 and "no NVIDIA GPU" in predictor.notes[0]
+    frame = make_frame(scene)
+    difference = np.abs(
+        predictor.predict(frame).alpha.astype(int) - by_hand(seeded(1), scene, frame, None)
+    )
+    assert difference.mean() < 2 and difference.max() <= 24
+
+
+def test_without_openvino_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    scene = make_scene()
+    predictor = Predictor(scene, threads=1)
+    assert predictor.backend.startswith(("onnxruntime (", "torch ("))
+    assert "OpenVINO can't be imported" in predictor.notes[1]
+    assert predictor.predict(make_frame(scene)).alpha.any()
+
+
+@pytest.mark.parametrize(
+    ("color", "depth", "words"),
+    [
+        ((48, 64, 3), (48, 64), "color is 64x48.*'lab'.*97x61.*capture the background again"),
+        ((HEIGHT, WIDTH, 3), (48, 64), "depth is 64x48"),
+        ((48, 64, 3), (HEIGHT, WIDTH), "color is 64x48"),
+        # The network would pad both to the same size.
+        ((HEIGHT - 1, WIDTH, 3), (HEIGHT - 1, WIDTH), "color is 97x60"),
+        ((HEIGHT, WIDTH, 3), (HEIGHT, WIDTH, 1), "depth is 1x97x61"),
+    ],
+)
+def test_a_frame_of_another_size_is_refused(
+    predictor: Predictor, color: tuple[int, ...], depth: tuple[int, ...], words: str
+) -> None:
+    frame = Frame(np.zeros(color, np.uint8), np.ones(depth, np.float32), 0, CAMERA)
+    with pytest.raises(SceneError, match=words):
+        predictor.predict(frame)
+
+
+def test_messages_memory_will_do(predictor: Predictor) -> None:
+    frame = make_frame(predictor.scene)
+    color = np.frombuffer(frame.color.tobytes(), np.uint8).reshape(frame.color.shape)
+    depth = np.frombuffer(frame.depth.tobytes(), np.float32).reshape(frame.depth.shape)
+    expected = predictor.predict(frame)
+    for some_color in (color, np.ascontiguousarray(color[..., ::-1])[..., ::-1]):
+        found = predictor.predict(Frame(some_color, depth, 0, CAMERA))
+        assert np.array_equal(found.alpha, expected.alpha)
+        assert np.array_equal(found.foreground, expected.foreground)
+
+
+def test_what_cannot_be_built_is_refused() -> None:
+    with pytest.raises(EngineError, match="no backend 'tpu'"):
+        Predictor(make_scene(), "tpu")
+    for share in (0.0, 1.5):
+        with pytest.raises(EngineError, match="share of refined tiles"):
+            Predictor(make_scene(), "torch", refine_fraction=share)
+    assert issubclass(EngineError, DartError)
+
+
+def test_a_matter_that_need_not_wait_says_that_it_could_be_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not Predictor(make_scene(), "torch", threads=1, ready_only=True).improvable
+    monkeypatch.setattr(session_predictor, "must_build", lambda *_: True)
+    monkeypatch.setattr(engine_module, "must_build", lambda *_: True)
+    monkeypatch.setattr(engine_module, "automatic", lambda: ("tensorrt", "torch"))
+    predictor = Predictor(make_scene(), "tensorrt", threads=1, ready_only=True)
+    assert predictor.improvable and predictor.backend.startswith("torch (")
+    assert "not built yet" in predictor.notes[0]
+    assert not Predictor(make_scene(), "torch", threads=1).improvable

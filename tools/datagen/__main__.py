@@ -1,0 +1,86 @@
+"""Make the training and demo data: ``python -m tools.datagen sprites|rooms|demo``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dart_ros.errors import DartError
+from tools.datagen.demo_scene import make_demo
+from tools.datagen.furniture import Catalog
+from tools.datagen.rooms import make_rooms
+from tools.datagen.sprites import make_sprites
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.datagen",
+        description="Render people and rooms: training data and the demo recording.",
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--furniture", type=Path, required=True, help="folder of .sh3f libraries")
+    shared.add_argument("--output", type=Path, required=True, help="folder to write to")
+    shared.add_argument("--seed", type=int, default=0)
+    avatars = argparse.ArgumentParser(add_help=False)
+    avatars.add_argument("--avatars", type=Path, required=True, help="folder of rigged .glb people")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    sprites = commands.add_parser("sprites", parents=[shared, avatars], help="cut-out people")
+    sprites.add_argument("--count", type=int, default=400, help="people sprites")
+    sprites.add_argument("--objects", type=int, default=60, help="object sprites")
+    sprites.add_argument("--max-height", type=int, default=640, help="pixels")
+    sprites.add_argument("--quality", type=int, default=85, help="WebP quality")
+
+    rooms = commands.add_parser("rooms", parents=[shared], help="furnished rooms with depth")
+    rooms.add_argument("--count", type=int, default=80, help="views")
+
+    demo = commands.add_parser("demo", parents=[shared, avatars], help="the demo recording")
+    demo.add_argument("--count", type=int, default=90, help="frames with people")
+    demo.add_argument("--quality", type=int, default=86, help="WebP quality")
+    return parser
+
+
+def main() -> int:
+    """Run the command line; the exit code is 1 after an error that the user can mend."""
+    options = _parser().parse_args()
+    try:
+        catalog = Catalog(options.furniture)
+        if options.command == "sprites":
+            made = make_sprites(
+                sorted(options.avatars.glob("*.glb")),
+                catalog,
+                options.output,
+                options.count,
+                options.objects,
+                options.max_height,
+                options.quality,
+                options.seed,
+            )
+            print(f"{len(made)} sprites in {options.output}")
+        elif options.command == "rooms":
+            make_rooms(catalog, options.output, options.count, options.seed)
+        else:
+            make_demo(
+                options.avatars,
+                catalog,
+                options.output,
+                options.count,
+                options.seed,
+                options.quality,
+            )
+    except DartError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"error: {options.output} can't be written to ({error}): free some disk space or "
+            "choose another folder",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
