@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from dart_ros import __version__
 from dart_ros.commands import (
-    bench,
     build_engine,
     capture,
     evaluate,
@@ -25,7 +24,7 @@ from dart_ros.commands import (
 from dart_ros.commands.options import say
 from dart_ros.errors import DartError
 
-COMMANDS = (evaluate, capture, matte, scenes, fit, export, build_engine, bench, train)
+COMMANDS = (evaluate, capture, matte, scenes, fit, export, build_engine, train)
 _INTERRUPTED = 128 + signal.SIGINT
 
 

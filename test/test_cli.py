@@ -171,8 +171,11 @@ def test_evaluate_chosen_methods(recording: Path, capsys: pytest.CaptureFixture[
     ]
     assert cli.main(["evaluate", str(recording), "--methods", "magic"]) == 1
     assert "no method 'magic'" in capsys.readouterr().err
-    assert cli.main(["evaluate", str(recording), "--methods", "rvm"]) == 1
+    peers = ["--methods-from", "benchmark.peers"]
+    assert cli.main(["evaluate", str(recording), *peers, "--methods", "rvm"]) == 1
     assert "--weights rvm=PATH" in capsys.readouterr().err
+    assert cli.main(["evaluate", str(recording), "--methods-from", "no.such.package"]) == 1
+    assert "no.such.package can't be imported" in capsys.readouterr().err
     assert cli.main(["evaluate", str(recording), "--weights", "x=y"]) == 1
     assert "--weights METHOD=PATH" in capsys.readouterr().err
 

@@ -50,6 +50,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("--methods", default=",".join(METHODS), help="default: %(default)s")
     command.add_argument(
+        "--methods-from",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="Python package with further methods, such as benchmark.peers of the repository",
+    )
+    command.add_argument(
         "--weights",
         action="append",
         default=[],
@@ -111,7 +118,17 @@ def _scenes(options: argparse.Namespace) -> tuple[Sequence[LabelledScene], str]:
 def _methods(options: argparse.Namespace) -> list[Method]:
     from dart_ros.evaluation.methods import all_methods
 
-    known = all_methods()
+    # Packages beside the working directory are meant too, as with python -m.
+    sys.path.append(str(Path.cwd()))
+    try:
+        known = all_methods(*options.methods_from)
+    except (ImportError, AttributeError) as error:
+        raise EvaluationError(
+            f"The methods of {', '.join(options.methods_from)} can't be imported ({error}): name a "
+            "Python package of methods, and start in the folder in which it lies."
+        ) from error
+    finally:
+        sys.path.pop()
     names = list(dict.fromkeys(name.strip() for name in options.methods.split(",")))
     weights: dict[str, Path] = {}
     for text in options.weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 import time
@@ -192,7 +193,7 @@ def _fingerprint(scene: LabelledScene, method: Method, fit_seconds: float, code:
         data = scene.fingerprint()
     what = (data, method.name, backend, fit_seconds, code, _library_versions())
     digest = hashlib.sha256(repr(what).encode())
-    weights = [generic_weights_path()]
+    weights = [generic_weights_path(), Path(inspect.getfile(type(method)))]
     if method.weights is not None:
         found = method.weights.rglob("*") if method.weights.is_dir() else [method.weights]
         weights += sorted(file for file in found if file.is_file())

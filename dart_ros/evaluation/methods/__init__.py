@@ -1,18 +1,26 @@
-"""The methods that are compared: one small class each, found by their files in this folder."""
+"""The methods that are compared: one small class each, found by their files in a folder."""
 
 from __future__ import annotations
 
+import importlib
 import pkgutil
-from importlib import import_module
 
 from dart_ros.evaluation.methods.method import Method
 
 
-def all_methods() -> dict[str, type[Method]]:
-    """Every method of this folder by its name; the classes with a name of their own."""
+def all_methods(*others: str) -> dict[str, type[Method]]:
+    """Every method by its name: the classes with a name of their own, of this folder and others.
+
+    Args:
+        others: importable packages, each a folder of modules with further methods.
+
+    Raises:
+        ImportError: if one of the packages can't be imported.
+    """
     found: dict[str, type[Method]] = {}
-    for module in pkgutil.iter_modules(__path__, __name__ + "."):
-        for value in vars(import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Method) and "name" in vars(value):
-                found[value.name] = value
+    for package in (importlib.import_module(name) for name in (__name__, *others)):
+        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            for value in vars(importlib.import_module(module.name)).values():
+                if isinstance(value, type) and issubclass(value, Method) and "name" in vars(value):
+                    found[value.name] = value
     return found

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.peers.onnx_session import onnx_session
 from dart_ros.evaluation.methods.method import EmptyScene, Method
-from dart_ros.evaluation.methods.onnx_session import onnx_session
 from dart_ros.values import Frame
 
 STATES = ("r1", "r2", "r3", "r4")

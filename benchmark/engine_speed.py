@@ -1,4 +1,6 @@
-"""``dart-ros bench``: the engines side by side, and the official network where it is installed.
+"""The engines side by side, and the official network where it is installed.
+
+    python -m benchmark.engine_speed --sizes 640x480 --output speed
 
 The engines matte frames of the recording that ships, as a user's engine would, and once more with
 a network that is sure of nothing, so that they refine all the tiles that their settings allow. The
@@ -15,13 +17,14 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmark.peers.background_matting_v2 import declare_torchvision
 from dart_ros.commands.options import positive_integer, size
-from dart_ros.errors import EngineError, EvaluationError
+from dart_ros.errors import DartError, EngineError, EvaluationError
 from dart_ros.files import DEMO_RECORDING
 
 if TYPE_CHECKING:
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 
 SIZES = "640x480,1280x720,1920x1080"
 OFFICIAL = "BackgroundMattingV2"
-_KEPT: list[object] = []  # a library that is dropped takes its operators with it
 _PIXELS = 80_000  # refined by the official network on its own defaults
 _DEFAULT, _SAME_AREA = f"{OFFICIAL}, its default", f"{OFFICIAL}, same area"
 _EVERY_TILE = ", every tile refined"
@@ -38,18 +40,23 @@ _FRAMES = 8
 _EMPTY_FRAMES = 20
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds the command."""
-    command = commands.add_parser("bench", help="time the engines side by side")
-    command.add_argument("--sizes", default=SIZES, help="default: %(default)s")
-    command.add_argument("--backends", default="", help="default: all that work here")
-    command.add_argument("--rounds", type=positive_integer, default=20, help="frames each (20)")
-    command.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
-    command.add_argument(
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Time the engines; returns the exit status."""
+    parser = argparse.ArgumentParser("python -m benchmark.engine_speed", description=__doc__)
+    parser.add_argument("--sizes", default=SIZES, help="default: %(default)s")
+    parser.add_argument("--backends", default="", help="default: all that work here")
+    parser.add_argument("--rounds", type=positive_integer, default=20, help="frames each (20)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: all cores")
+    parser.add_argument(
         "--growth", action="store_true", help="also with the number of tiles and of threads"
     )
-    command.add_argument("--output", type=Path, help="folder for speed.json and speed.png")
-    command.set_defaults(run=_bench)
+    parser.add_argument("--output", type=Path, help="folder for speed.json and speed.png")
+    try:
+        _bench(parser.parse_args(arguments))
+    except DartError as error:
+        print(f"engine_speed: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -79,9 +86,9 @@ def _at_size(
     network: MattingNetwork, height: int, width: int, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """A row for each engine at one size."""
+    from benchmark.timing import multiplications, resident_memory, time_interleaved
     from dart_ros.method.network import tile_count
     from dart_ros.runtime.engine import automatic, create_engine
-    from dart_ros.runtime.timing import multiplications, resident_memory, time_interleaved
 
     background, frames = recorded(height, width)
     tiles = tile_count(height, width)
@@ -192,7 +199,7 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
     from dart_ros.method.network import STRIDE
 
     try:
-        _declare_torchvision()
+        declare_torchvision()
         from BackgroundMattingV2.model import MattingRefine
     except (ImportError, RuntimeError) as error:
         print(f"{OFFICIAL} is left out, it can't be imported: {error}", file=sys.stderr)
@@ -216,34 +223,13 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
     return calls
 
 
-def _declare_torchvision() -> None:
-    """Names the operators that torchvision wants to find, where its compiled part is missing."""
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    whole = (
-        "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, "
-        "int pooled_width, int sampling_ratio, bool aligned) -> Tensor"
-    )
-    others = (
-        "nms _deform_conv2d_backward _ps_roi_align_backward _ps_roi_pool_backward "
-        "_roi_align_backward _roi_pool_backward box_iou_rotated deform_conv2d ps_roi_align "
-        "ps_roi_pool qnms qroi_align roi_pool"
-    )
-    for schema in (whole, *(f"{name}(Tensor a) -> Tensor" for name in others.split())):
-        name = schema.partition("(")[0]
-        if not hasattr(torch.ops.torchvision, name):
-            library.define(schema)
-    _KEPT.append(library)
-
-
 def _growth(
     network: MattingNetwork, options: argparse.Namespace
 ) -> dict[str, list[tuple[str, float]]]:
     """Medians of the fastest engine here, with more tiles and with more threads."""
+    from benchmark.timing import time_interleaved
     from dart_ros.method.network import tile_count
     from dart_ros.runtime.engine import create_engine
-    from dart_ros.runtime.timing import time_interleaved
 
     height, width = 720, 1280
     background, frames = recorded(height, width)
@@ -315,3 +301,7 @@ def _plot(
         axis.bar(*zip(*points, strict=True))
         axis.set(xlabel=name, ylabel="ms a frame")
     figure.savefig(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,6 +13,8 @@ from dart_ros.errors import EvaluationError
 from dart_ros.evaluation.methods.method import EmptyScene, Method
 from dart_ros.values import Frame
 
+_KEPT: list[object] = []  # a library that is dropped takes its operators with it
+
 
 class BackgroundMattingV2(Method):
     """The official network with its own defaults; its background is the captured plate."""
@@ -24,6 +26,7 @@ class BackgroundMattingV2(Method):
     def learn(self, empty: EmptyScene) -> None:
         """See :meth:`Method.learn`."""
         try:
+            declare_torchvision()
             model = import_module("BackgroundMattingV2.model")
         # torchvision raises RuntimeError where it doesn't belong to the torch that is installed.
         except (ImportError, RuntimeError) as error:
@@ -66,3 +69,24 @@ def _backbone(state: dict[str, torch.Tensor]) -> str:
     if "backbone.layer3.22.conv1.weight" in state:
         return "resnet101"
     return "resnet50" if "backbone.layer3.0.conv1.weight" in state else "mobilenetv2"
+
+
+def declare_torchvision() -> None:
+    """Names the operators that torchvision wants to find, where its compiled part is missing."""
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    whole = (
+        "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, "
+        "int pooled_width, int sampling_ratio, bool aligned) -> Tensor"
+    )
+    others = (
+        "nms _deform_conv2d_backward _ps_roi_align_backward _ps_roi_pool_backward "
+        "_roi_align_backward _roi_pool_backward box_iou_rotated deform_conv2d ps_roi_align "
+        "ps_roi_pool qnms qroi_align roi_pool"
+    )
+    for schema in (whole, *(f"{name}(Tensor a) -> Tensor" for name in others.split())):
+        name = schema.partition("(")[0]
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(schema)
+    _KEPT.append(library)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmark.peers.modnet import ModNet
+from benchmark.peers.robust_video_matting import RobustVideoMatting
 from dart_ros.errors import EvaluationError
-from dart_ros.evaluation.methods.modnet import ModNet
-from dart_ros.evaluation.methods.robust_video_matting import RobustVideoMatting
 from dart_ros.values import Camera, Frame
 
 onnx = pytest.importorskip("onnx")

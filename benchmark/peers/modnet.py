@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmark.peers.onnx_session import onnx_session
 from dart_ros.evaluation.methods.method import EmptyScene, Method
-from dart_ros.evaluation.methods.onnx_session import onnx_session
 from dart_ros.values import Frame
 
 SHORT_SIDE = 512
