@@ -1,1 +1,1 @@
-"""Other matting methods: ``dart-ros evaluate --methods-from benchmark.peers --methods dart,rvm``."""
+"""Other matting methods: ``dart-ros evaluate --methods-from benchmark.peers --methods rvm``."""
