@@ -1,4 +1,4 @@
-"""The matting node: color and depth in, mattes out; see docs/parameters.md for its topics and services.
+"""The matting node: color and depth in, mattes out; docs/parameters.md has topics and services.
 
 The executor's thread owns the state: it takes messages, answers services and reports. The worker
 thread turns the latest pair into a matte (or feeds it to a capture); the sender publishes it while
