@@ -18,10 +18,13 @@ from dart_ros.errors import FitError
 from dart_ros.files import replacing
 from dart_ros.method.blind_sides import metres_or_guess
 from dart_ros.method.network import Background
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.composition import Batch, Previous
 
 _STD_STEP = 1e-4
 """Metres of a step of a stored deviation; depths are stored in millimetres."""
+
+_WEIGHT_STEPS = 64
+"""Steps of a weight of 1; weights are stored up to 255 of them."""
 
 _FEWEST = 64
 """Frames that a pool under renewal has to hold before any is used, or all of a smaller one."""
@@ -37,10 +40,12 @@ Compose = Callable[[int], Batch]
 
 
 class PackedBatch(NamedTuple):
-    """A batch as it is stored, B×C×H×W, in less than a third of its memory: 17 bytes a pixel.
+    """A batch as it is stored, B×C×H×W, in less than a third of its memory: 18 bytes a pixel, and 7
+    more for previous frames.
 
-    Colors, ``alpha`` and ``known`` are uint8. ``depth`` (millimetres, 0 unknown, and below 0 where
-    they are a guess), ``mean`` (millimetres) and ``std`` (tenths of them) are int16.
+    Colors, alphas and ``known`` are uint8, and so are weights, in steps of 1/64. ``depth``
+    (millimetres, 0 unknown, and below 0 where they are a guess), ``mean`` (millimetres) and ``std``
+    (tenths of them) are int16. What is of previous frames is None where there are none.
     """
 
     color: Tensor
@@ -51,20 +56,53 @@ class PackedBatch(NamedTuple):
     known: Tensor
     alpha: Tensor
     foreground: Tensor
+    weight: Tensor
+    previous_color: Tensor | None = None
+    previous_depth: Tensor | None = None
+    previous_alpha: Tensor | None = None
+    previous_weight: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch itself, on a device."""
-        image = {
-            name: value.to(device, non_blocking=True) for name, value in self._asdict().items()
-        }
-        depth, mean = (image[name].float() / 1000 for name in ("depth", "mean"))
-        color, plate, alpha, foreground = (
-            image[name].float() / 255 for name in ("color", "plate", "alpha", "foreground")
+
+        def bytes_(image: Tensor, scale: float) -> Tensor:
+            return image.to(device, non_blocking=True).float() / scale
+
+        def metres(image: Tensor) -> Tensor:
+            stored = bytes_(image, 1000)
+            return torch.where(stored > 0, stored, stored - 1)
+
+        std = bytes_(self.std, 1) * _STD_STEP
+        background = Background(
+            bytes_(self.plate, 255), bytes_(self.mean, 1000), std, bytes_(self.known, 1)
         )
-        std, known = image["std"].float() * _STD_STEP, image["known"].float()
-        background = Background(plate, mean, std, known)
-        depth = torch.where(depth > 0, depth, depth - 1)
-        return Batch(color, depth, background, alpha, foreground)
+        previous = None
+        if self.previous_color is not None:
+            assert self.previous_depth is not None
+            assert self.previous_alpha is not None and self.previous_weight is not None
+            previous = Previous(
+                bytes_(self.previous_color, 255),
+                metres(self.previous_depth),
+                bytes_(self.previous_alpha, 255),
+                bytes_(self.previous_weight, _WEIGHT_STEPS),
+            )
+        return Batch(
+            bytes_(self.color, 255),
+            metres(self.depth),
+            background,
+            bytes_(self.alpha, 255),
+            bytes_(self.foreground, 255),
+            bytes_(self.weight, _WEIGHT_STEPS),
+            previous,
+        )
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> PackedBatch:
+        """The batch with every one of its images changed alike."""
+        return PackedBatch(**{name: change(image) for name, image in self.images().items()})
+
+    def images(self) -> dict[str, Tensor]:
+        """The images that there are, by their names."""
+        return {name: image for name, image in self._asdict().items() if image is not None}
 
 
 class FramePool:
@@ -74,7 +112,7 @@ class FramePool:
     Runs whose frames are the same can share a folder, also at the same time.
 
     Args:
-        folder: where they are kept, one file of 17 bytes a pixel for each.
+        folder: where they are kept, one file of 18 to 25 bytes a pixel for each.
         frames: how many.
         seed: of the order.
         renewed: whether other processes compose the frames and replace them all the while, see
@@ -168,7 +206,7 @@ class FramePool:
         try:
             # Several runs may write the same frame.
             with replacing(path) as temporary:
-                save_file(frame._asdict(), temporary)
+                save_file(frame.images(), temporary)
         except (OSError, SafetensorError) as error:
             raise FitError(
                 f"{path} can't be written ({error}): free some disk space, or give a smaller pool"
@@ -230,8 +268,9 @@ def _renew(pools: Sequence[tuple[FramePool, Compose, int]], first: int, step: in
 
 
 def join_packed(frames: Sequence[PackedBatch]) -> PackedBatch:
-    """Several batches as one."""
-    return PackedBatch(*(torch.cat(images) for images in zip(*frames, strict=True)))
+    """Several batches as one, all with previous frames or none."""
+    parts = [frame.images() for frame in frames]
+    return PackedBatch(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def _packed(frame: Batch) -> PackedBatch:
@@ -241,18 +280,36 @@ def _packed(frame: Batch) -> PackedBatch:
         kinds = torch.iinfo(kind)
         return (image.cpu() * scale).round().clamp(kinds.min, kinds.max).to(kind).contiguous()
 
-    sign = torch.where(frame.depth > 0, 1.0, -1.0)
-    return PackedBatch(
-        color=stored(frame.color, 255, torch.uint8),
-        depth=stored(metres_or_guess(frame.depth) * sign, 1000, torch.int16),
-        plate=stored(background.plate, 255, torch.uint8),
+    def color(image: Tensor) -> Tensor:
+        return stored(image, 255, torch.uint8)
+
+    def metres(depth: Tensor) -> Tensor:
+        sign = torch.where(depth > 0, 1.0, -1.0)
+        return stored(metres_or_guess(depth) * sign, 1000, torch.int16)
+
+    def weight(image: Tensor) -> Tensor:
+        return stored(image, _WEIGHT_STEPS, torch.uint8)
+
+    packed = PackedBatch(
+        color=color(frame.color),
+        depth=metres(frame.depth),
+        plate=color(background.plate),
         mean=stored(background.mean, 1000, torch.int16),
         std=stored(background.std, 1 / _STD_STEP, torch.int16),
         known=stored(background.known, 1, torch.uint8),
-        alpha=stored(frame.alpha, 255, torch.uint8),
-        foreground=stored(frame.foreground, 255, torch.uint8),
+        alpha=color(frame.alpha),
+        foreground=color(frame.foreground),
+        weight=weight(frame.weight),
+    )
+    if frame.previous is None:
+        return packed
+    return packed._replace(
+        previous_color=color(frame.previous.color),
+        previous_depth=metres(frame.previous.depth),
+        previous_alpha=color(frame.previous.alpha),
+        previous_weight=weight(frame.previous.weight),
     )
 
 
 def _mirrored(frame: PackedBatch) -> PackedBatch:
-    return PackedBatch(*(image.flip(-1) for image in frame))
+    return frame.map(lambda image: image.flip(-1))

@@ -14,29 +14,41 @@ def matting_loss(output: MattingOutput, batch: Batch) -> Tensor:
     """Sum of the coarse and the refined loss, a scalar.
 
     L1 on alpha and on its gradients and L1 on the foreground where there is some, at both
-    scales, and the squared error of the error map against the coarse alpha's true error.
+    scales, and the squared error of the error map against the coarse alpha's true error; each
+    pixel counts by the batch's weight.
     """
     size = output.coarse_alpha.shape[-2:]
     alpha = _shrink(batch.alpha, size)
     foreground = _shrink(batch.foreground * batch.alpha, size) / alpha.clamp(min=1e-3)
+    # What holds a pixel whose truth isn't known isn't known either.
+    weight = -F.adaptive_max_pool2d(-batch.weight, size)
     coarse_foreground = _shrink(batch.color, size) + output.coarse_residual
-    coarse = alpha_loss(output.coarse_alpha, alpha) + _foreground_loss(
-        coarse_foreground, foreground, alpha
+    coarse = alpha_loss(output.coarse_alpha, alpha, weight) + _foreground_loss(
+        coarse_foreground, foreground, alpha, weight
     )
-    error = F.mse_loss(output.color_error, (output.coarse_alpha.detach() - alpha).abs())
-    fine = alpha_loss(output.alpha, batch.alpha) + _foreground_loss(
-        output.foreground, batch.foreground, batch.alpha
+    true_error = (output.coarse_alpha.detach() - alpha).abs()
+    error = (weight * (output.color_error - true_error) ** 2).mean()
+    fine = alpha_loss(output.alpha, batch.alpha, batch.weight) + _foreground_loss(
+        output.foreground, batch.foreground, batch.alpha, batch.weight
     )
     return coarse + error + fine
 
 
-def alpha_loss(alpha: Tensor, truth: Tensor) -> Tensor:
-    """L1 of alpha and of its Sobel gradients, B×1×H×W each in [0, 1]."""
-    return F.l1_loss(alpha, truth) + F.l1_loss(_sobel(alpha), _sobel(truth))
+def alpha_loss(alpha: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """L1 of alpha and of its Sobel gradients.
+
+    Args:
+        alpha: B×1×H×W in [0, 1].
+        truth: the same.
+        weight: the same shape, not negative; gradients count by the least weight that they see.
+    """
+    slopes = -F.max_pool2d(-weight, 3, stride=1, padding=1)
+    gradients = slopes * (_sobel(alpha) - _sobel(truth)).abs()
+    return (weight * (alpha - truth).abs()).mean() + gradients.mean()
 
 
-def _foreground_loss(foreground: Tensor, truth: Tensor, alpha: Tensor) -> Tensor:
-    visible = (alpha > 0.01).to(alpha.dtype)
+def _foreground_loss(foreground: Tensor, truth: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
+    visible = (alpha > 0.01).to(alpha.dtype) * weight
     return ((foreground - truth).abs() * visible).mean()
 
 

@@ -170,10 +170,4 @@ def _split(batch: Batch, parts: int) -> Iterator[Batch]:
     size = -(-len(batch.color) // parts)
     for first in range(0, len(batch.color), size):
         cut = slice(first, first + size)
-        yield Batch(
-            batch.color[cut],
-            batch.depth[cut],
-            type(batch.background)(*(image[cut] for image in batch.background)),
-            batch.alpha[cut],
-            batch.foreground[cut],
-        )
+        yield batch.map(lambda image, cut=cut: image[cut])  # type: ignore[misc]

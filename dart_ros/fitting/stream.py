@@ -28,10 +28,10 @@ _AHEAD = 4
 _PATIENCE = 600.0
 """Seconds after which a batch is taken for lost."""
 
-_PIXEL_BYTES = 14 * 4
-"""Of a batch's images together: 14 channels of float32."""
+_PIXEL_BYTES = 15 * 4
+"""Of a batch's images together: 15 channels of float32."""
 
-_PACKED_BYTES = 17
+_PACKED_BYTES = 18
 """The same of a :class:`PackedBatch`."""
 
 

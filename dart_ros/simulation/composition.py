@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -62,23 +62,47 @@ class RgbdBackground:
         )
 
 
+class Previous(NamedTuple):
+    """The frame before each training frame, in the same scene and light, with its truth.
+
+    ``color`` B×3×H×W in [0, 1], ``depth`` B×1×H×W metres with guesses, ``alpha`` B×1×H×W in [0, 1],
+    ``weight`` B×1×H×W as in :class:`Batch`.
+    """
+
+    color: Tensor
+    depth: Tensor
+    alpha: Tensor
+    weight: Tensor
+
+
 class Batch(NamedTuple):
     """Training frames with their truth, B×C×H×W float32, colors in [0, 1], depth in metres with the
-    guesses of :func:`dart_ros.method.blind_sides.continued`."""
+    guesses of :func:`dart_ros.method.blind_sides.continued`.
+
+    ``weight`` (1 channel, not negative) is how much each pixel's truth counts in the loss, 0 where
+    it isn't known. ``previous`` is given where frames come in pairs.
+    """
 
     color: Tensor
     depth: Tensor
     background: Background
     alpha: Tensor
     foreground: Tensor
+    weight: Tensor
+    previous: Previous | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with every one of its images changed alike."""
+        color, depth, alpha, foreground, weight = map(
+            change, (self.color, self.depth, self.alpha, self.foreground, self.weight)
+        )
+        background = Background(*map(change, self.background))
+        previous = None if self.previous is None else Previous(*map(change, self.previous))
+        return Batch(color, depth, background, alpha, foreground, weight, previous)
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; no copy where it is there already."""
-        background = Background(*(x.to(device) for x in self.background))
-        color, depth, alpha, foreground = (
-            x.to(device) for x in (self.color, self.depth, self.alpha, self.foreground)
-        )
-        return Batch(color, depth, background, alpha, foreground)
+        return self.map(lambda image: image.to(device))
 
 
 class _View(NamedTuple):
@@ -816,7 +840,8 @@ def _stack(samples: Sequence[tuple[Tensor, ...]]) -> Batch:
     color, depth, plate, mean, std, known, alpha, foreground = (
         torch.stack(parts) for parts in zip(*samples, strict=True)
     )
-    return Batch(color, depth, Background(plate, mean, std, known), alpha, foreground)
+    background = Background(plate, mean, std, known)
+    return Batch(color, depth, background, alpha, foreground, torch.ones_like(alpha))
 
 
 def _compress(image: Tensor, quality: int) -> Tensor:

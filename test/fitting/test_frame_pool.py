@@ -13,7 +13,7 @@ import torch
 from dart_ros.errors import FitError
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, _packed, join_packed
 from dart_ros.method.network import Background
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.composition import Batch, Previous
 
 HEIGHT, WIDTH = 5, 7
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ class Composing:
         return frame_of(index)
 
 
-def frame_of(index: int) -> Batch:
+def frame_of(index: int, alone: bool = False) -> Batch:
     """A frame whose pixels all differ."""
     generator = torch.Generator().manual_seed(index)
 
@@ -41,7 +41,9 @@ def frame_of(index: int) -> Batch:
     depth[..., 0, :3] = -1
     depth[..., 1, :3] = -1 - depth[..., 1, 3:4]  # a guess
     background = Background(image(3), 1 + 4 * image(1), 0.1 * image(1), (image(1) > 0.5).float())
-    return Batch(image(3), depth, background, image(1), image(3))
+    weight = 2 * image(1)
+    previous = None if alone else Previous(image(3), depth.flip(-2), image(1), image(1))
+    return Batch(image(3), depth, background, image(1), image(3), weight, previous)
 
 
 def same(packed: PackedBatch, expected: Batch) -> bool:
@@ -56,14 +58,29 @@ def same(packed: PackedBatch, expected: Batch) -> bool:
         (found.background.mean, expected.background.mean, 1e-3),
         (found.background.std, expected.background.std, 1e-4),
         (found.background.known, expected.background.known, 0),
+        (found.weight, expected.weight, 1 / 64),
     ]
+    if expected.previous is None:
+        assert found.previous is None
+    else:
+        steps = (1 / 255, 1e-3, 1 / 255, 1 / 64)
+        assert found.previous is not None
+        pairs += zip(found.previous, expected.previous, steps, strict=True)
     return all((a - b).abs().max() <= 0.501 * step for a, b, step in pairs)
 
 
 def mirrored(frame: Batch) -> Batch:
-    flip = [x.flip(-1) for x in (frame.color, frame.depth, frame.alpha, frame.foreground)]
-    background = Background(*(x.flip(-1) for x in frame.background))
-    return Batch(flip[0], flip[1], background, flip[2], flip[3])
+    return frame.map(lambda image: image.flip(-1))
+
+
+def test_frames_alone_are_kept_too(tmp_path: Path) -> None:
+    pool = FramePool(tmp_path, 2, seed=0)
+    for _ in range(2):
+        frames = [
+            pool.frame(number, lambda index: frame_of(index, alone=True)) for number in (0, 1)
+        ]
+        joined = join_packed(frames).to(CPU)
+        assert joined.previous is None and len(joined.color) == 2
 
 
 def test_each_frame_is_composed_once_and_comes_round_mirrored(tmp_path: Path) -> None:

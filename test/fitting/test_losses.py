@@ -28,7 +28,7 @@ def truth(seed: int = 0) -> Batch:
     alpha[..., 24:] = 1
     depth = 1 + rand(1)
     background = Background(rand(3), depth, depth, torch.ones_like(depth))
-    return Batch(rand(3), depth, background, alpha, rand(3))
+    return Batch(rand(3), depth, background, alpha, rand(3), torch.ones_like(alpha))
 
 
 def perfect(batch: Batch) -> MattingOutput:
@@ -67,7 +67,29 @@ def test_one_wrong_pixel_of_alpha_by_hand() -> None:
     wrong = alpha.clone()
     wrong[0, 0, 2, 2] = 0.5
     # |A|: 0.5 / 25. Each Sobel map: 0.5 (1 + 2 + 1 + 1 + 2 + 1) / 4 = 1, two maps over 50.
-    assert float(alpha_loss(wrong, alpha)) == pytest.approx(0.02 + 2 / 50)
+    assert float(alpha_loss(wrong, alpha, torch.ones_like(alpha))) == pytest.approx(0.02 + 2 / 50)
+
+
+def test_what_is_not_known_does_not_count() -> None:
+    batch = truth()
+    output = perfect(batch)
+    unknown = (slice(None), slice(None), slice(4, 8), slice(16, 20))
+    # One block of the coarse maps, and what is around it.
+    output.alpha[unknown] = 1 - output.alpha[unknown]
+    output.foreground[unknown] = 1 - output.foreground[unknown]
+    output.coarse_alpha[..., 1, 4] = 1 - output.coarse_alpha[..., 1, 4]
+    output.color_error[..., 1, 4] = 0.7
+    assert float(matting_loss(output, batch)) > 0.05
+    weight = batch.weight.clone()
+    weight[unknown] = 0
+    assert float(matting_loss(output, batch._replace(weight=weight))) == pytest.approx(0, abs=1e-6)
+
+
+def test_weights_scale_the_loss() -> None:
+    batch = truth()
+    output = perfect(batch)._replace(color_error=torch.full((2, 1, 4, 8), 0.3))
+    twice = batch._replace(weight=2 * batch.weight)
+    assert float(matting_loss(output, twice)) == pytest.approx(0.18, abs=1e-6)
 
 
 def test_error_map_learns_the_coarse_alphas_error_by_hand() -> None:
@@ -115,7 +137,7 @@ def test_the_error_map_does_not_teach_the_coarse_alpha() -> None:
     batch = truth()
     output = perfect(batch)
     coarse = (output.coarse_alpha * 0.5).requires_grad_()
-    only_alpha = alpha_loss(coarse, output.coarse_alpha)
+    only_alpha = alpha_loss(coarse, output.coarse_alpha, torch.ones_like(coarse))
     expected = torch.autograd.grad(only_alpha, coarse)[0]
     loss = matting_loss(output._replace(coarse_alpha=coarse), batch)
     assert torch.allclose(torch.autograd.grad(loss, coarse)[0], expected)

@@ -127,7 +127,8 @@ def test_too_little_shared_memory_composes_here(
 ) -> None:
     made, whole = loaders(monkeypatch), stream(library)
     batch = whole[1]
-    images = batch.color, batch.depth, *batch.background, batch.alpha, batch.foreground
+    frame = batch.color, batch.depth, batch.alpha, batch.foreground, batch.weight
+    images = *frame, *batch.background
     # Four ahead and the one in use, each of the largest size.
     needed = 5 * sum(image.nbytes for image in images)
     with caplog.at_level(logging.WARNING):
