@@ -32,7 +32,7 @@ def decode_file(data: bytes | NDArray[np.uint8], flags: int) -> NDArray[Any] | N
 
 def _jpeg_ends(data: bytes) -> bool:
     """Whether a JPEG's pixels are followed by its end; what comes behind that (zeros up to the size
-    of a camera's buffer, a phone's film) doesn't predictor."""
+    of a camera's buffer, a phone's film) doesn't matter."""
     at = 2
     # Past the segments before the pixels, of which one can hold a small picture with its own end.
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:

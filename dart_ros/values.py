@@ -61,8 +61,9 @@ class Matte:
 
     Attributes:
         alpha: ``H×W`` uint8, 0 is background and 255 foreground.
-        foreground: ``H×W×3`` uint8 RGB, estimated color of the foreground, not premultiplied, or
-            None if it was not asked for.
+        foreground: ``H×W×3`` uint8 RGB, estimated color of the foreground, not premultiplied,
+            0 where there is none (see :mod:`dart_ros.session.foreground`), or None if it was not
+            asked for.
         trimap: ``H×W`` uint8 of 0, 128 (unknown) and 255, or None if it was not asked for.
     """
 

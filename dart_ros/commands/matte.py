@@ -42,9 +42,9 @@ def _matte(options: argparse.Namespace) -> None:
     if options.output is None and options.video is None and options.bag is None:
         options.parser.error("say where to write to: --output, --video or --bag")
     from contextlib import ExitStack
-    from dataclasses import replace
 
     from dart_ros.postmatting import create_post_matting
+    from dart_ros.session.foreground import with_alpha
     from dart_ros.session.scene import SceneStore
 
     recording = open_given(options)
@@ -63,7 +63,7 @@ def _matte(options: argparse.Namespace) -> None:
             frame = recording[position]
             matte = predictor.predict(frame, foreground=options.output is not None)
             if post is not None and matte.trimap is not None:
-                matte = replace(matte, alpha=post.refine(frame.color, matte.trimap))
+                matte = with_alpha(matte, post.refine(frame.color, matte.trimap))
             for writer in writers:
                 writer.add(position, frame, matte)
     places = ", ".join(str(writer.path) for writer in writers)

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from dart_ros.node.image_messages import ImagePair, PointCloudMaker, depth_image, image_message
 from dart_ros.node.parameters import Settings
+from dart_ros.session.foreground import cutout
 from dart_ros.values import Frame, Matte
 
 _TOPICS: dict[str, Any] = {
@@ -85,9 +86,7 @@ class Outputs:
         if "trimap" in wanted and matte.trimap is not None:
             self._send("trimap", image_message(matte.trimap, "mono8", header))
         if "foreground" in wanted and foreground is not None:
-            rgba = cv2.cvtColor(foreground, cv2.COLOR_RGB2RGBA)
-            rgba[..., 3] = alpha
-            self._send("foreground", image_message(rgba, "rgba8", header))
+            self._send("foreground", image_message(cutout(matte), "rgba8", header))
         if "composite" in wanted and foreground is not None:
             backdrop = self._backdrop.of_size(alpha.shape[1], alpha.shape[0], settings)
             pixels = blend(foreground, alpha, backdrop)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from dart_ros.node.deferred_service import Reply
 from dart_ros.node.image_messages import image_message
 from dart_ros.postmatting import PostMatting
+from dart_ros.session.foreground import cutout, with_alpha
 from dart_ros.session.matte_files import write_cutout
 from dart_ros.values import Frame, Matte
 
@@ -67,19 +66,17 @@ class Still:
         if self._taken is None:
             raise ValueError("a still that has no frame yet can't be finished")
         header, frame, matte = self._taken
-        trimap, foreground = matte.trimap, matte.foreground
-        if trimap is None or foreground is None:
+        trimap = matte.trimap
+        if trimap is None or matte.foreground is None:
             raise ValueError("a still needs trimap and foreground: ask the predictor for them")
-        matte = replace(matte, alpha=post_matting.refine(frame.color, trimap))
+        matte = with_alpha(matte, post_matting.refine(frame.color, trimap))
         if self._file and not self._given_up:
             path = Path(self._file).expanduser()
             write_cutout(path, matte)
             return Finished(f"the cut-out was written to {path}", {})
-        rgba = cv2.cvtColor(foreground, cv2.COLOR_RGB2RGBA)
-        rgba[..., 3] = matte.alpha
         images = {
             "alpha": image_message(matte.alpha, "mono8", header),
             "trimap": image_message(trimap, "mono8", header),
-            "foreground": image_message(rgba, "rgba8", header),
+            "foreground": image_message(cutout(matte), "rgba8", header),
         }
         return Finished("the still is in the response", images)

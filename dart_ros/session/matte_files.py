@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import RecordingError
 from dart_ros.files import replacing
+from dart_ros.session.foreground import cutout
 from dart_ros.values import Camera, Frame, Matte
 
 ALPHA_TOPIC, TRIMAP_TOPIC = "/matting_node/alpha", "/matting_node/trimap"
@@ -274,11 +275,7 @@ def _write_png(file: Path, picture: NDArray[np.uint8]) -> None:
 
 def _cutout(matte: Matte) -> NDArray[np.uint8]:
     """BGRA."""
-    if matte.foreground is None:
-        raise ValueError("a matte without foreground can't be a picture: ask the Predictor for it")
-    bgra = cv2.cvtColor(matte.foreground, cv2.COLOR_RGB2BGRA)
-    bgra[..., 3] = matte.alpha
-    return np.asarray(bgra, np.uint8)
+    return np.asarray(cv2.cvtColor(cutout(matte), cv2.COLOR_RGBA2BGRA), np.uint8)
 
 
 def _trimap(matte: Matte) -> NDArray[np.uint8]:

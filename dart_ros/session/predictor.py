@@ -11,6 +11,7 @@ from dart_ros.fitting.weights import network_with
 from dart_ros.method.blind_sides import blind_sides, continued
 from dart_ros.method.network import REFINED_SHARE, Background, MattingNetwork, tile_count
 from dart_ros.runtime.engine import create_engine, must_build, must_compile
+from dart_ros.session.foreground import without_room
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame, Matte
 
@@ -91,6 +92,8 @@ class Predictor:
             # A copy, because the frame's may not be written to, which torch warns of.
             depth = continued(torch.from_numpy(depth.copy()), self._sides).numpy()
         alpha, color = self._engine.matte(frame.color, depth, foreground)
+        if color is not None:
+            color = without_room(color, alpha)
         wanted = self._engine.trimap(alpha, frame.depth) if trimap else None
         return Matte(alpha=alpha, foreground=color, trimap=wanted)
 

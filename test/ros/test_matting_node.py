@@ -98,6 +98,7 @@ def test_every_output_carries_stamp_and_frame_of_its_source(
     assert set(np.unique(pixels_of(one["trimap"]))) <= {0, 128, 255}
     foreground = pixels_of(one["foreground"])
     np.testing.assert_array_equal(foreground[..., 3], alpha)
+    assert not foreground[alpha == 0].any() and (alpha == 0).mean() > 0.5  # the room stays private
     weight = alpha[..., None] / 255
     exact = weight * foreground[..., :3] + (1 - weight) * np.array([0, 177, 64])
     assert np.abs(pixels_of(one["composite"]) - exact).max() <= 1

@@ -66,6 +66,7 @@ def test_a_still_comes_while_the_mattes_go_on(robot: Robot) -> None:
     np.testing.assert_array_equal(alpha, wanted)
     foreground = pixels_of(answer.foreground)
     np.testing.assert_array_equal(foreground[..., 3], alpha)
+    assert not foreground[alpha == 0].any()
     inner = tuple(slice(part.start + 10, part.stop - 10) for part in block())
     assert np.abs(foreground[inner][..., :3].astype(int) - (40, 60, 200)).mean() < 8
 
@@ -79,6 +80,7 @@ def test_a_still_needs_no_subscriber_and_can_be_a_file(robot: Robot, tmp_path: P
     assert picture is not None and picture.shape == (HEIGHT, WIDTH, 4)
     rows, columns = block()
     assert picture[rows, columns, 3].mean() > 240 and picture[..., 3].mean() < 100
+    assert not picture[picture[..., 3] == 0].any()  # the room stays private
     assert [path.name for path in tmp_path.iterdir()] == ["still.png"]
 
 

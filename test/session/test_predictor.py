@@ -119,6 +119,8 @@ def test_a_matte_is_the_networks(predictor: Predictor) -> None:
     assert predictor.backend.startswith("torch (") and predictor.notes == ()
     assert matte.alpha.shape == (HEIGHT, WIDTH) and matte.alpha.dtype == np.uint8
     assert matte.foreground.shape == (HEIGHT, WIDTH, 3) and matte.foreground.dtype == np.uint8
+    nothing = matte.alpha == 0
+    assert nothing.any() and not matte.foreground[nothing].any()
     # A quarter of 4 x 7 tiles.
     assert close(matte.alpha, by_hand(seeded(1), predictor.scene, frame, 7))
 
