@@ -87,7 +87,7 @@ def _at_size(
 ) -> list[dict[str, Any]]:
     """A row for each engine at one size."""
     from benchmark.timing import multiplications, resident_memory, time_interleaved
-    from dart_ros.method.network import tile_count
+    from dart_ros.method.geometry import tile_count
     from dart_ros.runtime.engine import automatic, create_engine
 
     background, frames = recorded(height, width)
@@ -196,7 +196,7 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
     """The official network on its own defaults, and refining as much as this one does."""
     import torch
 
-    from dart_ros.method.network import STRIDE
+    from dart_ros.method.geometry import STRIDE
 
     try:
         declare_torchvision()
@@ -228,7 +228,7 @@ def _growth(
 ) -> dict[str, list[tuple[str, float]]]:
     """Medians of the fastest engine here, with more tiles and with more threads."""
     from benchmark.timing import time_interleaved
-    from dart_ros.method.network import tile_count
+    from dart_ros.method.geometry import tile_count
     from dart_ros.runtime.engine import create_engine
 
     height, width = 720, 1280

@@ -48,7 +48,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _build(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from dart_ros.method.network import REFINED_SHARE, tile_count
+    from dart_ros.method.geometry import REFINED_SHARE, tile_count
 
     height, width = options.size
     tiles = tile_count(height, width, options.refine_fraction or REFINED_SHARE)

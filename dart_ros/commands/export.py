@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from dart_ros.method.network import tile_count
+    from dart_ros.method.geometry import tile_count
     from dart_ros.runtime.export import onnx_bytes, write_onnx
 
     height, width = options.size

@@ -53,7 +53,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _compile(fitted: Scene, options: argparse.Namespace) -> None:
     """Leaves the engine in the cache; why it can't be made is told by who needs it."""
-    from dart_ros.method.network import REFINED_SHARE
+    from dart_ros.method.geometry import REFINED_SHARE
     from dart_ros.session.predictor import Predictor
 
     share = options.refine_fraction or REFINED_SHARE

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.run import Rates
-from dart_ros.method.network import MattingNetwork, MattingOutput, tile_count
+from dart_ros.method.geometry import tile_count
+from dart_ros.method.network import MattingNetwork, MattingOutput
 from dart_ros.simulation.composition import Batch
 
 Loss = Callable[[MattingOutput, Batch], Tensor]

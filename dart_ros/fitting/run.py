@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 
 from dart_ros.errors import FitError
-from dart_ros.method.base_network import NetworkConfig
-from dart_ros.method.network import STRIDE, base_reduction, padded_sides, padding_stride
+from dart_ros.method.config import NetworkConfig
+from dart_ros.method.geometry import STRIDE, base_reduction, padded_sides, padding_stride
 from dart_ros.simulation.composition import MAX_DEPTH
 
 Stage = Literal["teacher", "student", "refiner"]
@@ -106,7 +106,7 @@ class Run:
         sizes: (height, width) of the frames, near the cameras'; steps take them in turn. In much
             smaller ones whatever the network sees is near an edge, and it makes holes in larger
             ones. Multiples of 16, those of large frames of 48, see
-            :func:`dart_ros.method.network.padded_sides`.
+            :func:`dart_ros.method.geometry.padded_sides`.
         batch: frames of a step, over all processes together.
         steps: length of the training; a run of fixed steps can be repeated bit for bit, unless its
             pool is renewed.

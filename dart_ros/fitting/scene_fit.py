@@ -35,7 +35,8 @@ from dart_ros.fitting.run import FitRun, check_fit, described
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationSet
 from dart_ros.fitting.weights import Weights, network_with, weights_of
-from dart_ros.method.network import MattingNetwork, base_reduction, padding_stride
+from dart_ros.method.geometry import base_reduction, padding_stride
+from dart_ros.method.network import MattingNetwork
 from dart_ros.simulation.composition import RgbdBackground
 from dart_ros.simulation.foregrounds import load_sprites
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from dart_ros.method.network import MattingNetwork, tile_count
+from dart_ros.method.geometry import tile_count
+from dart_ros.method.network import MattingNetwork
 from dart_ros.simulation.composition import Composer, RgbdBackground
 from dart_ros.simulation.foregrounds import Sprite
 

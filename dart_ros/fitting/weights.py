@@ -15,19 +15,10 @@ from torch import Tensor
 
 from dart_ros.errors import FitError
 from dart_ros.files import replacing
-from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 
 Weights = Mapping[str, NDArray[np.float16]]
-
-DEPTH_SWITCHES = (
-    "depth_in_base",
-    "depth_in_refiner",
-    "depth_in_error",
-    "depth_in_light",
-    "depth_in_shadow",
-)
-"""Switches of the network that a weights file names; those that it doesn't name are on."""
 
 
 def generic_weights_path() -> Path:
@@ -51,15 +42,7 @@ def load_network(path: Path | None = None) -> MattingNetwork:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise FitError(f"{path} can't be read as weights ({error}): reinstall dart_ros") from error
-    switches = {name: meta.get(name, "true") == "true" for name in DEPTH_SWITCHES}
-    if "depth_in_shadow" not in meta:
-        # Files of before it have it where light is taken out: the paper's designs do neither.
-        switches["depth_in_shadow"] = switches["depth_in_light"]
-    config = NetworkConfig(
-        encoder="resnet50" if meta.get("encoder") == "resnet50" else "mobilenetv2",
-        **switches,
-    )
-    network = MattingNetwork(config)
+    network = MattingNetwork(NetworkConfig.from_metadata(meta))
     _load_state(network, state, str(path))
     return network.eval()
 
@@ -70,11 +53,7 @@ def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -
     Raises:
         FitError: if they can't be written, as on a full disk; what was there is still there then.
     """
-    header = {
-        "encoder": network.config.encoder,
-        **{name: str(getattr(network.config, name)).lower() for name in DEPTH_SWITCHES},
-        **meta,
-    }
+    header = {**network.config.metadata(), **meta}
     state = {
         name: value.half().contiguous() if value.is_floating_point() else value
         for name, value in _state(network).items()

@@ -10,51 +10,13 @@ maps are doubled by repeating pixels, which lets a convolution over them run bef
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dart_ros.method.posterior import DEPTH_CHANNELS
-
-HIDDEN_CHANNELS = 11
-"""With alpha, residual and error 16 channels, which is what CPUs compute at a time."""
-
-COLOR_CHANNELS = 6
-
-EncoderName = Literal["mobilenetv2", "resnet50"]
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """What decides the shape of the network.
-
-    ``depth_in_base`` gives the base network the depth posterior and the depth channels beside
-    the colors; without it the base network sees color alone, as in the paper.
-    ``depth_in_refiner`` (Eq. 11) and ``depth_in_error`` (Eq. 10) are the paper's own uses of
-    depth. ``depth_in_light`` takes a change of light out of the frame before the network sees it
-    (:mod:`dart_ros.method.light`), ``depth_in_shadow`` takes shadows on the background out of alpha
-    (:mod:`dart_ros.method.shadow`). With none of them this is the network of Background Matting V2.
-    """
-
-    encoder: EncoderName = "mobilenetv2"
-    depth_in_base: bool = True
-    depth_in_refiner: bool = True
-    depth_in_error: bool = True
-    depth_in_light: bool = True
-    depth_in_shadow: bool = True
-
-    @property
-    def base_channels(self) -> int:
-        """Input channels of the base network."""
-        return COLOR_CHANNELS + (1 + DEPTH_CHANNELS if self.depth_in_base else 0)
-
-    @property
-    def refiner_channels(self) -> int:
-        """Channels of the picture that the refiner sees."""
-        return COLOR_CHANNELS + (DEPTH_CHANNELS if self.depth_in_refiner else 0)
+from dart_ros.method.config import HIDDEN_CHANNELS, NetworkConfig
 
 
 class BaseOutput(NamedTuple):

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import BaseNetwork, BaseOutput, NetworkConfig
-from dart_ros.method.error_map import choose_tiles, combine_errors, depth_error
-from dart_ros.method.light import in_plate_light, light_gain
-from dart_ros.method.posterior import depth_channels, guessed_background, posterior_map
-from dart_ros.method.refiner import TILE, Refiner
-from dart_ros.method.shadow import unshadowed
-
-STRIDE = 4 * TILE
-"""Pixels of a tile's side."""
-
-REFINED_SHARE = 0.25
-"""Share of a 640×480 image that is refined, in training as in use; see :func:`tile_count`."""
-
-MOST_TILES = 1024
-"""TopK over more than this doesn't build everywhere."""
-
-_REFERENCE_PIXELS = 640 * 480
-
-_LARGE = 2.0
-"""Images of so many times 640×480 go through the base network at a sixth of their sides."""
+from dart_ros.method.base_network import BaseNetwork, BaseOutput
+from dart_ros.method.config import NetworkConfig
+from dart_ros.method.error_map import choose_tiles
+from dart_ros.method.geometry import STRIDE, TILE, base_reduction, padded_sides
+from dart_ros.method.light import in_plate_light
+from dart_ros.method.posterior import depth_channels, guessed_background
+from dart_ros.method.refiner import Refiner
+from dart_ros.method.stages import Reduced, base_input, tile_error
 
 
 class Background(NamedTuple):
@@ -110,24 +97,14 @@ class MattingNetwork(nn.Module):
             reduced_depth(x, reduction) for x in (depth_p, mean, std, known, behind)
         )
         color_s, plate_s = (reduced_color(x, reduction) for x in (color_p, plate))
-        gain = torch.ones_like(color[..., :1, :1])
+        given = base_input(
+            self.config, Reduced(color_s, depth_s, plate_s, mean_s, std_s, known_s, behind_s)
+        )
+        _, posterior, gain, lit = given
         if self.config.depth_in_light:
-            gain = light_gain(color_s, plate_s, depth_s, mean_s, std_s, known_s)
             color_p = in_plate_light(color_p, plate, gain)
-            color_s = in_plate_light(color_s, plate_s, gain)
-        inputs = [color_s, plate_s]
-        posterior = posterior_map(depth_s, mean_s, std_s)
-        if self.config.depth_in_base:
-            inputs += [posterior, depth_channels(depth_s, behind_s, known_s)]
-        base = self.base(torch.cat(inputs, dim=1))
-
-        error = base.error
-        if self.config.depth_in_error:
-            error = combine_errors(depth_error(posterior, base.alpha), base.error)
-        lit = torch.ones_like(posterior)
-        if self.config.depth_in_shadow:
-            lit = unshadowed(color_s, plate_s, posterior, depth_s, mean_s, std_s)
-            error = error * lit
+        base = self.base(given.maps)
+        error = tile_error(self.config, base.error, base.alpha, given)
         quarter = BaseOutput(*(to_quarter(x, reduction) for x in base))
         total = (color_p.shape[-2] // STRIDE) * (color_p.shape[-1] // STRIDE)
         chosen = None
@@ -147,44 +124,6 @@ class MattingNetwork(nn.Module):
             error=error,
             posterior=posterior,
         )
-
-
-def tile_count(height: int, width: int, share: float = REFINED_SHARE) -> int | None:
-    """How many 16×16 tiles of an image are refined; None for all of them.
-
-    Outlines grow with the side of an image, not with its area: so does the number of tiles, and
-    the share is that of a 640×480 image. The default gives 300 tiles there, 520 at 1280×720 and
-    785 at 1920×1080. Smaller images are refined in the same share as a 640×480 one.
-
-    Args:
-        height: rows of the image.
-        width: columns of the image.
-        share: share of a 640×480 image to refine, above 0 and up to 1; 1 refines everything at
-            any size.
-
-    Raises:
-        ValueError: if the share is out of range.
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"the share of refined tiles must be in (0, 1], not {share}")
-    if share == 1:
-        return None
-    total = math.ceil(height / STRIDE) * math.ceil(width / STRIDE)
-    larger = max(1.0, height * width / _REFERENCE_PIXELS)
-    return min(MOST_TILES, max(1, round(share * total / math.sqrt(larger))))
-
-
-def base_reduction(height: int, width: int) -> int:
-    """4 or 6: the base network sees an image at a quarter or at a sixth of its sides.
-
-    It has to see people whole, and as large as those that it learned from: at a sixth from twice
-    the area of 640×480 on. 1280×720 becomes 120 rows, as 640×480 does at a quarter.
-
-    Args:
-        height: rows of the image.
-        width: columns of the image.
-    """
-    return 6 if height * width >= _LARGE * _REFERENCE_PIXELS else 4
 
 
 def reduced_color(image: Tensor, reduction: int) -> Tensor:
@@ -224,24 +163,6 @@ def to_quarter(maps: Tensor, reduction: int) -> Tensor:
 def lit_at_quarter(lit: Tensor, reduction: int) -> Tensor:
     """What is in no shadow, 0 or 1 as ``lit``, by :func:`to_quarter`; nothing is half in shadow."""
     return (to_quarter(lit, reduction) > 0.45).to(lit.dtype)
-
-
-def padded_sides(height: int, width: int, reduction: int) -> tuple[int, int]:
-    """Rows and columns of an image as the network reads it: whole tiles, and whole fours of the
-    base network's pixels, whose decoder doubles twice.
-
-    Args:
-        height: rows of the image.
-        width: columns of the image.
-        reduction: 4 or 6, see :func:`base_reduction`.
-    """
-    stride = padding_stride(reduction)
-    return height + -height % stride, width + -width % stride
-
-
-def padding_stride(reduction: int) -> int:
-    """What padded sides are multiples of."""
-    return math.lcm(STRIDE, 4 * reduction)
 
 
 def padded(image: Tensor, reduction: int) -> Tensor:

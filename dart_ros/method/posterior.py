@@ -19,9 +19,6 @@ ZETA = 0.001
 BLUR_SIGMA = 0.7
 """Blur of the posterior map, in pixels of the quarter-size map."""
 
-DEPTH_CHANNELS = 4
-"""Channels of :func:`depth_channels`."""
-
 
 def foreground_density(depth: Tensor, mean: Tensor) -> Tensor:
     """Eq. 5: density of a foreground depth, uniform between the camera and the background.

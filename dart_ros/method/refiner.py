@@ -12,22 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import (
-    COLOR_CHANNELS,
-    HIDDEN_CHANNELS,
-    BaseOutput,
-    ConvNorm,
-    NetworkConfig,
-    start_undecided,
-)
-
-TILE = 4
-"""Side of a tile in quarter-size pixels: 16 pixels of the image."""
-
-QUARTER_MARGIN = 1
-HALF_MARGIN = 2
-PICTURE_MARGIN = 2 * HALF_MARGIN
-"""Pixels of the image beyond a tile that its refinement sees."""
+from dart_ros.method.base_network import BaseOutput, ConvNorm, start_undecided
+from dart_ros.method.config import COLOR_CHANNELS, HIDDEN_CHANNELS, NetworkConfig
+from dart_ros.method.geometry import PICTURE_MARGIN, QUARTER_MARGIN, TILE
 
 COARSE_CHANNELS = 4
 WIDTH = 16

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
 from dart_ros.files import replacing
-from dart_ros.method.base_network import NetworkConfig
-from dart_ros.method.network import Background, MattingNetwork, base_reduction, padded_sides
+from dart_ros.method.config import NetworkConfig
+from dart_ros.method.geometry import base_reduction, padded_sides
+from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.graph import MattingGraph
 from dart_ros.runtime.resident import BORDER, Resident, prepare

@@ -15,29 +15,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import HIDDEN_CHANNELS
 from dart_ros.method.blind_sides import metres_or_guess
-from dart_ros.method.error_map import combine_errors, depth_error, worst_errors
-from dart_ros.method.light import in_plate_light, light_gain
+from dart_ros.method.config import HIDDEN_CHANNELS
+from dart_ros.method.error_map import worst_errors
+from dart_ros.method.geometry import HALF_MARGIN, QUARTER_MARGIN, STRIDE, TILE, base_reduction
+from dart_ros.method.light import in_plate_light
 from dart_ros.method.network import (
-    STRIDE,
     Background,
     MattingNetwork,
-    base_reduction,
     lit_at_quarter,
     reduced_depth,
     to_quarter,
 )
-from dart_ros.method.posterior import depth_channels, posterior_map
-from dart_ros.method.refiner import (
-    COARSE_CHANNELS,
-    DIFFERENCE_GAIN,
-    HALF_MARGIN,
-    QUARTER_MARGIN,
-    TILE,
-    half_size_channels,
-)
-from dart_ros.method.shadow import unshadowed
+from dart_ros.method.refiner import COARSE_CHANNELS, DIFFERENCE_GAIN, half_size_channels
+from dart_ros.method.stages import BaseInput, Reduced, base_input, tile_error
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.folding import (
     FoldedDecoder,
@@ -251,12 +242,10 @@ class MattingGraph(nn.Module):
             depth: as there.
             *far: of the scene.
         """
-        maps, posterior, gain, lit = self._base_maps(color, depth, *far)
+        maps, given = self._base_maps(color, depth, *far)
+        gain, lit = given.gain, given.lit
         alpha, learnt = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)
-        error = learnt
-        if self.config.depth_in_error:
-            error = combine_errors(depth_error(posterior, alpha), learnt)
-        error = error * lit
+        error = tile_error(self.config, learnt, alpha, given)
         if self._reduction > 4:
             # All of it in one go: nobody reads the learnt error again, so its channel is free.
             maps = to_quarter(maps + self._error * (error - learnt), self._reduction)
@@ -341,11 +330,8 @@ class MattingGraph(nn.Module):
         full = self._put(self._shifted(runs, coarse), tiles, self._shifted(own, fine), channels=3)
         return full
 
-    def _base_maps(
-        self, color: Tensor, depth: Tensor, *far: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The decoder's maps, cut to their ranges, the posterior, the gain of the light, and what
-        is in no shadow."""
+    def _base_maps(self, color: Tensor, depth: Tensor, *far: Tensor) -> tuple[Tensor, BaseInput]:
+        """The decoder's maps, cut to their ranges, and what the base network read."""
         plate, mean, std, known, behind = far
         dtype, side = self._low.dtype, self._reduction
         rows, columns = (STRIDE * tiles // side for tiles in (self._rows, self._columns))
@@ -355,21 +341,11 @@ class MattingGraph(nn.Module):
         middle = middle.reshape(1, rows, columns, 3 * side).permute(0, 3, 1, 2)
         small = F.conv2d(middle, self._inner)
         live = reduced_depth(depth[BORDER:-BORDER, BORDER:-BORDER][None, None], side)
-        gain = torch.ones(1, 3, 1, 1, dtype=dtype, device=color.device)
-        if self.config.depth_in_light:
-            gain = light_gain(small, plate, live, mean, std, known).to(dtype)
-            small = in_plate_light(small, plate.to(dtype), gain)
-        inputs = [small, plate.to(dtype)]
-        posterior = posterior_map(live, mean, std).to(dtype)
-        lit = torch.ones_like(posterior)
-        if self.config.depth_in_shadow:
-            lit = unshadowed(small, plate.to(dtype), posterior, live, mean, std)
-        if self.config.depth_in_base:
-            inputs += [posterior, depth_channels(live, behind, known).to(dtype)]
-        x = torch.cat(inputs, dim=1)
+        given = base_input(self.config, Reduced(small, live, plate, mean, std, known, behind))
+        x = given.maps
         half, quarter, eighth, deep = self._encoder(x)
         maps = self._decoder(self._pyramid(deep), (eighth, quarter, half, x))
-        return torch.minimum(torch.maximum(maps, self._low), self._high), posterior, gain, lit
+        return torch.minimum(torch.maximum(maps, self._low), self._high), given
 
     def _refined(
         self,

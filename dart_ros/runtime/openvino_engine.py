@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
 from dart_ros.method.error_map import SURE
-from dart_ros.method.network import STRIDE, Background, MattingNetwork
+from dart_ros.method.geometry import STRIDE
+from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.cpu_trimap import CpuTrimap
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.export import graph_digest, weights_digest

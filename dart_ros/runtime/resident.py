@@ -10,17 +10,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dart_ros.method.network import (
-    Background,
-    MattingNetwork,
-    base_reduction,
-    padded,
-    padded_sides,
-    reduced_color,
-    reduced_depth,
-)
+from dart_ros.method.geometry import PICTURE_MARGIN, base_reduction, padded_sides
+from dart_ros.method.network import Background, MattingNetwork, padded, reduced_color, reduced_depth
 from dart_ros.method.posterior import guessed_background
-from dart_ros.method.refiner import PICTURE_MARGIN, half_size, half_size_channels
+from dart_ros.method.refiner import half_size, half_size_channels
 from dart_ros.runtime.folding import fold_norm
 
 BORDER = PICTURE_MARGIN

@@ -9,7 +9,8 @@ import torch
 from dart_ros.errors import EngineError, SceneError
 from dart_ros.fitting.weights import network_with
 from dart_ros.method.blind_sides import blind_sides, continued
-from dart_ros.method.network import REFINED_SHARE, Background, MattingNetwork, tile_count
+from dart_ros.method.geometry import REFINED_SHARE, tile_count
+from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.engine import create_engine, must_build, must_compile
 from dart_ros.session.foreground import without_room
 from dart_ros.session.scene import Scene
@@ -23,7 +24,7 @@ class Predictor:
         scene: the captured background, with fitted weights or without.
         backend: an engine's name (:data:`dart_ros.runtime.engine.BACKENDS`) or ``auto``.
         refine_fraction: share of a 640×480 image that is refined at full size, above 0 and up to
-            1, see :func:`dart_ros.method.network.tile_count`.
+            1, see :func:`dart_ros.method.geometry.tile_count`.
         threads: CPU threads, 0 for as many as there are cores.
         network: a network other than the generic one or the one that was fitted to the scene.
         ready_only: pass TensorRT by where its engine must be built first, which can take minutes.

@@ -24,7 +24,7 @@ from dart_ros.fitting.processes import Processes
 from dart_ros.fitting.run import Data, load_run
 from dart_ros.fitting.training import _Training
 from dart_ros.fitting.weights import load_network, save_network
-from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 
 STEPS = 3

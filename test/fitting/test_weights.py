@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.weights import load_network, network_with, save_network, weights_of
-from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 
 pytestmark = pytest.mark.usefixtures("generic_weights")

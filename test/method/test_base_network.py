@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from dart_ros.method.base_network import (
-    HIDDEN_CHANNELS,
-    BaseNetwork,
-    EncoderName,
-    MobileNetV2Encoder,
-    NetworkConfig,
-    ResNet50Encoder,
-)
+from dart_ros.method.base_network import BaseNetwork, MobileNetV2Encoder, ResNet50Encoder
+from dart_ros.method.config import HIDDEN_CHANNELS, EncoderName, NetworkConfig
 
 ENCODERS: tuple[EncoderName, ...] = ("mobilenetv2", "resnet50")
 

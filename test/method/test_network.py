@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import NetworkConfig
-from dart_ros.method.network import (
-    MOST_TILES,
-    Background,
-    MattingNetwork,
-    base_reduction,
-    reduced_color,
-    reduced_depth,
-    tile_count,
-)
+from dart_ros.method.config import NetworkConfig
+from dart_ros.method.geometry import MOST_TILES, base_reduction, tile_count
+from dart_ros.method.network import Background, MattingNetwork, reduced_color, reduced_depth
 from dart_ros.method.posterior import guessed_background
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import integrate, ndimage, stats
 from torch import Tensor
 
+from dart_ros.method.config import DEPTH_CHANNELS
 from dart_ros.method.posterior import (
-    DEPTH_CHANNELS,
     background_density,
     depth_channels,
     foreground_density,

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dart_ros.method.base_network import HIDDEN_CHANNELS, BaseOutput, NetworkConfig
-from dart_ros.method.refiner import TILE, Refiner, gather_tiles, scatter_tiles
+from dart_ros.method.base_network import BaseOutput
+from dart_ros.method.config import HIDDEN_CHANNELS, NetworkConfig
+from dart_ros.method.geometry import TILE
+from dart_ros.method.refiner import Refiner, gather_tiles, scatter_tiles
 
 PICTURE = 10
 ALPHA_IN_STAGE1 = HIDDEN_CHANNELS

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dart_ros.errors import EngineError
-from dart_ros.method.base_network import HIDDEN_CHANNELS
+from dart_ros.method.config import HIDDEN_CHANNELS
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.engine import BACKENDS, Engine, automatic, create_engine, must_compile

@@ -14,9 +14,10 @@ from torch import nn
 
 from dart_ros.evaluation.scenes import empty_frames
 from dart_ros.fitting.weights import load_network
-from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.config import NetworkConfig
 from dart_ros.method.error_map import SURE
-from dart_ros.method.network import Background, MattingNetwork, tile_count
+from dart_ros.method.geometry import tile_count
+from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.export import WholeGraph, depth_bytes, scene_inputs
 from dart_ros.runtime.openvino_engine import OpenVinoEngine

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from dart_ros.errors import EngineError
-from dart_ros.method.network import Background, MattingNetwork, tile_count
+from dart_ros.method.geometry import tile_count
+from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime import tensorrt_engine
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.export import WholeGraph, onnx_bytes

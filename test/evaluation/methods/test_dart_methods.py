@@ -22,7 +22,7 @@ from dart_ros.evaluation.methods.dart import (
 )
 from dart_ros.evaluation.methods.method import EmptyScene
 from dart_ros.fitting.weights import generic_weights_path, load_network, save_network
-from dart_ros.method.base_network import NetworkConfig
+from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 from dart_ros.session.predictor import Predictor
 from dart_ros.session.scene import Scene, SceneStore
