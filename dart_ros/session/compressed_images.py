@@ -94,7 +94,8 @@ def _rvl(data: bytes) -> NDArray[np.uint16]:
         raise broken
     size = rows * columns
     words = np.frombuffer(data, "<u4", offset=_RVL_SIZE.size, count=(len(data) - 8) // 4)
-    nibbles = (words[:, None] >> np.arange(28, -1, -4).astype(np.uint32)).astype(np.uint8).ravel() & 15
+    shifts = np.arange(28, -1, -4).astype(np.uint32)
+    nibbles = ((words[:, None] >> shifts) & 15).astype(np.uint8).ravel()
     numbers = _numbers(nibbles)
     counts = numbers.tolist()
     pixels = np.zeros(size, np.int64)
