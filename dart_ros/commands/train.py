@@ -37,6 +37,7 @@ def _train(options: argparse.Namespace) -> None:
 
     from dart_ros.fitting.run import load_run
     from dart_ros.fitting.training import WEIGHTS, train
+    from dart_ros.session.recorded_scene import load_recorded_scene
 
     run = load_run(options.file)
     if run.stage != options.stage:
@@ -45,7 +46,7 @@ def _train(options: argparse.Namespace) -> None:
         )
     if options.output is not None:
         run = dataclasses.replace(run, output=options.output)
-    scores = train(run)
+    scores = train(run, [load_recorded_scene(path) for path in run.data.recordings])
     print(
         f"Weights are in {run.output / WEIGHTS}: on held-out frames SAD {scores.sad:.3f}, "
         f"MSE {scores.mse:.3f}"

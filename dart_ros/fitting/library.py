@@ -15,6 +15,7 @@ from dart_ros.fitting.run import Data
 from dart_ros.simulation.backgrounds import invent_room, load_pictures, load_rooms
 from dart_ros.simulation.composition import RgbdBackground
 from dart_ros.simulation.foregrounds import Sprite, load_sprites
+from dart_ros.simulation.recorded import RecordedScene
 
 _FIRST_HELD_OUT_SEED = 1_000_000
 _FEWEST_INVENTED = 4
@@ -24,13 +25,15 @@ _FEWEST_INVENTED = 4
 class Library:
     """What frames are composed of.
 
-    ``hashes`` holds the SHA-256 of each folder by its name, the second of a name as ``NAME-2``.
+    ``recorded`` scenes are among the ``rooms``, too. ``hashes`` holds the SHA-256 of each folder by
+    its name, the second of a name as ``NAME-2``.
     """
 
     sprites: list[Sprite]
     rooms: list[RgbdBackground]
     held_out_sprites: list[Sprite]
     held_out_rooms: list[RgbdBackground]
+    recorded: list[RecordedScene]
     hashes: dict[str, str]
 
 
@@ -39,8 +42,12 @@ def sprites_path() -> Path:
     return Path(str(files("dart_ros"))) / "data" / "sprites"
 
 
-def load_library(data: Data) -> Library:
+def load_library(data: Data, recorded: Sequence[RecordedScene] = ()) -> Library:
     """Loads what a run names.
+
+    Args:
+        data: of the run.
+        recorded: the scenes of ``data.recordings``, one each.
 
     Raises:
         FitError: if a folder is missing, empty or holds something broken, or if too little is
@@ -64,7 +71,10 @@ def load_library(data: Data) -> Library:
     hashes: dict[str, str] = {}
     for folder in folders:
         hashes[_free_name(folder.name, hashes)] = folder_hash(folder)
-    return Library(training, rooms, held_out, kept, hashes)
+    for path, scene in zip(data.recordings, recorded, strict=True):
+        hashes[_free_name(path.name, hashes)] = scene.digest()
+    rooms += _repeated([scene.background for scene in recorded], len(rooms), data.recorded_share)
+    return Library(training, rooms, held_out, kept, list(recorded), hashes)
 
 
 def split_identities(sprites: Sequence[Sprite], held_out: int) -> tuple[list[Sprite], list[Sprite]]:
@@ -117,6 +127,16 @@ def _free_name(name: str, taken: Container[str]) -> str:
     """The name itself, or the first of ``NAME-2``, ``NAME-3`` ... that is not taken."""
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     return next(free for free in names if free not in taken)
+
+
+def _repeated(
+    recorded: Sequence[RgbdBackground], others: int, share: float
+) -> list[RgbdBackground]:
+    """Recorded backgrounds so often that they are at least a share of all, and each once."""
+    if not recorded:
+        return []
+    times = max(1, round(others * share / (1 - share) / len(recorded)))
+    return list(recorded) * times
 
 
 def _deal(

@@ -26,14 +26,18 @@ class Data:
 
     ``sprites``: folders of rendered sprites or of the user's own pictures; none for the library
     that ships. ``rooms``: folders of rendered rooms. ``pictures``: folders of pictures without
-    depth. ``invented``: how many rooms are made up. One identity and one room in ``held_out`` is
-    kept for validation.
+    depth. ``invented``: how many rooms are made up. ``recordings``: real recordings, all of which
+    are trained on: people are composed before their empty frames, and ``recorded_share`` of all
+    frames are their occupied ones, labelled by depth where it is sure. One identity and one room in
+    ``held_out`` is kept for validation.
     """
 
     sprites: tuple[Path, ...] = ()
     rooms: tuple[Path, ...] = ()
     pictures: tuple[Path, ...] = ()
     invented: int = 60
+    recordings: tuple[Path, ...] = ()
+    recorded_share: float = 0.2
     held_out: int = 5
     max_depth: float = MAX_DEPTH
 
@@ -274,6 +278,10 @@ def _check(run: Run) -> None:
         raise ValueError(f"data.held_out is {run.data.held_out}: give 2 or more")
     if not 0 <= run.mean_decay < 1:
         raise ValueError(f"mean_decay is {run.mean_decay}: give a number from 0 to below 1")
+    if not 0 <= run.data.recorded_share < 1:
+        raise ValueError(
+            f"data.recorded_share is {run.data.recorded_share}: give a number from 0 to below 1"
+        )
     if not (run.data.rooms or run.data.pictures or run.data.invented):
         raise ValueError("data names no rooms: give rooms, pictures, or a number of invented ones")
     if run.start.imagenet and run.start.weights:

@@ -16,6 +16,8 @@ from dart_ros.errors import FitError
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, join_packed
 from dart_ros.simulation.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
 from dart_ros.simulation.foregrounds import Sprite
+from dart_ros.simulation.mixture import Mixture
+from dart_ros.simulation.recorded import RecordedFrames, RecordedScene
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         rank: number of this process among ``world``.
         world: number of processes that share a batch; divides ``batch``.
         pools: where the frames of each size are kept to be used again; None composes all anew.
+        recorded: scenes whose real frames are among the composed ones.
+        recorded_share: of the frames that are real.
     """
 
     def __init__(
@@ -67,11 +71,18 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         rank: int = 0,
         world: int = 1,
         pools: Sequence[FramePool] | None = None,
+        recorded: Sequence[RecordedScene] = (),
+        recorded_share: float = 0.0,
     ) -> None:
         if batch % world:
             raise ValueError(f"a batch of {batch} can't be shared by {world} processes")
-        self._composers = [
-            Composer(sprites, rooms, size, max_depth, device=device) for size in sizes
+        self._sources = [
+            Mixture(
+                Composer(sprites, rooms, size, max_depth, device=device),
+                RecordedFrames(recorded, size) if recorded else None,
+                recorded_share,
+            )
+            for size in sizes
         ]
         self._sizes = list(sizes)
         self._frames = range(rank * batch // world, (rank + 1) * batch // world)
@@ -81,8 +92,8 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         self._pools = pools
 
     def __getitem__(self, number: int) -> Batch | PackedBatch:
-        turn, place = divmod(number, len(self._composers))
-        compose = self._composers[place].frames
+        turn, place = divmod(number, len(self._sources))
+        compose = self._sources[place].frames
         if self._pools is None:
             first = number * self._batch
             return compose([_mix(self._seed, first + i) for i in self._frames])
@@ -101,13 +112,13 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         """Processes that renew the stream's pools, each size as often as batches are of it."""
         assert self._pools is not None
 
-        def making(composer: Composer) -> Callable[[int], Batch]:
-            return lambda index: composer.frames([_mix(self._seed, index)])
+        def making(source: Mixture) -> Callable[[int], Batch]:
+            return lambda index: source.frames([_mix(self._seed, index)])
 
         shares = Counter(self._sizes)
         places = [self._sizes.index(size) for size in shares]
         jobs = [
-            (self._pools[place], making(self._composers[place]), shares[self._sizes[place]])
+            (self._pools[place], making(self._sources[place]), shares[self._sizes[place]])
             for place in places
         ]
         return Renewal(jobs, workers)

@@ -12,7 +12,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -41,7 +41,9 @@ from dart_ros.fitting.weights import load_network, save_network
 from dart_ros.method import blind_sides
 from dart_ros.method.network import MattingNetwork
 from dart_ros.simulation import composition
+from dart_ros.simulation import recorded as recorded_frames
 from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.recorded import RecordedScene
 
 WARM_UP = 100
 """Steps in which the learning rates rise to their highest."""
@@ -55,12 +57,16 @@ WEIGHTS = "weights.safetensors"
 _LOG_EVERY = 10
 
 
-def train(run: Run) -> ValidationScores:
+def train(run: Run, recorded: Sequence[RecordedScene] = ()) -> ValidationScores:
     """Trains what a run describes, or goes on with it.
 
     ``run.output`` receives ``weights.safetensors`` (the running mean of the weights, with the
     run's settings and the hashes of its data and of the weights that it names in the header),
     ``checkpoint.pt``, ``run.json`` and TensorBoard's logs.
+
+    Args:
+        run: what to train.
+        recorded: the scenes of ``run.data.recordings``, one each.
 
     Returns:
         The scores of the weights on the run's held-out frames.
@@ -70,20 +76,20 @@ def train(run: Run) -> ValidationScores:
     """
     with memory_told(), processes() as together:
         together.check_batch(run.batch)
-        return _Training(run, together).train()
+        return _Training(run, recorded, together).train()
 
 
 class _Training:
     """A run in progress, in one of its processes."""
 
-    def __init__(self, run: Run, together: Processes) -> None:
+    def __init__(self, run: Run, recorded: Sequence[RecordedScene], together: Processes) -> None:
         self._run, self._together = run, together
         device = together.device
         self._settings = described(run)
         torch.backends.cudnn.benchmark = True  # frames are of few sizes
         self._checkpoint_path = run.output / "checkpoint.pt"
         torch.manual_seed(run.seed)
-        library = load_library(run.data)
+        library = load_library(run.data, recorded)
         self._header = {
             "run": json.dumps(self._settings),
             "data": json.dumps(library.hashes),
@@ -101,6 +107,8 @@ class _Training:
             together.rank,
             together.world,
             _pools(run, self._header["data"]),
+            library.recorded,
+            run.data.recorded_share,
         )
         self._validation = ValidationSet(
             library.held_out_sprites,
@@ -317,9 +325,12 @@ def _pools(run: Run, data: str) -> list[FramePool] | None:
     pools = []
     for size in run.sizes:
         renewed = run.pool.renewing is not None
-        made_of = data, run.data.invented, run.data.held_out, run.data.max_depth
+        made_of = (
+            *(data, run.data.invented, run.data.held_out, run.data.max_depth),
+            run.data.recorded_share if run.data.recordings else None,
+        )
         digest = hashlib.sha256(repr((*made_of, size, run.seed, renewed)).encode())
-        for module in (composition, blind_sides, frame_pool):
+        for module in (composition, recorded_frames, blind_sides, frame_pool):
             digest.update(inspect.getsource(module).encode())
         folder = run.pool.folder / digest.hexdigest()[:16]
         pools.append(FramePool(folder, run.pool.frames, run.seed, renewed))

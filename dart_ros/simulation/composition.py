@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -36,7 +36,9 @@ class RgbdBackground:
     ``std`` (H×W metres) is given for a captured scene: the sensor's own holes and noise are
     then kept, else they are invented. With ``samples``, N further frames of a captured scene as
     they came, color N×3×H×W uint8 and depth N×H×W float32 metres (-1 unknown), people stand before
-    these: the noise from frame to frame is the sensor's own, too.
+    these: the noise from frame to frame is the sensor's own, too. ``max_depth`` is that sensor's
+    range in metres, None for the composer's. A captured scene is only ever seen as it is, unless
+    it is ``varied``: then it is mirrored, magnified and seen in another light, as rooms are.
     """
 
     color: Tensor
@@ -44,6 +46,8 @@ class RgbdBackground:
     focal: float
     std: Tensor | None = None
     samples: tuple[Tensor, Tensor] | None = None
+    max_depth: float | None = None
+    varied: bool = False
 
     @property
     def captured(self) -> bool:
@@ -53,12 +57,12 @@ class RgbdBackground:
     def to(self, device: torch.device) -> RgbdBackground:
         """The same on a device."""
         std, samples = self.std, self.samples
-        return RgbdBackground(
-            self.color.to(device),
-            self.depth.to(device),
-            self.focal,
-            None if std is None else std.to(device),
-            None if samples is None else (samples[0].to(device), samples[1].to(device)),
+        return replace(
+            self,
+            color=self.color.to(device),
+            depth=self.depth.to(device),
+            std=None if std is None else std.to(device),
+            samples=None if samples is None else (samples[0].to(device), samples[1].to(device)),
         )
 
 
@@ -110,7 +114,8 @@ class _View(NamedTuple):
 
     ``std`` and ``blind`` (where the sensor never sees anything) are those of a captured scene.
     ``live`` is the color of the empty scene when the frame is taken, before its light changes;
-    ``live_depth`` (0 unknown) is given where a frame of the sensor's own is used.
+    ``live_depth`` (0 unknown) is given where a frame of the sensor's own is used. ``max_depth`` is
+    the sensor's range in metres.
     """
 
     color: Tensor
@@ -120,6 +125,18 @@ class _View(NamedTuple):
     blind: Tensor
     live: Tensor
     live_depth: Tensor | None
+    max_depth: float
+
+    def mirrored(self) -> _View:
+        """Left and right changed over."""
+        return self._replace(
+            color=self.color.flip(-1),
+            depth=self.depth.flip(-1),
+            std=None if self.std is None else self.std.flip(-1),
+            blind=self.blind.flip(-1),
+            live=self.live.flip(-1),
+            live_depth=None if self.live_depth is None else self.live_depth.flip(-1),
+        )
 
 
 class _Layer(NamedTuple):
@@ -206,7 +223,7 @@ class Composer:
         self._people = [s for s in sprites if s.kind == "person"] or list(sprites)
         self._objects = [s for s in sprites if s.kind != "person"]
         self._backgrounds = backgrounds
-        self._blind = [_blind(background) for background in backgrounds]
+        self._blind = [blind_columns(background) for background in backgrounds]
         self._size = size
         self._max_depth = max_depth
         # What decides the course of a frame is drawn on the CPU, or each draw would wait for the
@@ -215,6 +232,11 @@ class Composer:
         on_cpu = self._device.type == "cpu"
         self._noise = self._generator if on_cpu else torch.Generator(self._device)
         self._reseed(seed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the frames are."""
+        return self._device
 
     def batch(self, count: int) -> Batch:
         """Composes ``count`` frames."""
@@ -267,7 +289,7 @@ class Composer:
             if captured
             else self._border(height, width)
         )
-        reach = torch.where(depth > 0, depth, self._max_depth)
+        reach = torch.where(depth > 0, depth, view.max_depth)
         placed = []
         for number, sprite in enumerate(self._cast()):
             at = border.columns if number == 0 and border.columns else range(width)
@@ -329,15 +351,23 @@ class Composer:
             sample = self._integer(len(colors))
             live = self._resampled(colors[sample], window, smoothly=True).clamp(0, 255) / 255
             live_depth = self._resampled(depths[sample][None], window).clamp(min=0)
-        if self._size is not None and not scene.captured:
-            if self._chance(0.5):
-                color, depth = color.flip(-1), depth.flip(-1)
-            gains = [self._uniform(0.85, 1.15) for _ in range(3)]
-            gain = torch.tensor(gains, device=self._device)[:, None, None]
-            color = (color * gain * self._uniform(0.6, 1.2)).clamp(0, 1)
-            depth = depth * self._uniform(0.8, 1.25)
-            live = color
-        return _View(color, depth, scene.focal * zoom, std, blind, live, live_depth)
+        max_depth = scene.max_depth or self._max_depth
+        view = _View(color, depth, scene.focal * zoom, std, blind, live, live_depth, max_depth)
+        varied = scene.varied or not scene.captured
+        return self._varied(view) if self._size is not None and varied else view
+
+    def _varied(self, view: _View) -> _View:
+        """A place mirrored and in another light; where no sensor has measured, it is as far away
+        as it likes."""
+        if self._chance(0.5):
+            view = view.mirrored()
+        gains = [self._uniform(0.85, 1.15) for _ in range(3)]
+        gain = torch.tensor(gains, device=self._device)[:, None, None]
+        gain = gain * self._uniform(0.6, 1.2)
+        color, live = ((x * gain).clamp(0, 1) for x in (view.color, view.live))
+        if view.std is not None:
+            return view._replace(color=color, live=live)
+        return view._replace(color=color, live=color, depth=view.depth * self._uniform(0.8, 1.25))
 
     def _window(self, scene: RgbdBackground) -> tuple[tuple[slice, slice], float]:
         """Rows and columns of a background that a frame shows, and by how much it magnifies."""
@@ -347,7 +377,8 @@ class Composer:
         out_height, out_width = self._size
         fit = max(out_height / height, out_width / width)
         # A captured scene is only ever seen as it is.
-        zoom = max(fit, 1.0) if scene.captured else fit * 1.8 ** self._uniform(0, 1)
+        varied = scene.varied or not scene.captured
+        zoom = fit * 1.8 ** self._uniform(0, 1) if varied else max(fit, 1.0)
         rows, columns = int(out_height / zoom), int(out_width / zoom)
         top, left = self._integer(height - rows + 1), self._integer(width - columns + 1)
         return (slice(top, top + rows), slice(left, left + columns)), zoom
@@ -691,7 +722,7 @@ class Composer:
             background mean, background deviation, background known.
         """
         depth, std = view.depth, view.std
-        captured, measured = std is not None, view.live_depth
+        captured, measured, max_depth = std is not None, view.live_depth, view.max_depth
         height, width = depth.shape[-2:]
         sensor = _SENSORS[self._integer(len(_SENSORS))]
         noise, step = (
@@ -700,7 +731,7 @@ class Composer:
         )
         near = self._uniform(0.2, 0.5)
 
-        known = (depth > 0) & (depth < self._max_depth) & reflecting
+        known = (depth > 0) & (depth < max_depth) & reflecting
         if not captured:
             for cells, level in ((6, self._uniform(1.2, 3.5)), (25, self._uniform(1.5, 3.5))):
                 known = known & (self._smooth_noise(height, width, cells) < level)
@@ -709,7 +740,7 @@ class Composer:
             if self._chance(sensor.steep):
                 known = known & (_steepness(depth, view.focal) < self._uniform(4.0, 12.0))
             if self._chance(sensor.far):
-                weak = depth > self._uniform(0.5, 1.0) * self._max_depth
+                weak = depth > self._uniform(0.5, 1.0) * max_depth
                 known = known & ~(weak & (self._smooth_noise(height, width, 40) > 0))
             if self._chance(0.6):
                 known = known & ~self._hidden(depth)
@@ -719,8 +750,8 @@ class Composer:
             average, spread, empty = self._mixed_edges(depth)
             deviation = torch.maximum(deviation, spread)
         deviation = torch.maximum(deviation, STD_FLOOR * depth.clamp(min=0.1))
-        mean = torch.where(known, average, self._max_depth)
-        deviation = torch.where(known, deviation, 0.01 * self._max_depth)
+        mean = torch.where(known, average, max_depth)
+        deviation = torch.where(known, deviation, 0.01 * max_depth)
 
         person = torch.isfinite(front)
         person_depth = torch.where(person, front, 0.0)
@@ -769,9 +800,9 @@ class Composer:
         live = live + axial * spread * invented
         quantum = (step * live**2).clamp(min=0.001)
         live = torch.round(live / quantum) * quantum
-        seen = seen & ~margin & (live > near) & (live < self._max_depth)
+        seen = seen & ~margin & (live > near) & (live < max_depth)
         live = torch.where(seen, live, -1.0)
-        return continued(live[0], _sides(margin))[None], mean, deviation, known.float()
+        return continued(live[0], sides_of(margin))[None], mean, deviation, known.float()
 
     def _hidden(self, depth: Tensor) -> Tensor:
         """The bands beside the scene's own edges that a projector or second eye can't see."""
@@ -861,7 +892,7 @@ def _compress(image: Tensor, quality: int) -> Tensor:
     return compressed.clamp(0, 1)
 
 
-def _blind(background: RgbdBackground) -> Tensor:
+def blind_columns(background: RgbdBackground) -> Tensor:
     """Where a captured scene's sensor never sees anything at its sides, 1×H×W bool."""
     width = background.depth.shape[-1]
     sides = blind_sides(background.depth > 0) if background.captured else BlindSides(0, 0)
@@ -870,7 +901,7 @@ def _blind(background: RgbdBackground) -> Tensor:
     return blind.expand(1, *background.depth.shape)
 
 
-def _sides(margin: Tensor) -> BlindSides:
+def sides_of(margin: Tensor) -> BlindSides:
     """The columns at the sides of a 1×H×W margin that are in it as a whole."""
     outside = torch.nonzero(~margin[0].all(dim=0))[:, 0]
     if not len(outside):

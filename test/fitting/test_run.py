@@ -58,6 +58,7 @@ def test_what_is_not_given_is_the_papers(tmp_path: Path) -> None:
         ({**LEAST, "stage": "teacher", "teacher": {"weights": "a"}}, "only the stage student"),
         ({**LEAST, "start": {"weights": "a", "imagenet": "b"}}, "give one of them"),
         ({**LEAST, "data": {"invented": 0}}, "names no rooms"),
+        ({**LEAST, "data": {"recorded_share": 1.0}}, "recorded_share is 1.0"),
         ({**LEAST, "mean_decay": 1.0}, "mean_decay"),
         ({**LEAST, "workers": 0, "pool": {"folder": "a", "renewing": 4}}, "needs workers"),
         ({**LEAST, "pool": {"folder": "a", "renewing": -1}}, "pool.renewing is -1"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import recorded_example
 import torch
 
 from dart_ros.errors import FitError
@@ -52,6 +53,23 @@ def test_processes_share_out_a_batch(library: Path) -> None:
         stream(library, world=3)
 
 
+def test_real_frames_are_among_the_composed_ones(library: Path) -> None:
+    whole = CompositionStream(
+        load_sprites(library),
+        [invent_room(0, *SIZES[0])],
+        SIZES,
+        8,
+        seed=3,
+        recorded=[recorded_example.scene()],
+        recorded_share=0.5,
+    )
+    batch, again = whole[1], whole[1]
+    assert isinstance(batch, Batch) and isinstance(again, Batch)
+    assert batch.color.shape[-2:] == SIZES[1] and torch.equal(batch.color, again.color)
+    # Real frames alone have pixels without a label.
+    assert 0 < int((batch.weight == 0).flatten(1).any(dim=1).sum()) < 8
+
+
 def test_each_size_has_a_pool(library: Path, tmp_path: Path) -> None:
     pools = [FramePool(tmp_path / f"{size}", 2, seed=0) for size in SIZES]
     pooled = stream(library, pools=pools)
@@ -60,7 +78,7 @@ def test_each_size_has_a_pool(library: Path, tmp_path: Path) -> None:
     # The pool's first round is in the order of the stream, and is stored as bytes.
     again, anew = stream(library, pools=pools)[1], stream(library)
     assert torch.equal(again.color, first[1].color)
-    frames, kept = anew._composers[1].frames, first[1].to(torch.device("cpu"))
+    frames, kept = anew._sources[1].frames, first[1].to(torch.device("cpu"))
     assert (frames([_mix(0, 0)]).color - kept.color[:1]).abs().max() < 0.5 / 255 + 1e-6
     assert sorted(path.name for path in (tmp_path / f"{SIZES[1]}").iterdir()) == [
         "000000.safetensors",

@@ -15,17 +15,21 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from recorded_example import write_recording
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from dart_ros import cli
 from dart_ros.fitting.library import folder_hash, load_library
+from dart_ros.fitting.optimization import Stepper
 from dart_ros.fitting.processes import Processes
 from dart_ros.fitting.run import Data, load_run
 from dart_ros.fitting.training import _Training
 from dart_ros.fitting.weights import load_network, save_network
 from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
+from dart_ros.session.recorded_scene import load_recorded_scene
+from dart_ros.simulation.composition import Batch
 
 STEPS = 3
 
@@ -195,6 +199,32 @@ def test_weights_tell_what_they_were_trained_on(
     assert "is a run of the stage student" in capsys.readouterr().err
 
 
+def test_recordings_are_trained_on(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = write_recording(tmp_path / "room")
+    data = {"sprites": [str(library)], "invented": 2, "held_out": 2, "recordings": [str(room)]}
+    run = write_run(tmp_path, library, "student", steps=2, data=data)
+    seen: list[Batch] = []
+    step = Stepper.step
+
+    def watched(stepper: Stepper, batch: Batch) -> float:
+        seen.append(batch)
+        return step(stepper, batch)
+
+    monkeypatch.setattr(Stepper, "step", watched)
+    data["recorded_share"] = 0.9
+    write_run(tmp_path, library, "student", steps=2, data=data)
+    assert cli.main(["train", "student", str(run)]) == 0
+    weights = torch.cat([batch.weight for batch in seen])
+    # Nobody knows the truth of all pixels of a real frame.
+    assert bool((weights == 0).any()) and bool((weights == 1).any())
+    with safe_open(str(tmp_path / "output" / "weights.safetensors"), framework="pt") as file:
+        data_hashes = json.loads(file.metadata()["data"])
+    assert list(data_hashes) == [library.name, "room"]
+    assert data_hashes["room"] == load_recorded_scene(room).digest()
+
+
 def test_weights_of_the_same_name_are_told_apart(
     library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -236,7 +266,7 @@ def test_weights_of_the_same_name_are_told_apart(
 
 def test_a_training_begun_on_a_cpu_goes_on_on_a_gpu(library: Path, tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path, library, "student", steps=1))
-    training = _Training(run, Processes(0, 1, torch.device("cpu")))
+    training = _Training(run, (), Processes(0, 1, torch.device("cpu")))
     training.train()
     # What a GPU has: a scaler with a state.
     scaler = training._stepper.scaler = torch.amp.GradScaler("cpu", enabled=True)
