@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 # pymatting compiles for more than a minute when it is first imported; small pictures need no
 # compiler.
@@ -19,6 +20,10 @@ os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 # Engines that tests build are neither taken from the user's cache nor left there.
 _cache = tempfile.TemporaryDirectory()
 os.environ["XDG_CACHE_HOME"] = _cache.name
+
+# How long an example takes says nothing on a machine that does other things as well.
+settings.register_profile("any_machine", deadline=None)
+settings.load_profile("any_machine")
 
 # name, kind, identity, cut, RGB
 SPRITES = [

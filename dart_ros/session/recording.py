@@ -32,6 +32,7 @@ from dart_ros.session.encodings import (
     color_from_compressed,
     depth_from_bytes,
 )
+from dart_ros.session.pairing import pair_recorded
 from dart_ros.simulation.sensor_noise import SensorNoise
 from dart_ros.values import Camera, Frame, metres_from_sensor
 
@@ -45,9 +46,6 @@ MAX_DEPTH = 10.0
 """Range in metres that is assumed where nobody says what the sensor's is."""
 
 _COLOR_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
-_PAIR_SLOP = 20_000_000  # nanoseconds
-# Stamps of a pair differ by no more than this share of the period of the faster stream.
-_REACH_SHARE = 0.75
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -414,7 +412,7 @@ class BagRecording(Recording):
         self._depth = self._connection(topics[1], (_IMAGE,), "; depth must be raw")
         self._info = self._connection(topics[2], ("sensor_msgs/msg/CameraInfo",))
         colors, depths = self._stamps(self._color), self._stamps(self._depth)
-        self._pairs = _pair(colors, depths)
+        self._pairs = pair_recorded(colors, depths)
         if not self._pairs:
             raise RecordingError(
                 f"{self.path} holds {len(colors)} color and {len(depths)} depth images, none "
@@ -460,46 +458,3 @@ class BagRecording(Recording):
             _check_matrix(fx, fy, cx, cy, f"{self._info.topic} in the bag {self.path}")
             return Camera(info.width, info.height, fx, fy, cx, cy, info.header.frame_id)
         raise RecordingError(f"The bag {self.path} has no camera info; record {self._info.topic}.")
-
-
-def _pair(
-    colors: list[tuple[int, int]], depths: list[tuple[int, int]]
-) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Pairs of color and depth that are nearest in time, each image used once.
-
-    Of all ways to pair images that are neighbors in time, the one with the smallest sum of
-    differences is taken; an image without a partner counts half of the reach.
-
-    Args:
-        colors: (stamp, time in the bag) in nanoseconds, sorted.
-        depths: the same of depth.
-
-    Returns:
-        (color, depth) of each pair, in the order of time.
-    """
-    reach = _reach([stamp for stamp, _ in colors], [stamp for stamp, _ in depths])
-    line = sorted([(*color, False) for color in colors] + [(*depth, True) for depth in depths])
-    costs = [0.0]
-    paired = [False]
-    for i, (stamp, _, is_depth) in enumerate(line):
-        costs.append(costs[i] + reach / 2)
-        paired.append(False)
-        if i and line[i - 1][2] != is_depth and stamp - line[i - 1][0] <= reach:
-            together = costs[i - 1] + stamp - line[i - 1][0]
-            paired[-1] = together <= costs[-1]
-            costs[-1] = min(together, costs[-1])
-    pairs = []
-    end = len(line)
-    while end:
-        if paired[end]:
-            depth, color = sorted(line[end - 2 : end], key=lambda image: not image[2])
-            pairs.append((color[:2], depth[:2]))
-        end -= 2 if paired[end] else 1
-    return pairs[::-1]
-
-
-def _reach(*streams: list[int]) -> float:
-    """Nanoseconds by which stamps of a pair may differ, told by the stamps of each stream."""
-    steps = [float(np.median(np.diff(stamps))) for stamps in streams if len(stamps) > 1]
-    # A partner a whole frame away belongs to another image, however wide the slop.
-    return min([float(_PAIR_SLOP), *(_REACH_SHARE * step for step in steps if step > 0)])

@@ -24,7 +24,6 @@ from dart_ros.session.recording import (
     BagRecording,
     FolderRecording,
     Recording,
-    _pair,
     first_run,
     open_recording,
 )
@@ -345,54 +344,6 @@ def test_bag_of_compressed_color_and_other_topics(tmp_path: Path) -> None:
     assert np.abs(recording[2].color.astype(int) - 100).max() < 3
     with pytest.raises(RecordingError, match=r"no topic /camera.*/depth \(sensor_msgs"):
         open_recording(path)
-
-
-def paired(colors: list[float], depths: list[float]) -> list[tuple[float, float]]:
-    """Stamps in milliseconds of the pairs made of stamps in milliseconds."""
-    sides = [[(round(stamp * 1e6), i) for i, stamp in enumerate(one)] for one in (colors, depths)]
-    return [(color[0] / 1e6, depth[0] / 1e6) for color, depth in _pair(*sides)]
-
-
-@pytest.mark.parametrize("rate", [60, 90, 120])
-@pytest.mark.parametrize("offset", [0.0, 2.0, -2.0])
-def test_lost_images_shift_no_other_pair(rate: int, offset: float) -> None:
-    stamps = [round(i * 1000 / rate, 3) for i in range(60)]
-    colors = [stamp for i, stamp in enumerate(stamps) if i not in (12, 40)]
-    depths = [stamp + offset for i, stamp in enumerate(stamps) if i not in (10, 14, 30, 39)]
-    lost = (10, 12, 14, 30, 39, 40)
-    expected = [(s, s + offset) for i, s in enumerate(stamps) if i not in lost]
-    assert paired(colors, depths) == pytest.approx(np.array(expected))
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_streams_of_two_rates_pair_exact_partners(first: int) -> None:
-    stamps = [round(i * 1000 / 60, 3) for i in range(60)]
-    every_second = stamps[first::2]
-    exact = [(stamp, stamp) for stamp in every_second]
-    assert paired(stamps, every_second) == exact
-    assert paired(every_second, stamps) == exact
-
-
-def test_depth_goes_to_the_nearest_color() -> None:
-    colors = [i * 16.5 for i in range(40)]
-    depths = [stamp + 10 for stamp in colors]
-    assert paired(colors, depths) == [(d + 6.5, d) for d in depths[:-1]]
-    assert paired([0, 10], [8]) == [(10, 8)]
-    assert paired([0, 10], [2]) == [(0, 2)]
-
-
-def test_free_running_streams_lose_few_images() -> None:
-    random = np.random.default_rng(3)
-    colors = [33.3 * i for i in range(300)]
-    depths = sorted(stamp + 16.65 + random.uniform(-1, 1) for stamp in colors)
-    assert len(paired(colors, depths)) > 290
-
-
-def test_images_that_are_alone_have_no_partner() -> None:
-    assert paired([], [1.0]) == paired([1.0], []) == paired([], []) == []
-    assert paired([0.0], [20.0]) == [(0.0, 20.0)]
-    assert paired([0.0], [20.1]) == []
-    assert paired([5.0, 5.0], [5.0, 5.0]) == [(5.0, 5.0), (5.0, 5.0)]
 
 
 def test_bag_without_pairs(tmp_path: Path) -> None:
