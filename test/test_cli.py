@@ -26,7 +26,8 @@ from dart_ros.postmatting import create_post_matting
 from dart_ros.session import fit as fit_module
 from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import open_recording
-from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.session.scene import Scene
+from dart_ros.session.scene_store import SceneStore
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 96, 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dart_ros.commands.options import open_given, recording_options, scenes_options
+from dart_ros.commands.options import SCENE_HELP, open_given, recording_options, scenes_options
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -15,16 +15,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="make a scene of a recording's empty frames",
     )
     command.add_argument("recording")
-    command.add_argument("--scene", required=True, help="name of the scene")
+    command.add_argument("--scene", required=True, help=SCENE_HELP)
     command.add_argument("--frames", type=int, default=100, help="frames to use (100)")
     command.set_defaults(run=_capture)
 
 
 def _capture(options: argparse.Namespace) -> None:
     from dart_ros.session.capture import capture_scene
-    from dart_ros.session.scene import SceneStore, check_name
+    from dart_ros.session.scene_store import find_scene
 
-    check_name(options.scene)
+    store, name = find_scene(options.scenes_dir, options.scene)
     recording = open_given(options)
     # Not before: torch takes seconds.
     from tqdm import tqdm
@@ -34,10 +34,10 @@ def _capture(options: argparse.Namespace) -> None:
     frames = empty_frames(recording, options.frames)
     # None: only on a terminal.
     bar = tqdm(frames, total=options.frames, unit="frame", leave=False, disable=None)
-    scene = capture_scene(bar, options.frames, options.scene, options.max_depth)
-    store = SceneStore(options.scenes_dir)
+    scene = capture_scene(bar, options.frames, name, options.max_depth)
     store.save(scene)
     print(
-        f"Captured scene '{scene.name}' ({scene.id}) from {scene.frames} frames; depth is known "
-        f"for {scene.known_share:.0%} of the pixels. It is in {store.path(scene.name)}"
+        f"Captured scene '{store.qualified(scene.name)}' ({scene.id}) from {scene.frames} frames; "
+        f"depth is known for {scene.known_share:.0%} of the pixels. It is in "
+        f"{store.path(scene.name)}"
     )

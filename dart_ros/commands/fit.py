@@ -15,7 +15,8 @@ from dart_ros.errors import EngineError, FitError, SceneError
 
 if TYPE_CHECKING:
     from dart_ros.fitting.run import FitRun
-    from dart_ros.session.scene import Scene, SceneStore
+    from dart_ros.session.scene import Scene
+    from dart_ros.session.scene_store import SceneStore
 
 _CANCELLED = 128 + signal.SIGTERM
 
@@ -83,10 +84,10 @@ def _settings(options: argparse.Namespace) -> FitRun:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    from dart_ros.session.scene import SceneStore
+    from dart_ros.session.scene_store import find_scene
 
-    store = SceneStore(options.scenes_dir)
-    scene = store.load(options.scene)
+    store, name = find_scene(options.scenes_dir, options.scene)
+    scene = store.load(name)
     # At once: torch's loader would wait for its workers, which may die by the same signal.
     signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(_CANCELLED))
 

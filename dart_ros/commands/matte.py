@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import (
+    SCENE_HELP,
     engine_options,
     open_given,
     recording_options,
@@ -26,7 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="matte a recording into pictures, a video or a bag",
     )
     command.add_argument("recording", help="folder of pictures, rosbag2 folder, .mcap or .db3")
-    command.add_argument("--scene", required=True, help="name of the scene")
+    command.add_argument("--scene", required=True, help=SCENE_HELP)
     outputs = command.add_argument_group("outputs, at least one")
     outputs.add_argument("--output", type=Path, help="folder for alpha, trimap and foreground")
     outputs.add_argument("--video", type=Path, help="file.mp4: color, alpha and trimap in a row")
@@ -45,10 +46,11 @@ def _matte(options: argparse.Namespace) -> None:
 
     from dart_ros.postmatting import create_post_matting
     from dart_ros.session.foreground import with_alpha
-    from dart_ros.session.scene import SceneStore
+    from dart_ros.session.scene_store import find_scene
 
     recording = open_given(options)
-    scene = SceneStore(options.scenes_dir).load(options.scene)
+    store, name = find_scene(options.scenes_dir, options.scene)
+    scene = store.load(name)
     # Not before: torch takes seconds.
     from tqdm import tqdm
 

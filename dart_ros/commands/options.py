@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SCENES_DIR = "~/.ros/dart_ros/scenes"
 MAX_DEPTH = 10.0
+SCENE_HELP = "name of the scene, or NODE/NAME as `dart-ros scenes` lists it"
 
 
 def scenes_options() -> argparse.ArgumentParser:
@@ -53,11 +54,12 @@ def network_options() -> argparse.ArgumentParser:
 def network_of(options: argparse.Namespace) -> MattingNetwork:
     """The network that the arguments name."""
     from dart_ros.fitting.weights import network_with
-    from dart_ros.session.scene import SceneStore
+    from dart_ros.session.scene_store import find_scene
 
     if options.scene is None:
         return network_with(None)
-    return network_with(SceneStore(options.scenes_dir).load(options.scene).weights)
+    store, name = find_scene(options.scenes_dir, options.scene)
+    return network_with(store.load(name).weights)
 
 
 def size(text: str) -> tuple[int, int]:

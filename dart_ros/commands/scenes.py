@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import scenes_options
+
+if TYPE_CHECKING:
+    from dart_ros.session.scene_store import SceneSummary
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command."""
-    command = commands.add_parser("scenes", parents=[scenes_options()], help="list the scenes")
+    command = commands.add_parser(
+        "scenes",
+        parents=[scenes_options()],
+        help="list the scenes: shared ones, and those of each node as NODE/SCENE",
+    )
     command.set_defaults(run=_scenes)
 
 
 def _scenes(options: argparse.Namespace) -> None:
-    from dart_ros.session.scene import SceneStore
+    from dart_ros.session.scene_store import SceneStore, all_scenes
 
     store = SceneStore(options.scenes_dir)
-    summaries = store.list()
+    summaries = all_scenes(options.scenes_dir)
     last = store.last_used()
     if not summaries:
         print(f"No scenes in {store.directory}")
     for item in summaries:
-        size = f"{item.size[0]}x{item.size[1]}"
         users = [node for node, name in last.items() if name == item.name]
-        notes = ["fitted"] * item.fitted
-        if users:
-            notes.append("last used" + f" by {', '.join(users)}" * (len(last) > 1))
-        what = item.problem or "  ".join([size, item.captured_at, item.id, *notes])
-        print(f"{item.name:20}  {what}")
+        print(f"{item.name:20}  {item.problem or _described(item, users, len(last) > 1)}")
+
+
+def _described(item: SceneSummary, users: list[str], of_several: bool) -> str:
+    captured = "" if item.captured is None else item.captured.isoformat(timespec="seconds")
+    notes = ["fitted"] * item.fitted
+    if item.captured_by:
+        notes.append(f"captured by {item.captured_by}")
+    if users:
+        notes.append("last used" + f" by {', '.join(users)}" * of_several)
+    return "  ".join([f"{item.size[0]}x{item.size[1]}", captured, item.id, *notes])

@@ -46,7 +46,7 @@ from dart_ros.demo.replay_node import COLOR_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC
 from dart_ros.errors import DartError
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.msg import Status
-from dart_ros.session.scene import SceneStore
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.srv import CaptureBackground
 
 SCENE = "demo"

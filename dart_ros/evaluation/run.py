@@ -29,7 +29,7 @@ from dart_ros.files import replacing
 from dart_ros.fitting.weights import generic_weights_path
 from dart_ros.picture_files import decode_file
 from dart_ros.runtime.engine import automatic
-from dart_ros.session.scene import SceneStore
+from dart_ros.session.scene_store import SceneStore
 
 PARTS = "parts"
 """Folder, inside the output, of what is finished: ``METHOD/SCENE/result.json`` and the alphas."""

@@ -16,18 +16,22 @@ from collections.abc import Callable, Sequence
 from dart_ros.commands.build_engine import NOTE
 from dart_ros.errors import EngineError
 from dart_ros.session.scene import Scene
+from dart_ros.session.scene_store import SceneStore
 
 _NICENESS = 10
 
 
-def build_command(backend: str, scenes_dir: str, scene: Scene, refine_fraction: float) -> list[str]:
+def build_command(
+    backend: str, store: SceneStore, scene: Scene, refine_fraction: float
+) -> list[str]:
     """Return the command that builds the engine of a stored scene, for :class:`EngineBuilder`."""
     size = f"{scene.camera.width}x{scene.camera.height}"
     # With "=", since a scene's name may begin with a dash.
     return [
         *(sys.executable, "-m", "dart_ros.cli", "build-engine", f"--size={size}"),
         f"--backend={backend}",
-        *(f"--scene={scene.name}", f"--scenes-dir={scenes_dir}"),
+        f"--scene={store.qualified(scene.name)}",
+        f"--scenes-dir={store.directory}",
         f"--refine-fraction={refine_fraction!r}",
     ]
 

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ from typing import Any
 import cv2
 import rclpy
 import torch
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rclpy.clock import Clock, ClockType
@@ -57,7 +59,8 @@ from dart_ros.node.synchronizer import PairSynchronizer
 from dart_ros.node.worker import JobThread, LatestWorker, OrderedWorker
 from dart_ros.postmatting.process import PostMattingProcess
 from dart_ros.session.predictor import Predictor
-from dart_ros.session.scene import Scene, SceneStore, SceneSummary, check_name
+from dart_ros.session.scene import Scene, check_name
+from dart_ros.session.scene_store import SceneStore, SceneSummary, scope_of
 from dart_ros.srv import CaptureBackground, ListScenes, LoadScene, TakeStill
 from dart_ros.values import Frame, Matte
 
@@ -96,15 +99,15 @@ class MattingNode(LifecycleNode):
         self._params = NodeParameters(self, self._parameters_changed)
         self._mailbox = Mailbox(self)
         self._files = JobThread(self._mailbox.post, "scene files")
-        self._store = SceneStore(self._params.settings.scenes_dir)
-        scenes_dir = str(self._store.directory)
+        scope = scope_of(self.get_fully_qualified_name())
+        self._store = SceneStore(self._params.settings.scenes_dir, scope)
         self._scenes = SceneLoader(
             self._store,
             self.get_fully_qualified_name(),
             lambda: self._params.settings,
             Predictor,
-            EngineBuilder("TensorRT engine", partial(build_command, "tensorrt", scenes_dir)),
-            EngineBuilder("OpenVINO engine", partial(build_command, "openvino", scenes_dir)),
+            EngineBuilder("TensorRT engine", partial(build_command, "tensorrt", self._store)),
+            EngineBuilder("OpenVINO engine", partial(build_command, "openvino", self._store)),
             self._mailbox.post,
             self._scene_used,
             self._scene_failed,
@@ -232,9 +235,16 @@ class MattingNode(LifecycleNode):
 
     def _configure(self) -> None:
         self._outputs = Outputs(self)
-        name = self._params.settings.scene or self._store.last(self.get_fully_qualified_name())
+        name = self._params.settings.scene or self._last_scene()
         if name:
             self._scenes.load(name, self._camera_size())
+
+    def _last_scene(self) -> str | None:
+        try:
+            return self._store.last(self.get_fully_qualified_name())
+        except SceneError as error:
+            self._report(str(error))
+            return None
 
     def _activate(self) -> None:
         self._health = StreamHealth()
@@ -607,7 +617,8 @@ class MattingNode(LifecycleNode):
         engine = settings.backend, settings.refine_fraction, settings.threads
         folder = str(self._store.directory)
         extras = {"--sprites": settings.fit_sprites, "--teacher": settings.fit_teacher}
-        command = fit_command(scene.name, folder, seconds, engine, extras)
+        qualified = self._store.qualified(scene.name)
+        command = fit_command(qualified, folder, seconds, engine, extras)
         self._fit_resumption = resumption(command)
         try:
             started.append(FitProcess(command, progressed, ended))
@@ -819,13 +830,20 @@ def _scene_info(summary: SceneSummary, current: str | None) -> SceneInfo:
     return SceneInfo(
         name=summary.name,
         scene_id=summary.id,
-        captured_at=summary.captured_at,
+        captured_at=_time(summary.captured),
         width=summary.size[0],
         height=summary.size[1],
         fitted=summary.fitted,
         loaded=bool(summary.id) and summary.id == current,
+        captured_by=summary.captured_by,
         problem=summary.problem or "",
     )
+
+
+def _time(when: datetime | None) -> Time:
+    """A time as a message, as near as it holds one; zero for none."""
+    seconds = 0 if when is None else math.floor(when.timestamp())
+    return Time(sec=min(max(seconds, 0), 2**31 - 1))
 
 
 def main(args: Sequence[str] | None = None) -> int:

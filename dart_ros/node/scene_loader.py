@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dart_ros.errors import DartError, EngineError, MessageError, SceneError
@@ -11,7 +11,8 @@ from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.parameters import Settings
 from dart_ros.node.worker import JobThread
 from dart_ros.session.camera_motion import CameraMotion
-from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.session.scene import Scene
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Frame, Matte
 
 CLEANED_UP = "the node was cleaned up meanwhile: configure and activate it, then try again"
@@ -188,8 +189,10 @@ class SceneLoader:
         configuration = self._configuration
 
         def job() -> Loaded:
-            scene = make()
+            scene = replace(make(), captured_by=self._node_name)
             self._store.save(scene)
+            # At once: a node that ends while the engine is built finds its scene again.
+            self._remember(scene)
             configuration.wanted = scene.name
             try:
                 return self._build(scene, configuration)
@@ -295,13 +298,17 @@ class SceneLoader:
             compile_apart=lambda: self._compile(scene, settings.refine_fraction, configuration),
         )
         configuration.newest = scene
+        self._remember(scene)
+        return Loaded(scene, predictor, settings.refine_fraction, CameraMotion(scene.plate))
+
+    def _remember(self, scene: Scene) -> None:
+        """Have the scene loaded at the next start."""
         try:
             if self._store.last(self._node_name) != scene.name:
                 self._store.set_last(self._node_name, scene.name)
         except SceneError as error:
             # A full disk is no reason not to use the scene.
             self._logger.warning(str(error))
-        return Loaded(scene, predictor, settings.refine_fraction, CameraMotion(scene.plate))
 
     def _note(self, notes: list[str]) -> None:
         for note in notes:

@@ -44,7 +44,7 @@ def fit(
         on_progress: called with the share done in [0, 1] and what goes on in words.
         stop: asked between steps; True ends the fit early with what is best so far.
         checkpoint: file of what an interrupted fit goes on from, see
-            :meth:`dart_ros.session.scene.SceneStore.unfinished_fit`.
+            :meth:`dart_ros.session.scene_store.SceneStore.unfinished_fit`.
         logs: folder of TensorBoard's logs.
 
     Returns:

@@ -1,41 +1,40 @@
-"""A captured background with what was learnt about it, and the folder in which such scenes live.
-
-A scene is one safetensors file, ``<folder>/<name>.safetensors``. Its metadata holds the format
-version, the description of the scene as JSON and a SHA-256 of everything else in the file, so a
-file that was cut short or altered is recognised. Nothing in it is ever executed.
-"""
+"""A captured background with what was learnt about it: the value, checked when it is made."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
 import re
 import secrets
-import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors_numpy
 
 from dart_ros.errors import SceneError
-from dart_ros.files import replacing
+from dart_ros.printable import printable
 from dart_ros.values import Camera
 
-FORMAT_VERSION = 1
-SUFFIX = ".safetensors"
-_UNFINISHED_FIT = ".fit.pt"
-_ID_TAIL = r"-\d{8}T\d{6}Z-[0-9a-f]{6}"
+LARGEST_SIDE = 16384
+"""Pixels of a camera's width or height, at most."""
+
+LARGEST_AREA = 64_000_000
+"""Pixels of a camera's image, at most."""
+
+FARTHEST = 1000.0
+"""Metres of a depth, a deviation or a sensor's range, at most."""
+
+MOST_FRAMES = 1_000_000
+"""Frames of a capture, at most."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
-_WEIGHTS = "weights."
-_LAST = "last"
+_ID = re.compile(rf"({_NAME.pattern})-[0-9]{{8}}T[0-9]{{6}}Z-[0-9a-f]{{6}}")
+_NODE = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
+_LONGEST_TEXT = 255  # characters, as of a ROS topic or frame
+_LONGEST_FIGURE = 4096  # characters of a figure of the fit that is a text
+_MOST_FIGURES = 64
+_LARGEST_FOCAL = 1e6  # pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +50,16 @@ class Scene:
         depth_std: ``H×W`` float32 metres (Eq. 4).
         depth_count: ``H×W`` uint16, number of frames in which depth was known.
         frames: number of frames that the capture used.
-        captured_at: ISO 8601 time in UTC.
+        captured_at: ISO 8601 time with its offset from UTC.
         max_depth: range of the sensor in metres.
         weights: network weights fitted to this scene, or None for the generic ones.
         fit: figures of the fit, or None.
+        captured_by: fully qualified name of the node that captured it, empty if none did.
+        serial: serial number of the camera, empty if unknown.
 
     Raises:
-        SceneError: if the name isn't plain or the arrays don't fit the camera.
+        SceneError: if a value is of the wrong type, out of its range or not finite, or the arrays
+            don't fit the camera; the text names the value.
     """
 
     name: str
@@ -72,49 +74,29 @@ class Scene:
     max_depth: float
     weights: Mapping[str, NDArray[np.float16]] | None = None
     fit: Mapping[str, float | str] | None = None
+    captured_by: str = ""
+    serial: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise SceneError(f"A scene's name is {_shown(self.name)}, not a text.")
         check_name(self.name)
-        size = (self.camera.height, self.camera.width)
-        wanted = {
-            "plate": ((*size, 3), np.uint8),
-            "depth_mean": (size, np.float32),
-            "depth_std": (size, np.float32),
-            "depth_count": (size, np.uint16),
-        }
-        for key, (shape, dtype) in wanted.items():
-            array = getattr(self, key)
-            if array.shape != shape or array.dtype != dtype:
-                raise SceneError(
-                    f"Scene '{self.name}': {key} is {array.dtype} {array.shape}, but its camera "
-                    f"needs {np.dtype(dtype)} {shape}; capture the scene again."
-                )
+        try:
+            _check_values(self)
+            _check_images(self)
+            _check_weights(self.weights)
+        except ValueError as error:
+            raise SceneError(f"Scene '{self.name}': {error}; capture the scene again.") from error
 
     @property
     def known_share(self) -> float:
         """Share of pixels, 0 to 1, of which depth was known in at least one frame."""
         return float(np.count_nonzero(self.depth_count)) / self.depth_count.size
 
-
-@dataclass(frozen=True)
-class SceneSummary:
-    """One line of a list of scenes.
-
-    Attributes:
-        name: file name without its ending.
-        id: id of the scene, empty if the file can't be read.
-        captured_at: ISO 8601 time in UTC, empty if the file can't be read.
-        size: (width, height) in pixels, (0, 0) if the file can't be read.
-        fitted: whether the scene holds fitted weights.
-        problem: what is wrong with the file, None if nothing is.
-    """
-
-    name: str
-    id: str
-    captured_at: str
-    size: tuple[int, int]
-    fitted: bool
-    problem: str | None = None
+    @property
+    def captured(self) -> datetime:
+        """:attr:`captured_at` as an aware time in UTC."""
+        return _time(self.captured_at)
 
 
 def is_plain_name(name: str) -> bool:
@@ -125,11 +107,16 @@ def is_plain_name(name: str) -> bool:
 def check_name(name: str) -> None:
     """Raise SceneError unless ``name`` may name a scene, see :func:`is_plain_name`."""
     if not is_plain_name(name):
-        shown = name if len(name) <= 80 else name[:77] + "..."
         raise SceneError(
-            f"{shown!r} can't name a scene; use 1 to 64 letters, digits, '_', '-' and '.', "
-            "without a dot in front."
+            f"'{printable(name, 80)}' can't name a scene; use 1 to 64 letters, digits, '_', '-' "
+            "and '.', without a dot in front."
         )
+
+
+def check_id(scene_id: str) -> None:
+    """Raise SceneError unless ``scene_id`` is of the form that :func:`new_scene_id` makes."""
+    if _ID.fullmatch(scene_id) is None:
+        raise SceneError(f"'{printable(scene_id, 120)}' is no id of a scene; capture it again.")
 
 
 def new_scene_id(name: str, when: datetime) -> str:
@@ -138,280 +125,125 @@ def new_scene_id(name: str, when: datetime) -> str:
     return f"{name}-{stamp}-{secrets.token_hex(3)}"
 
 
-class SceneStore:
-    """The folder in which scenes are kept, one file each.
-
-    Args:
-        directory: the folder; ``~`` is expanded; it is made at the first save.
-    """
-
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = Path(directory).expanduser()
-
-    def path(self, name: str) -> Path:
-        """File of the scene ``name``, whether it exists or not; SceneError if not a plain name."""
-        check_name(name)
-        return self.directory / (name + SUFFIX)
-
-    def unfinished_fit(self, scene_id: str) -> Path:
-        """File from which an interrupted fit of a scene goes on, whether it exists or not."""
-        return self.directory / (scene_id + _UNFINISHED_FIT)
-
-    def save(self, scene: Scene) -> None:
-        """Write a scene; one of the same name is replaced, entirely or not at all.
-
-        Unfinished fits go: the scene is a new one, or its fit is done.
-
-        Raises:
-            SceneError: if it can't be written (full disk, no permission). The old file is then
-                still in place and nothing else is left behind.
-        """
-        path = self.path(scene.name)
-        _write_atomically(path, _to_bytes(scene), f"scene '{scene.name}'")
-        self._forget_fits(scene.name)
-
-    def forget_fit(self, scene_id: str) -> None:
-        """Delete what is left of an unfinished fit of a scene, if there is any."""
-        path = self.unfinished_fit(scene_id)
-        for left in (path, *self.directory.glob(f".{path.name}.*.tmp")):
-            with contextlib.suppress(OSError):
-                left.unlink()
-
-    def _forget_fits(self, name: str) -> None:
-        """The same for all captures of a name."""
-        mine = re.compile(rf"\.?({re.escape(name)}{_ID_TAIL}){re.escape(_UNFINISHED_FIT)}.*")
-        for path in self.directory.glob(f"*{_UNFINISHED_FIT}*"):
-            if found := mine.fullmatch(path.name):
-                self.forget_fit(found[1])
-
-    def load(self, name: str) -> Scene:
-        """Read a scene and check it entirely.
-
-        Raises:
-            SceneError: if there is no such scene, or its file is cut short, altered, of another
-                version or unreadable; the text names the file.
-        """
-        path = self.path(name)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            known = ", ".join(p.stem for p in self._files()) or "none"
-            raise SceneError(
-                f"There is no scene '{name}' in {self.directory} (there: {known}); capture it "
-                "first."
-            ) from None
-        except OSError as error:
-            raise SceneError(
-                f"The scene file {path} can't be read ({error.strerror}); check its permissions."
-            ) from error
-        return _from_bytes(data, path)
-
-    def last(self, node: str) -> str | None:
-        """Name of the scene that a node used last, None if there is none or it is gone.
-
-        Args:
-            node: fully qualified name of the node, such as ``/left/matting_node``.
-        """
-        return self._remembered(self._last_path(node))
-
-    def last_used(self) -> dict[str, str]:
-        """Names of the scenes last used, by the fully qualified names of the nodes that did."""
-        found = {
-            path.stem[len(_LAST) :].replace(".", "/"): self._remembered(path)
-            for path in sorted(self.directory.glob(f"{_LAST}.*.json"))
-        }
-        return {node: name for node, name in found.items() if name is not None}
-
-    def set_last(self, node: str, name: str) -> None:
-        """Remember ``name`` as the scene that a node used last.
-
-        Args:
-            node: fully qualified name of the node.
-            name: name of the scene.
-
-        Raises:
-            SceneError: if ``name`` isn't plain or can't be written.
-        """
-        check_name(name)
-        data = json.dumps({"scene": name}).encode()
-        _write_atomically(self._last_path(node), data, "name of the last scene")
-
-    def delete(self, name: str) -> None:
-        """Delete a scene and what is left of its unfinished fits; SceneError if there is none of
-        that name or it can't be deleted."""
-        path = self.path(name)
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            raise SceneError(
-                f"There is no scene '{name}' in {self.directory}; nothing was deleted."
-            ) from None
-        except OSError as error:
-            raise SceneError(
-                f"The scene file {path} can't be deleted ({error.strerror}); check the folder's "
-                "permissions."
-            ) from error
-        self._forget_fits(name)
-
-    def _last_path(self, node: str) -> Path:
-        # A file for each node, so that none writes over another's; ROS names hold no dots.
-        return self.directory / f"{_LAST}{node.replace('/', '.')}.json"
-
-    def _remembered(self, path: Path) -> str | None:
-        try:
-            name = json.loads(path.read_text(encoding="utf-8"))["scene"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        if not isinstance(name, str) or not is_plain_name(name) or not self.path(name).is_file():
-            return None
-        return name
-
-    def _files(self) -> list[Path]:
-        try:
-            paths = sorted(self.directory.glob("*" + SUFFIX))
-        except OSError as error:
-            raise SceneError(
-                f"The scene folder {self.directory} can't be listed ({error.strerror}); check its "
-                "permissions."
-            ) from error
-        return [path for path in paths if not path.name.startswith(".")]
-
-    def _summary(self, path: Path) -> SceneSummary:
-        try:
-            scene = self.load(path.stem)
-        except SceneError as error:
-            return SceneSummary(path.stem, "", "", (0, 0), False, str(error))
-        size = (scene.camera.width, scene.camera.height)
-        return SceneSummary(path.stem, scene.id, scene.captured_at, size, scene.weights is not None)
-
-    # Last in the class: its name hides the built-in one in the annotations below it.
-    def list(self) -> list[SceneSummary]:
-        """All scenes of the folder by name, each one read and checked; a broken one says so."""
-        return [self._summary(path) for path in self._files()]
+def name_in_id(scene_id: str) -> str:
+    """The name that a scene was captured under, of its id; empty if that is no id."""
+    found = _ID.fullmatch(scene_id)
+    return found[1] if found else ""
 
 
-def _write_atomically(path: Path, data: bytes, what: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise SceneError(
-            f"The {what} can't be written to {path} ({error.strerror}); free some space or choose "
-            "another folder; what was stored before is unchanged."
-        ) from error
+def _check_values(scene: Scene) -> None:
+    _text("id", scene.id)
+    if _ID.fullmatch(scene.id) is None:
+        raise ValueError(f"id is '{printable(scene.id, 120)}', not a name, a time and six digits")
+    _check_camera(scene.camera)
+    _whole("frames", scene.frames, 1, MOST_FRAMES)
+    _text("captured_at", scene.captured_at)
+    _time(scene.captured_at)
+    _number("max_depth", scene.max_depth, 0.0, FARTHEST)
+    if scene.max_depth <= 0:
+        raise ValueError("max_depth is 0, not a distance")
+    _text("captured_by", scene.captured_by)
+    if scene.captured_by and _NODE.fullmatch(scene.captured_by) is None:
+        raise ValueError(f"captured_by is '{printable(scene.captured_by)}', not a node's full name")
+    _text("serial", scene.serial)
+    if scene.fit is not None:
+        _check_fit(scene.fit)
 
 
-def _sync_directory(directory: Path) -> None:
-    # Some file systems refuse to sync a folder; the file itself is safe by then.
-    with contextlib.suppress(OSError):
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _check_camera(camera: Camera) -> None:
+    if not isinstance(camera, Camera):
+        raise ValueError(f"camera is {_shown(camera)}")
+    for key in ("width", "height"):
+        _whole(f"the camera's {key}", getattr(camera, key), 1, LARGEST_SIDE)
+    if camera.width * camera.height > LARGEST_AREA:
+        raise ValueError(f"the camera's {camera.width}x{camera.height} pixels are too many")
+    for key in ("fx", "fy", "cx", "cy"):
+        _number(f"the camera's {key}", getattr(camera, key), -_LARGEST_FOCAL, _LARGEST_FOCAL)
+    _text("the camera's frame_id", camera.frame_id)
 
 
-def _to_bytes(scene: Scene) -> bytes:
-    tensors: dict[str, NDArray[Any]] = {
-        "plate": scene.plate,
-        "depth_mean": scene.depth_mean,
-        "depth_std": scene.depth_std,
-        "depth_count": scene.depth_count,
+def _check_fit(fit: object) -> None:
+    if not isinstance(fit, Mapping) or len(fit) > _MOST_FIGURES:
+        raise ValueError(f"fit is {_shown(fit)}, not a table of figures")
+    for key, value in fit.items():
+        _text("a figure's name", key)
+        if isinstance(value, str):
+            _text(f"fit's {key}", value, _LONGEST_FIGURE)
+        else:
+            _number(f"fit's {key}", value, -1e12, 1e12)
+
+
+def _check_images(scene: Scene) -> None:
+    size = (scene.camera.height, scene.camera.width)
+    wanted: dict[str, tuple[tuple[int, ...], Any]] = {
+        "plate": ((*size, 3), np.uint8),
+        "depth_mean": (size, np.float32),
+        "depth_std": (size, np.float32),
+        "depth_count": (size, np.uint16),
     }
-    if scene.weights is not None:
-        for key, value in scene.weights.items():
-            tensors[_WEIGHTS + key] = np.asarray(value, np.float16)
-    tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-    description = json.dumps(
-        {
-            "name": scene.name,
-            "id": scene.id,
-            "camera": asdict(scene.camera),
-            "frames": scene.frames,
-            "captured_at": scene.captured_at,
-            "max_depth": scene.max_depth,
-            "fitted": scene.weights is not None,
-            "fit": None if scene.fit is None else dict(scene.fit),
-        },
-        sort_keys=True,
-    )
-    metadata = {
-        "format": "dart_ros scene",
-        "version": str(FORMAT_VERSION),
-        "scene": description,
-        "sha256": _digest(description, tensors),
-    }
-    return safetensors_numpy.save(tensors, metadata=metadata)
+    for key, (shape, dtype) in wanted.items():
+        array = getattr(scene, key)
+        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+            raise ValueError(
+                f"{key} is {_shown(array)}, but the camera needs {np.dtype(dtype)} {shape}"
+            )
+    for key in ("depth_mean", "depth_std"):
+        array = getattr(scene, key)
+        # NaN fails the comparison.
+        if not (array.min() > 0.0 and array.max() <= FARTHEST):
+            raise ValueError(f"{key} isn't above 0 and up to {FARTHEST:g} metres everywhere")
 
 
-def _digest(description: str, tensors: Mapping[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256(description.encode())
-    for key in sorted(tensors):
-        value = tensors[key]
-        digest.update(f"\n{key} {value.dtype} {value.shape}\n".encode())
-        digest.update(value.data)
-    return digest.hexdigest()
+def _check_weights(weights: object) -> None:
+    if weights is None:
+        return
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"weights are {_shown(weights)}, not a table of arrays")
+    for key, value in weights.items():
+        _text("a weight's name", key)
+        if not isinstance(value, np.ndarray) or value.dtype != np.float16:
+            raise ValueError(f"weight '{key}' is {_shown(value)}, not float16")
+        if not np.isfinite(value).all():
+            raise ValueError(f"weight '{key}' isn't finite everywhere")
 
 
-def _from_bytes(data: bytes, path: Path) -> Scene:
-    advice = "delete it and capture the scene again"
-    if len(data) < 8 or len(data) < 8 + struct.unpack("<Q", data[:8])[0]:
-        raise SceneError(f"The scene file {path} is cut short; {advice}.")
-    try:
-        header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
-        metadata = header.pop("__metadata__")
-        size = max(value["data_offsets"][1] for value in header.values())
-        version, text, wanted = metadata["version"], metadata["scene"], metadata["sha256"]
-        if metadata["format"] != "dart_ros scene":
-            raise ValueError("no scene")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise SceneError(f"The file {path} is not a dart_ros scene; {advice}.") from error
-    if version != str(FORMAT_VERSION):
-        raise SceneError(
-            f"The scene file {path} has format version {version}, this program reads version "
-            f"{FORMAT_VERSION}; capture the scene again, or update dart_ros."
+def _text(what: str, value: object, most: int = _LONGEST_TEXT) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is {_shown(value)}, not a text")
+    if len(value) > most or not value.isprintable():
+        raise ValueError(
+            f"{what} is '{printable(value, 80)}', not a printable text of up to {most} characters"
         )
-    here = len(data) - 8 - struct.unpack("<Q", data[:8])[0]
-    if here < size:
-        raise SceneError(f"The scene file {path} is cut short ({here} of {size} bytes); {advice}.")
+
+
+def _whole(what: str, value: object, least: int, most: int) -> None:
+    # bool is an int to Python.
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{what} is {_shown(value)}, not a whole number from {least} to {most}")
+
+
+def _number(what: str, value: object, least: float, most: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # NaN fails the comparison.
+    if not (number and least <= value <= most):  # type: ignore[operator]
+        raise ValueError(f"{what} is {_shown(value)}, not a number from {least:g} to {most:g}")
+
+
+def _time(text: str) -> datetime:
+    """The aware time that a text of ISO 8601 names; ValueError if it names none."""
     try:
-        tensors = safetensors_numpy.load(data)
-        if _digest(text, tensors) != wanted:
-            raise ValueError("checksum")
-        return _scene(json.loads(text), tensors, path.stem)
-    except SceneError as error:
-        raise SceneError(f"The scene file {path} is damaged; {advice}.") from error
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise SceneError(
-            f"The scene file {path} is damaged (its checksum or content is wrong); {advice}."
+        # Python 3.10 doesn't read Z.
+        when = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+        if when.tzinfo is None:
+            raise ValueError("no offset")
+        return when.astimezone(timezone.utc)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f"captured_at is '{printable(text, 60)}', not a time of ISO 8601 with its offset"
         ) from error
 
 
-def _scene(description: dict[str, Any], tensors: dict[str, NDArray[Any]], stem: str) -> Scene:
-    weights = None
-    if description["fitted"]:
-        weights = {
-            key[len(_WEIGHTS) :]: value
-            for key, value in tensors.items()
-            if key.startswith(_WEIGHTS)
-        }
-    scene = Scene(
-        name=description["name"],
-        id=description["id"],
-        camera=Camera(**description["camera"]),
-        plate=tensors["plate"],
-        depth_mean=tensors["depth_mean"],
-        depth_std=tensors["depth_std"],
-        depth_count=tensors["depth_count"],
-        frames=description["frames"],
-        captured_at=description["captured_at"],
-        max_depth=description["max_depth"],
-        weights=weights,
-        fit=description["fit"],
-    )
-    # A file that was copied under another name is a scene of that name.
-    return replace(scene, name=stem)
+def _shown(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return printable(repr(value) if isinstance(value, (int, float, bool)) else type(value).__name__)

@@ -15,7 +15,8 @@ import torch
 from dart_ros.errors import EngineError
 from dart_ros.node.engine_build import EngineBuilder, build_command
 from dart_ros.session.predictor import Predictor
-from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.session.scene import Scene
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Camera
 
 
@@ -104,18 +105,19 @@ def test_a_build_can_be_ended(tmp_path: Path) -> None:
 
 
 def test_the_real_command_builds_for_this_scene_and_fraction() -> None:
-    command = build_command("openvino", "/scenes", scene(), 0.5)
+    command = build_command("openvino", SceneStore("/scenes", "left"), scene(), 0.5)
     assert command[1:] == [
         *("-m", "dart_ros.cli", "build-engine", "--size=48x32"),
         "--backend=openvino",
-        *("--scene=room", "--scenes-dir=/scenes", "--refine-fraction=0.5"),
+        *("--scene=left/room", "--scenes-dir=/scenes", "--refine-fraction=0.5"),
     ]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_real_command_says_why_it_cannot(tmp_path: Path) -> None:
     SceneStore(tmp_path).save(scene())
-    builder = EngineBuilder("TensorRT engine", partial(build_command, "tensorrt", str(tmp_path)))
+    command = partial(build_command, "tensorrt", SceneStore(tmp_path))
+    builder = EngineBuilder("TensorRT engine", command)
     with pytest.raises(EngineError, match=r"could not be built: torch finds no NVIDIA GPU"):
         build(builder)
 
@@ -126,7 +128,7 @@ def test_the_real_command_compiles_what_the_node_reads(
     pytest.importorskip("openvino")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     SceneStore(tmp_path).save(scene())
-    command = partial(build_command, "openvino", str(tmp_path))
+    command = partial(build_command, "openvino", SceneStore(tmp_path))
     asked = []
 
     def compile_apart() -> None:

@@ -21,7 +21,8 @@ from dart_ros.errors import CaptureError, EngineError
 from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.parameters import Settings
 from dart_ros.node.scene_loader import CLEANED_UP, Loaded, SceneLoader
-from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.session.scene import Scene
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Camera, Frame, Matte
 
 NODE = "/left/matting_node"

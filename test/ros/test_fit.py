@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from dart_ros.msg import Status
-from dart_ros.session.scene import SceneStore
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.srv import CaptureBackground
 
 pytestmark = pytest.mark.ros

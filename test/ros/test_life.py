@@ -21,7 +21,8 @@ from robot import PATIENCE, NodeProcess, Robot, empty_view, occupied_view, start
 from sensor_msgs.msg import Image
 
 from dart_ros.msg import Status
-from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.session.scene import Scene
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.srv import CaptureBackground, LoadScene
 from dart_ros.values import Camera
 
@@ -34,7 +35,7 @@ import json, sys
 from dataclasses import replace
 import numpy as np
 from dart_ros.fitting.weights import network_with, weights_of
-from dart_ros.session.scene import SceneStore
+from dart_ros.session.scene_store import SceneStore
 folder, name = sys.argv[2:]
 store = SceneStore(folder)
 weights = {key: np.zeros_like(value) for key, value in weights_of(network_with(None)).items()}

@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dart_ros.errors import SceneError
-from dart_ros.session import scene as scene_module
-from dart_ros.session.scene import Scene, SceneStore, check_name, is_plain_name, new_scene_id
+from dart_ros.session import scene_file as scene_module
+from dart_ros.session.scene import Scene, check_name, is_plain_name, new_scene_id
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Camera
 
 
@@ -258,7 +259,7 @@ def test_each_node_has_a_last_scene_of_its_own(tmp_path: Path) -> None:
 FULL_DISK = """
     import resource, sys
     from dart_ros.errors import SceneError
-    from dart_ros.session.scene import SceneStore
+    from dart_ros.session.scene_store import SceneStore
     import dataclasses
     store = SceneStore(sys.argv[1])
     scene = dataclasses.replace(store.load("lab"), frames=7)

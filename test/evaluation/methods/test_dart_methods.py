@@ -25,7 +25,8 @@ from dart_ros.fitting.weights import generic_weights_path, load_network, save_ne
 from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 from dart_ros.session.predictor import Predictor
-from dart_ros.session.scene import Scene, SceneStore
+from dart_ros.session.scene import Scene
+from dart_ros.session.scene_store import SceneStore
 
 
 def empty_scene(room: Any, path: Path, fit_seconds: float = 0.0) -> EmptyScene:

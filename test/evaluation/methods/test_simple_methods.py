@@ -15,7 +15,7 @@ from dart_ros.evaluation.methods.color_difference import ColorDifference
 from dart_ros.evaluation.methods.depth_threshold import DepthThreshold
 from dart_ros.evaluation.methods.method import EmptyScene, Method
 from dart_ros.evaluation.methods.subtractors import Knn, Mog2
-from dart_ros.session.scene import SceneStore
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Camera, Frame
 
 
