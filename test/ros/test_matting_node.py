@@ -247,6 +247,9 @@ def test_scenes_are_listed_and_loaded(
     assert set(scenes) == {"room", "copy", "half"}
     assert (scenes["room"].width, scenes["room"].height) == (WIDTH, HEIGHT)
     assert scenes["room"].loaded and not scenes["half"].loaded
+    assert abs(scenes["room"].captured_at.sec - time.time()) < 600
+    assert scenes["half"].captured_at.sec == 0
+    assert scenes["room"].captured_by == "/matting_node"
     assert "cut short" in scenes["half"].problem and not scenes["room"].problem
 
     loaded = robot.call(LoadScene, "load_scene", LoadScene.Request(scene="copy"))
