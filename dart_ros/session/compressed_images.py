@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import MessageError
 from dart_ros.picture_files import decode_file
-from dart_ros.session.encodings import DEPTH_ENCODINGS, Buffer
+from dart_ros.session.encodings import DEPTH_ENCODINGS, LARGEST_SIDE, Buffer, decodable
 from dart_ros.values import metres_from_sensor
 
 _HEADER = struct.Struct("<iff")
 _RVL_SIZE = struct.Struct("<ii")
 _PNG = b"\x89PNG"
-_LARGEST_SIDE = 1 << 14
 _REMEDY = "check the camera driver and the transport"
 
 
@@ -70,7 +69,7 @@ def depth_from_compressed(data: Buffer, form: str, max_depth: float) -> NDArray[
 
 
 def _png(data: bytes) -> NDArray[np.uint16]:
-    image = decode_file(data, cv2.IMREAD_UNCHANGED)
+    image = decode_file(data, cv2.IMREAD_UNCHANGED) if decodable(data) else None
     if image is None or image.dtype != np.uint16 or image.ndim != 2:
         raise MessageError(
             f"A compressed depth image of {len(data)} bytes is no PNG of 16 bits or is cut short; "
@@ -90,7 +89,7 @@ def _rvl(data: bytes) -> NDArray[np.uint16]:
     if len(data) < _RVL_SIZE.size:
         raise broken
     columns, rows = _RVL_SIZE.unpack_from(data)
-    if not (0 < columns <= _LARGEST_SIDE and 0 < rows <= _LARGEST_SIDE):
+    if not (0 < columns <= LARGEST_SIDE and 0 < rows <= LARGEST_SIDE):
         raise broken
     size = rows * columns
     words = np.frombuffer(data, "<u4", offset=_RVL_SIZE.size, count=(len(data) - 8) // 4)

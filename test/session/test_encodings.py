@@ -72,6 +72,57 @@ def test_yuv422_by_the_formula(encoding: str, luma_first: bool) -> None:
 
 
 @settings(deadline=None)
+@given(
+    st.sampled_from(["rgb16", "bgr16", "rgba16", "bgra16", "mono16"]),
+    SIZES,
+    st.booleans(),
+    st.integers(0, 2**32 - 1),
+)
+def test_sixteen_bits_become_eight(
+    encoding: str, size: tuple[int, int, int], big_endian: bool, seed: int
+) -> None:
+    height, width, padding = size
+    channels, order = CHANNELS[encoding.replace("16", "8")]
+    wide = np.random.default_rng(seed).integers(0, 65536, (height, width, channels), np.uint16)
+    data, step = padded(wide.astype(">u2" if big_endian else "<u2"), padding)
+    result = color_from_bytes(data, height, width, step, encoding, big_endian)
+    np.testing.assert_array_equal(result, wide[..., order] // 256)
+
+
+@pytest.mark.parametrize("encoding", ["nv12", "nv21"])
+def test_nv12_by_the_formula(encoding: str) -> None:
+    rng = np.random.default_rng(5)
+    height, width = 6, 8
+    luma = rng.integers(16, 236, (height, width)).astype(np.uint8)
+    u, v = (rng.integers(90, 166, (height // 2, width // 2)).astype(np.uint8) for _ in range(2))
+    planes = (u, v) if encoding == "nv12" else (v, u)
+    stored = np.vstack([luma, np.stack(planes, axis=-1).reshape(height // 2, width)])
+    data, step = padded(stored, 3)
+    result = color_from_bytes(data, height, width, step, encoding)
+    y = 1.164383 * (luma.astype(float) - 16)
+    u, v = (np.kron(plane, np.ones((2, 2))) - 128 for plane in (u, v))
+    expected = np.stack([y + 1.596 * v, y - 0.391 * u - 0.813 * v, y + 2.018 * u], axis=-1)
+    np.testing.assert_allclose(result, np.clip(expected, 0, 255), atol=1.5)
+    with pytest.raises(MessageError, match="cut short"):
+        color_from_bytes(data[: height * step], height, width, step, encoding)
+    with pytest.raises(MessageError, match="odd height"):
+        color_from_bytes(data, height - 1, width, step, encoding)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_keep_their_colors(pattern: str, bits: int) -> None:
+    """A plain orange through each pattern."""
+    color = {"r": 240, "g": 130, "b": 20}
+    tile = np.array([color[letter] for letter in pattern], np.uint16).reshape(2, 2)
+    mosaic = np.tile(tile, (5, 6)) * (256 if bits == 16 else 1)
+    data, step = padded(mosaic.astype(np.uint16 if bits == 16 else np.uint8), 5)
+    result = color_from_bytes(data, 10, 12, step, f"bayer_{pattern}{bits}")
+    assert result.shape == (10, 12, 3)
+    assert (result == (240, 130, 20)).all()
+
+
+@settings(deadline=None)
 @given(st.sampled_from(["16UC1", "mono16", "32FC1"]), SIZES, st.booleans(), st.integers(0, 999))
 def test_depth_of_both_byte_orders(
     encoding: str, size: tuple[int, int, int], big_endian: bool, seed: int
@@ -92,6 +143,18 @@ def test_depth_of_both_byte_orders(
     assert result.flags.c_contiguous and result.flags.writeable
 
 
+@pytest.mark.parametrize("kind", [".png", ".jpg"])
+def test_a_compressed_image_that_claims_gigabytes_is_refused_at_once(kind: str) -> None:
+    data = bytearray(cv2.imencode(kind, np.zeros((16, 16, 3), np.uint8))[1].tobytes())
+    if kind == ".png":
+        data[16:24] = (16000).to_bytes(4, "big") * 2
+    else:
+        at = data.index(b"\xff\xc0") + 5
+        data[at : at + 4] = (16000).to_bytes(2, "big") * 2
+    with pytest.raises(MessageError, match="can't be decoded"):
+        color_from_compressed(bytes(data))
+
+
 def test_rgb8_without_padding_is_a_view() -> None:
     data = array("B", bytes(range(24)))
     result = color_from_bytes(data, 2, 4, 12, "rgb8")
@@ -101,14 +164,18 @@ def test_rgb8_without_padding_is_a_view() -> None:
 
 @pytest.mark.parametrize("encoding", COLOR_ENCODINGS)
 def test_bytes_missing(encoding: str) -> None:
-    with pytest.raises(MessageError, match=r"holds 63 of 64 bytes"):
-        color_from_bytes(bytes(63), 4, 4, 16, encoding)
+    whole = 4 * 32 * 3 // 2 if encoding.startswith("nv") else 4 * 32
+    assert color_from_bytes(bytes(whole), 4, 4, 32, encoding).shape == (4, 4, 3)
+    with pytest.raises(MessageError, match=f"holds {whole - 1} of {whole} bytes"):
+        color_from_bytes(bytes(whole - 1), 4, 4, 32, encoding)
 
 
 @pytest.mark.parametrize(
     ("height", "width", "step", "encoding", "text"),
     [
-        (4, 4, 12, "bayer_rggb8", "bayer_rggb8"),
+        (4, 4, 12, "nv24", "'nv24'.*image_proc"),
+        (4, 4, 12, "rgb8\x1b[2J" + "x" * 10**6, r"'rgb8\\x1b\[2Jx{30,40}' can't"),
+        (10**6, 1, 3, "rgb8", "1x1000000"),
         (4, 4, 12, "", "''"),
         (4, 4, 11, "rgb8", "step of 11"),
         (4, 4, -12, "rgb8", "step of -12"),

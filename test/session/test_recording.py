@@ -360,8 +360,8 @@ def test_bag_with_unaligned_depth(tmp_path: Path) -> None:
 
 
 def test_bag_with_unknown_encoding(tmp_path: Path) -> None:
-    path = write_bag(tmp_path / "bag", StoragePlugin.MCAP, encoding="bayer_rggb8")
-    with pytest.raises(RecordingError, match=r"bag, pair 4: .*bayer_rggb8"):
+    path = write_bag(tmp_path / "bag", StoragePlugin.MCAP, encoding="nv24")
+    with pytest.raises(RecordingError, match=r"bag, pair 4: .*nv24"):
         open_recording(path)[4]
 
 
