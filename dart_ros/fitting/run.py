@@ -111,6 +111,7 @@ class Run:
             smaller ones whatever the network sees is near an edge, and it makes holes in larger
             ones. Multiples of 16, those of large frames of 48, see
             :func:`dart_ros.method.geometry.padded_sides`.
+        pairs: whether each frame comes with the one before it, as a network with a memory wants it.
         batch: frames of a step, over all processes together.
         steps: length of the training; a run of fixed steps can be repeated bit for bit, unless its
             pool is renewed.
@@ -134,6 +135,7 @@ class Run:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     seed: int = 0
     sizes: tuple[tuple[int, int], ...] = ((480, 640), (720, 1248))
+    pairs: bool = False
     batch: int = 16
     steps: int | None = None
     minutes: float | None = None

@@ -36,6 +36,9 @@ _PIXEL_BYTES = 15 * 4
 _PACKED_BYTES = 18
 """The same of a :class:`PackedBatch`."""
 
+_EARLIER_BYTES, _EARLIER_PACKED_BYTES = 6 * 4, 7
+"""What previous frames add to them."""
+
 
 class CompositionStream(Dataset[Batch | PackedBatch]):
     """Batch number N is the same whatever was composed before it, and in whichever process (unless
@@ -57,6 +60,7 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         pools: where the frames of each size are kept to be used again; None composes all anew.
         recorded: scenes whose real frames are among the composed ones.
         recorded_share: of the frames that are real.
+        pairs: whether each frame comes with the one before it.
     """
 
     def __init__(
@@ -73,13 +77,14 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         pools: Sequence[FramePool] | None = None,
         recorded: Sequence[RecordedScene] = (),
         recorded_share: float = 0.0,
+        pairs: bool = False,
     ) -> None:
         if batch % world:
             raise ValueError(f"a batch of {batch} can't be shared by {world} processes")
         self._sources = [
             Mixture(
-                Composer(sprites, rooms, size, max_depth, device=device),
-                RecordedFrames(recorded, size) if recorded else None,
+                Composer(sprites, rooms, size, max_depth, device=device, pairs=pairs),
+                RecordedFrames(recorded, size, pairs) if recorded else None,
                 recorded_share,
             )
             for size in sizes
@@ -90,6 +95,7 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         self._batch = batch
         self._seed = seed
         self._pools = pools
+        self._pairs = pairs
 
     def __getitem__(self, number: int) -> Batch | PackedBatch:
         turn, place = divmod(number, len(self._sources))
@@ -158,6 +164,8 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         """Whether shared memory can hold the batches ahead and the one in use; warns if not."""
         # torch drops a batch that it finds no room for, and waits for it ever after.
         pixel = _PIXEL_BYTES if self._pools is None else _PACKED_BYTES
+        if self._pairs:
+            pixel += _EARLIER_BYTES if self._pools is None else _EARLIER_PACKED_BYTES
         needed = (ahead + 1) * self._pixels * pixel
         try:
             free = shutil.disk_usage(_SHARED_MEMORY).free

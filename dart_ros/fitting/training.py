@@ -109,6 +109,7 @@ class _Training:
             _pools(run, self._header["data"]),
             library.recorded,
             run.data.recorded_share,
+            run.pairs,
         )
         self._validation = ValidationSet(
             library.held_out_sprites,
@@ -329,7 +330,7 @@ def _pools(run: Run, data: str) -> list[FramePool] | None:
             *(data, run.data.invented, run.data.held_out, run.data.max_depth),
             run.data.recorded_share if run.data.recordings else None,
         )
-        digest = hashlib.sha256(repr((*made_of, size, run.seed, renewed)).encode())
+        digest = hashlib.sha256(repr((*made_of, size, run.seed, renewed, run.pairs)).encode())
         for module in (composition, recorded_frames, blind_sides, frame_pool):
             digest.update(inspect.getsource(module).encode())
         folder = run.pool.folder / digest.hexdigest()[:16]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -109,6 +110,16 @@ class Batch(NamedTuple):
         return self.map(lambda image: image.to(device))
 
 
+_CUT = 0.06
+"""How often people have jumped from one frame of a pair to the next, as after a gap."""
+
+_STILL, _SWAYS = 0.4, 0.35
+"""How many people stand still and sway from one frame of a pair to the next; the others walk."""
+
+_EXPOSURE_STEP = 0.15
+"""How often the exposure differs between the frames of a pair."""
+
+
 class _View(NamedTuple):
     """A background as it is in a frame: colors 3×H×W in [0, 1], the rest 1×H×W, depth in metres.
 
@@ -145,6 +156,17 @@ class _Layer(NamedTuple):
     rgb: Tensor
     alpha: Tensor
     depth: Tensor
+
+
+class _Motion(NamedTuple):
+    """Where somebody is relative to moment 0: pixels, a factor of their size, radians, and pixels
+    down and right by which each pixel of the canvas (2×H×W) is moved besides."""
+
+    down: float
+    across: float
+    growth: float
+    turn: float
+    bend: Tensor | None
 
 
 class _Sensor(NamedTuple):
@@ -204,6 +226,7 @@ class Composer:
         max_depth: the sensor's range in metres.
         seed: the same seed gives the same batches on devices of the same kind.
         device: where sprites and backgrounds lie and frames are composed; None for the CPU.
+        pairs: whether each frame comes with the one before it.
     """
 
     def __init__(
@@ -214,6 +237,7 @@ class Composer:
         max_depth: float = MAX_DEPTH,
         seed: int = 0,
         device: torch.device | None = None,
+        pairs: bool = False,
     ) -> None:
         if not sprites or not backgrounds:
             raise ValueError("composing needs at least one sprite and one background")
@@ -226,12 +250,15 @@ class Composer:
         self._blind = [blind_columns(background) for background in backgrounds]
         self._size = size
         self._max_depth = max_depth
+        self._pairs = pairs
+        self._seeds = torch.Generator().manual_seed(seed)
         # What decides the course of a frame is drawn on the CPU, or each draw would wait for the
-        # device; noise is drawn where it is used.
+        # device; noise is drawn where it is used. Frames of a pair differ by what is drawn afresh.
         self._generator = torch.Generator()
         on_cpu = self._device.type == "cpu"
         self._noise = self._generator if on_cpu else torch.Generator(self._device)
-        self._reseed(seed)
+        self._fresh = torch.Generator(self._device)
+        self._scene_seed = self._people_seed = self._time = 0
 
     @property
     def device(self) -> torch.device:
@@ -240,19 +267,40 @@ class Composer:
 
     def batch(self, count: int) -> Batch:
         """Composes ``count`` frames."""
-        return _stack([self._sample() for _ in range(count)])
+        return self.frames(torch.randint(1 << 32, (count,), generator=self._seeds).tolist())
 
     def frames(self, seeds: Sequence[int]) -> Batch:
         """Composes a frame for each seed, which alone decides it; 32 bits each."""
-        samples = []
-        for seed in seeds:
-            self._reseed(seed)
-            samples.append(self._sample())
-        return _stack(samples)
+        batch = _stack([self._moment(seed, 0, seed) for seed in seeds])
+        if not self._pairs:
+            return batch
+        before = _stack([self._before(seed) for seed in seeds])
+        previous = Previous(before.color, before.depth, before.alpha, before.weight)
+        return batch._replace(previous=previous)
 
     # -- random numbers -------------------------------------------------------------------
 
-    def _reseed(self, seed: int) -> None:
+    def _before(self, seed: int) -> tuple[Tensor, ...]:
+        """The frame before that of a seed; people have jumped since then at times."""
+        self._generator.manual_seed(seed)
+        people = self._integer(1 << 31) if self._chance(_CUT) else seed
+        return self._moment(seed, -1, people)
+
+    def _moment(self, seed: int, moment: int, people: int) -> tuple[Tensor, ...]:
+        """A frame of a scene.
+
+        Args:
+            seed: of the scene.
+            moment: number of the frame, 0 or before; noise and where people are depend on it.
+            people: the seed of who is there.
+        """
+        self._scene_seed, self._people_seed, self._time = seed, people, moment
+        self._fresh.manual_seed(_mixed(seed, "fresh", moment))
+        return self._sample()
+
+    def _begin(self, stage: str, number: int = 0, of_people: bool = False) -> None:
+        """Random numbers for a part of the frame, whatever was drawn for the parts before it."""
+        seed = _mixed(self._people_seed if of_people else self._scene_seed, stage, number)
         self._generator.manual_seed(seed)
         if self._noise is not self._generator:
             self._noise.manual_seed(seed)
@@ -269,10 +317,22 @@ class Composer:
     def _normal(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self._noise, device=self._device)
 
-    def _smooth_noise(self, height: int, width: int, cells: int) -> Tensor:
-        """1×H×W smooth noise of about unit variance, ``cells`` blobs across the longer side."""
+    def _fresh_normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self._fresh, device=self._device)
+
+    def _fresh_uniform(self, shape: torch.Size) -> Tensor:
+        return torch.rand(shape, generator=self._fresh, device=self._device)
+
+    def _smooth_noise(self, height: int, width: int, cells: int, fresh: float = 0.0) -> Tensor:
+        """1×H×W smooth noise of about unit variance, ``cells`` blobs across the longer side.
+
+        ``fresh``, 0 to 1: how much of it is another in each frame of a pair.
+        """
         unit = max(height, width) / cells
-        grid = self._normal(1, math.ceil(height / unit) + 3, math.ceil(width / unit) + 3)
+        shape = 1, math.ceil(height / unit) + 3, math.ceil(width / unit) + 3
+        grid = self._normal(*shape)
+        if fresh:
+            grid = math.sqrt(1 - fresh**2) * grid + fresh * self._fresh_normal(*shape)
         down = _bicubic(grid.shape[-2], height, self._device)
         across = _bicubic(grid.shape[-1], width, self._device)
         return down @ grid @ across.T * 1.4
@@ -280,10 +340,12 @@ class Composer:
     # -- one frame ------------------------------------------------------------------------
 
     def _sample(self) -> tuple[Tensor, ...]:
+        self._begin("background")
         view = self._background()
         color, depth, live = view.color, view.depth, view.live
         captured = view.std is not None
         height, width = depth.shape[-2:]
+        self._begin("border")
         border = (
             _Border(view.blind, torch.zeros_like(depth), 0.0, None)
             if captured
@@ -291,10 +353,15 @@ class Composer:
         )
         reach = torch.where(depth > 0, depth, view.max_depth)
         placed = []
+        self._begin("cast", of_people=True)
         for number, sprite in enumerate(self._cast()):
+            self._begin("motion", number, of_people=True)
+            motion = self._motion(height, width)
+            self._begin("place", number, of_people=True)
             at = border.columns if number == 0 and border.columns else range(width)
-            placed.append(self._place(sprite, reach, view.focal, at))
+            placed.append(self._place(sprite, reach, view.focal, at, motion))
         reflecting = ~border.margin
+        self._begin("scene")
         if not captured and self._chance(0.8 if border.columns else 0.15):
             people = [layer for layer, _ in placed]
             color, depth, lost = self._with_dark_things(color, depth, border.columns, people)
@@ -308,6 +375,7 @@ class Composer:
         shade = color.new_ones(1, height, width)
         for number, (layer, shadow) in enumerate(placed):
             shade = shade * shadow
+            self._begin("look", number, of_people=True)
             at_border = number == 0 and border.columns is not None
             rgb = self._recolor(layer, plate, often_dark=at_border)
             # Left to long trainings: a minute's fit with it let more of a ledge into the matte.
@@ -324,9 +392,11 @@ class Composer:
         foreground, alpha, shade = foreground * bare, alpha * bare, 1 - (1 - shade) * bare
         frame = foreground + live * shade * (1 - alpha)
 
+        self._begin("depth")
         live_depth, mean, deviation, known = self._sense(
             view._replace(color=plate, depth=depth), front, frame, border.margin, reflecting
         )
+        self._begin("exposure")
         if not captured and self._chance(0.6 if border.level > 0.5 else 0.2):
             frame, plate, truth = self._bleach(frame, plate, truth)
         exposed, exposed_plate, truth = self._expose(frame, plate, truth)
@@ -348,7 +418,7 @@ class Composer:
         live, live_depth = color, None
         if scene.samples is not None:
             colors, depths = scene.samples
-            sample = self._integer(len(colors))
+            sample = (self._integer(len(colors)) + self._time) % len(colors)
             live = self._resampled(colors[sample], window, smoothly=True).clamp(0, 255) / 255
             live_depth = self._resampled(depths[sample][None], window).clamp(min=0)
         max_depth = scene.max_depth or self._max_depth
@@ -534,8 +604,33 @@ class Composer:
         tint = 1 + 0.04 * self._normal(3, 1, 1)
         return torch.minimum(rgb * (1 - where) + behind * tint * alpha * where, alpha)
 
+    def _motion(self, height: int, width: int) -> _Motion:
+        """How far somebody is from where they are at moment 0: most stand still or sway a little,
+        some walk."""
+        kind = self._uniform(0, 1)
+        time = self._time
+        along, across, growth, turn = (float(self._normal()) for _ in range(4))
+        fastest = self._uniform(math.log(2.0), math.log(0.03 * max(height, width)))
+        bends = self._chance(0.6)
+        if kind < _STILL or not time:
+            return _Motion(0.0, 0.0, 1.0, 0.0, None)
+        walks = kind > _STILL + _SWAYS
+        speed = math.exp(fastest) if walks else 1.0
+        bend = None
+        if bends:
+            # Limbs and clothes move by themselves.
+            reach = time * min(speed, 0.008 * max(height, width))
+            bend = reach * torch.cat([self._smooth_noise(height, width, 7) for _ in range(2)])
+        return _Motion(
+            0.3 * speed * along * time,
+            speed * across * time,
+            math.exp(0.01 * growth * time) if walks else 1.0,
+            0.01 * turn * time if walks else 0.002 * turn * time,
+            bend,
+        )
+
     def _place(
-        self, sprite: Sprite, reach: Tensor, focal: float, columns: range
+        self, sprite: Sprite, reach: Tensor, focal: float, columns: range, motion: _Motion
     ) -> tuple[_Layer, Tensor]:
         """Puts a sprite somewhere it could stand, and computes the shadow that it casts."""
         height, width = reach.shape[-2:]
@@ -561,10 +656,19 @@ class Composer:
             bottom = float(rows.max()) if len(rows) else height + 0.3 * sprite_height
         else:
             bottom = self._uniform(0.6, 1.3) * height
-        center = (column + 0.5, bottom - sprite_height / 2)
-        roll = self._uniform(-0.06, 0.06) if self._chance(0.3) else 0.0
+        scale, distance = scale * motion.growth, distance / motion.growth
+        center = (column + 0.5 + motion.across, bottom - sprite_height / 2 + motion.down)
+        roll = (self._uniform(-0.06, 0.06) if self._chance(0.3) else 0.0) + motion.turn
         mirror = -1.0 if self._chance(0.5) else 1.0
-        placed = _warp(sprite, scale, center, (height, width), roll=roll, mirror=mirror)
+        placed = _warp(
+            sprite,
+            scale,
+            center,
+            (height, width),
+            roll=roll,
+            mirror=mirror,
+            bend=motion.bend,
+        )
         alpha = placed[3:4] / 255
         offset = (placed[4:5] / alpha.clamp(min=1e-3) - 128) * DEPTH_STEP
         if self._chance(0.8):
@@ -686,13 +790,17 @@ class Composer:
     def _expose(self, frame: Tensor, plate: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Noise of the color sensor; the plate is a mean of frames and has less of it."""
         height, width = frame.shape[-2:]
+        step = math.exp(0.1 * float(self._normal())) if self._chance(_EXPOSURE_STEP) else 1.0
+        if self._time:
+            # Automatic exposure answers a frame or two late.
+            frame, truth = frame * step, truth * step
         if self._chance(0.3):
             gamma = math.exp(self._uniform(-0.25, 0.25))
             frame, plate, truth = (x.clamp(0, 1) ** gamma for x in (frame, plate, truth))
         level = self._uniform(0.0, 0.025)
-        noise = self._normal(3, height, width) * level
+        noise = self._fresh_normal(3, height, width) * level
         if self._chance(0.5):
-            coarse = self._normal(3, math.ceil(height / 2), math.ceil(width / 2)) * level
+            coarse = self._fresh_normal(3, math.ceil(height / 2), math.ceil(width / 2)) * level
             noise = noise + F.interpolate(coarse[None], (height, width), mode="bilinear")[0]
         plate_noise = self._normal(3, height, width) * (level * self._uniform(0.05, 0.4))
         if self._chance(0.2):
@@ -763,7 +871,7 @@ class Composer:
         elif self._chance(0.7):
             # Edges of the background are never measured twice at the same place.
             shift = (self._integer(5) - 2, self._integer(5) - 2)
-            moved = self._smooth_noise(height, width, 40) > 0.3
+            moved = self._smooth_noise(height, width, 40, fresh=0.7) > 0.3
             empty = torch.where(moved, _displaced(empty, *shift), empty)
         live = torch.where(person, person_depth, empty)
         invented = person if measured is not None else torch.ones_like(person)
@@ -771,20 +879,22 @@ class Composer:
             # Structured light and time of flight drift by some per cent when the view changes.
             drift = self._uniform(0.0, 0.025) * self._smooth_noise(height, width, 4).clamp(-2, 2)
             live = live * (1 + drift)
-        lucky = (empty > 0) & (self._smooth_noise(height, width, 30) > self._uniform(1.0, 3.0))
+        lucky = (empty > 0) & (
+            self._smooth_noise(height, width, 30, fresh=0.7) > self._uniform(1.0, 3.0)
+        )
         seen = person | (known | lucky if measured is None else empty > 0)
-        flicker = self._smooth_noise(height, width, 60) > self._uniform(1.8, 4.0)
+        flicker = self._smooth_noise(height, width, 60, fresh=1.0) > self._uniform(1.8, 4.0)
         seen = seen & ~(flicker & invented)
         for cells, low in ((8, 1.6), (30, 1.8)):
             # Dark or shiny clothes and hair, seen by the sensor as nothing.
-            missed = self._smooth_noise(height, width, cells) > self._uniform(low, 4)
+            missed = self._smooth_noise(height, width, cells, fresh=0.4) > self._uniform(low, 4)
             seen = seen & ~(person & missed)
         if self._chance(sensor.dark):
             dark = frame.mean(dim=0, keepdim=True) < self._uniform(0.03, 0.2)
-            seen = seen & ~(dark & person & (self._smooth_noise(height, width, 20) > 0))
+            seen = seen & ~(dark & person & (self._smooth_noise(height, width, 20, fresh=0.4) > 0))
         if self._chance(0.6):
             # Single pixels are lost as well, of people who are dark more than of what is behind.
-            lost = torch.rand(seen.shape, generator=self._noise, device=self._device)
+            lost = self._fresh_uniform(seen.shape)
             often, seldom = self._uniform(0.0, 0.5), self._uniform(0.0, 0.05)
             darkness = (1 - 2 * frame.mean(dim=0, keepdim=True)).clamp(0, 1)
             seen = seen & (lost > torch.where(person, often * darkness, seldom * invented))
@@ -793,9 +903,10 @@ class Composer:
         if self._chance(0.1):
             seen = torch.zeros_like(seen)  # depth lost altogether: color must do
 
-        axial = self._normal(1, height, width)
+        axial = self._fresh_normal(1, height, width)
         if self._chance(0.5):
-            axial = 0.5 * axial + self._smooth_noise(height, width, max(height, width) // 5)
+            grains = self._smooth_noise(height, width, max(height, width) // 5, fresh=1.0)
+            axial = 0.5 * axial + grains
         spread = torch.where(person | (std is None), noise * live**2, deviation * 0.7)
         live = live + axial * spread * invented
         quantum = (step * live**2).clamp(min=0.001)
@@ -824,7 +935,7 @@ class Composer:
         edge = depth > 1.05 * near
         share = self._smooth_noise(height, width, 40).clamp(-1, 1) * 0.5 + 0.5
         gap = torch.where(edge, depth - near, 0.0)
-        low = torch.rand(share.shape, generator=self._noise, device=self._device) < share
+        low = self._fresh_uniform(share.shape) < share
         frame = torch.where(edge & low, near, depth).clamp(min=0)
         return depth - share * gap, torch.sqrt(share * (1 - share)) * gap, frame
 
@@ -846,7 +957,8 @@ class Composer:
         if self._chance(0.7):
             # Outlines of depth images are ragged.
             height, width = person.shape[-2:]
-            ragged = self._smooth_noise(height, width, max(height, width) // 6) > 0.3
+            cells = max(height, width) // 6
+            ragged = self._smooth_noise(height, width, cells, fresh=0.7) > 0.3
             inner = _highest(1 - person.float(), 5) < 0.5
             person = inner | (person & ragged)
         return person, torch.where(person, depth, 0.0)
@@ -865,6 +977,11 @@ class Composer:
             band = band | _displaced(band, 0, side * jump)
             reached += jump
         return band & ~person
+
+
+def _mixed(seed: int, part: str, number: int) -> int:
+    """A seed of 32 bits for a part of what a seed decides."""
+    return zlib.crc32(f"{seed} {part} {number}".encode())
 
 
 def _stack(samples: Sequence[tuple[Tensor, ...]]) -> Batch:
@@ -987,6 +1104,7 @@ def _warp(
     shear: float = 0.0,
     roll: float = 0.0,
     mirror: float = 1.0,
+    bend: Tensor | None = None,
 ) -> Tensor:
     """Samples a sprite onto a canvas.
 
@@ -998,6 +1116,7 @@ def _warp(
         shear: horizontal displacement per unit of height (a shadow's direction).
         roll: rotation in radians.
         mirror: -1 mirrors left and right.
+        bend: 2×H×W, pixels down and right by which the canvas's pixels are displaced.
 
     Returns:
         5×H×W float32 on the scale 0..255: RGB, alpha and depth, all multiplied by alpha.
@@ -1010,6 +1129,8 @@ def _warp(
     ys = torch.arange(height, dtype=torch.float32, device=source.device) + 0.5 - center[1]
     x = xs[None, :] + shear * ys[:, None]
     y = (ys / flat)[:, None].expand(height, width)
+    if bend is not None:
+        x, y = x - bend[1], y - bend[0]
     cosine, sine = math.cos(roll), math.sin(roll)
     u = mirror * (cosine * x + sine * y) * (2 / (sprite_width * scale))
     v = (cosine * y - sine * x) * (2 / (sprite_height * scale))

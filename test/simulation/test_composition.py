@@ -10,6 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from dart_ros.simulation import composition
 from dart_ros.simulation.composition import Batch, Composer, RgbdBackground, _steepness
 from dart_ros.simulation.foregrounds import Sprite, load_sprites
 
@@ -421,3 +422,84 @@ def test_the_empty_scenes_depth_does_not_depend_on_who_is_there(sprites: list[Sp
     assert torch.equal(light.alpha, black.alpha) and not torch.equal(light.color, black.color)
     for one, other in zip(light.background[1:], black.background[1:], strict=True):
         assert torch.equal(one, other)
+
+
+def pairs(sprites: list[Sprite], count: int = 60, **options: bool) -> Batch:
+    composer = Composer(sprites, [wall(**options)], seed=3, pairs=True)
+    batch = composer.frames(range(count))
+    assert batch.previous is not None
+    return batch
+
+
+def test_a_frame_is_the_same_with_and_without_the_one_before(sprites: list[Sprite]) -> None:
+    both = Composer(sprites, [wall()], SIZE, pairs=True).frames([5, 6])
+    alone = Composer(sprites, [wall()], SIZE).frames([6])
+    assert alone.previous is None
+    assert all(torch.equal(a[1:], b) for a, b in zip(tensors(both), tensors(alone), strict=True))
+    again = Composer(sprites, [wall()], SIZE, pairs=True).frames([6])
+    assert both.previous is not None and again.previous is not None
+    assert all(torch.equal(a[1:], b) for a, b in zip(both.previous, again.previous, strict=True))
+
+
+def test_people_of_a_pair_stand_still_sway_or_walk(sprites: list[Sprite]) -> None:
+    batch = pairs(sprites)
+    assert batch.previous is not None
+    change = (batch.alpha - batch.previous.alpha).abs().flatten(1).mean(dim=1)
+    somebody = batch.alpha.flatten(1).mean(dim=1) > 0.02
+    still = change == 0
+    assert 0.15 < float(still[somebody].float().mean()) < 0.7
+    moved = change[somebody & ~still]
+    assert float(moved.min()) < 0.01 < float(moved.max())
+
+
+def test_noise_is_another_in_each_frame_of_a_pair(sprites: list[Sprite]) -> None:
+    batch = pairs(sprites, 40)
+    assert batch.previous is not None
+    still = (batch.alpha == batch.previous.alpha).flatten(1).all(dim=1)
+    assert int(still.sum()) > 5
+    both = (batch.depth > 0) & (batch.previous.depth > 0)
+    changed = ((batch.depth - batch.previous.depth).abs() > 1e-4) & both
+    for number in torch.nonzero(still)[:, 0].tolist():
+        assert not torch.equal(batch.color[number], batch.previous.color[number])
+        if int(both[number].sum()) > 1000:
+            # A sensor's steps may be larger than its noise.
+            assert int(changed[number].sum()) > 0.05 * int(both[number].sum())
+        difference = batch.depth[number] - batch.previous.depth[number]
+        assert float(difference[both[number]].abs().median() if both[number].any() else 0) < 0.2
+
+
+def test_frames_of_a_pair_show_the_same_place_in_the_same_light(sprites: list[Sprite]) -> None:
+    batch = pairs(sprites, 60)
+    assert batch.previous is not None
+    ratios = []
+    for number in range(60):
+        empty = (batch.alpha[number, 0] == 0) & (batch.previous.alpha[number, 0] == 0)
+        now, before = (image[number].mean(dim=0) for image in (batch.color, batch.previous.color))
+        usable = empty & (now > 0.2) & (now < 0.8) & (before > 0.2) & (before < 0.8)
+        if int(usable.sum()) > 3000:
+            ratios.append(float((now[usable] / before[usable]).median()))
+    steps = np.abs(np.log(ratios))
+    # Shadows go with people; exposure steps now and then.
+    assert np.median(steps) < 0.01 and 0.03 < steps.max() < 0.4
+
+
+def test_people_jump_at_times(sprites: list[Sprite], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composition, "_CUT", 1.0)
+    batch = pairs(sprites, 12)
+    assert batch.previous is not None
+    assert (batch.alpha - batch.previous.alpha).abs().mean() > 0.1
+    corner = np.s_[..., :8, :8]
+    assert (batch.color[corner] - batch.previous.color[corner]).abs().median() < 0.1
+
+
+def test_a_captured_scenes_own_frames_follow_each_other(sprites: list[Sprite]) -> None:
+    scene = wall(captured=True)
+    colors = torch.stack([(scene.color.float() * gain).byte() for gain in (0.5, 0.7, 0.9)])
+    depths = torch.stack([scene.depth + offset for offset in (0.0, 0.01, 0.02)])
+    scene = replace(scene, samples=(colors, depths))
+    batch = Composer(sprites, [scene], pairs=True).frames(range(12))
+    assert batch.previous is not None
+    empty = (batch.alpha == 0) & (batch.previous.alpha == 0)
+    steps = (batch.depth - batch.previous.depth)[empty & (batch.depth > 0)].numpy()
+    near = steps[np.abs(steps) < 0.05]
+    assert np.median(np.abs(near)) > 0.003
