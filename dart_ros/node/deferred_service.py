@@ -1,43 +1,13 @@
-"""Work that goes through the executor's thread, and services that answer later."""
+"""Services that answer later."""
 
 from __future__ import annotations
 
-import contextlib
 import traceback
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
-
-
-class Mailbox:
-    """Runs callables in the executor's thread, in the order in which they were posted.
-
-    Args:
-        node: node whose executor does the work.
-    """
-
-    def __init__(self, node: Node) -> None:
-        self._letters: deque[Callable[[], None]] = deque()
-        self._guard = node.create_guard_condition(self._deliver)
-
-    def post(self, letter: Callable[[], None]) -> None:
-        """Have ``letter`` called soon; from any thread, never blocks."""
-        self._letters.append(letter)
-        # During shutdown the guard may be gone, and nobody is left to read the letter.
-        with contextlib.suppress(rclpy_implementation.InvalidHandle):
-            self._guard.trigger()
-
-    def _deliver(self) -> None:
-        while self._letters:
-            try:
-                self._letters.popleft()()
-            except Exception:
-                # The others must not wait for the next one to come.
-                self._guard.trigger()
-                raise
 
 
 class Reply:
@@ -86,6 +56,7 @@ class DeferredService:
     rclpy offers a coroutine for that, but its executors keep stepping a coroutine that waits and
     so occupy a core for as long as it does. Here the executor's own call of ``send_response``,
     right after the callback, only notes the header of the request; :meth:`Reply.send` answers.
+    Executors of Humble, Jazzy and Kilted (rclpy 3 to 9) all call ``service.send_response``.
 
     Args:
         node: owner of the service.

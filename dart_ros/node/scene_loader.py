@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from dart_ros.errors import DartError, EngineError, MessageError, SceneError
+from dart_ros.node.context import NodeContext
 from dart_ros.node.engine_build import EngineBuilder
-from dart_ros.node.parameters import Settings
 from dart_ros.node.worker import JobThread
 from dart_ros.session.camera_motion import CameraMotion
 from dart_ros.session.scene import Scene
@@ -16,7 +16,7 @@ from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Frame, Matte
 
 CLEANED_UP = "the node was cleaned up meanwhile: configure and activate it, then try again"
-"""What who waits for a scene is told if the node's configuration ends before it is there."""
+"""Why a scene isn't loaded if the node's configuration ends before."""
 
 
 class ScenePredictor(Protocol):
@@ -69,48 +69,34 @@ class SceneLoader:
 
     Where TensorRT's engine has to be built first, another engine serves while a process builds it;
     what OpenVINO has to compile first is compiled by a process too, and waited for.
-    All methods are for the executor's thread, which the callbacks are called in as well.
+    All methods are for the executor's thread, in which the callbacks are called as well.
 
     Args:
+        context: of the node.
         store: the folder of scenes.
-        node_name: fully qualified name of the node, for which the scene last used is remembered.
-        settings: returns the settings in force.
         make_predictor: makes a predictor of a scene, a backend, a refine_fraction and a number of
             threads; with ``ready_only`` one that needn't be waited for, with ``compile_apart``
             called where it has to be compiled.
         builder: builds TensorRT's engines.
         compiler: compiles OpenVINO's.
-        post: runs a callable in the executor's thread.
-        on_used: called with a scene that is in use from now on.
-        on_failed: called with what went wrong; reports it and returns it in words.
-        logger: the node's.
     """
 
     def __init__(
         self,
+        context: NodeContext,
         store: SceneStore,
-        node_name: str,
-        settings: Callable[[], Settings],
         make_predictor: Callable[..., ScenePredictor],
         builder: EngineBuilder,
         compiler: EngineBuilder,
-        post: Callable[[Callable[[], None]], None],
-        on_used: Callable[[Loaded], None],
-        on_failed: Callable[[Exception], str],
-        logger: Any,
     ) -> None:
+        self._context = context
         self._store = store
-        self._node_name = node_name
-        self._settings = settings
         self._make_predictor = make_predictor
         self._builder = builder
         self._compiler = compiler
         self._compiling = False
-        self._on_used = on_used
-        self._on_failed = on_failed
-        self._logger = logger
-        self._jobs = JobThread(post, "loader")
-        self._builds = JobThread(post, "engine builds")
+        self._jobs = JobThread(context.post, "loader")
+        self._builds = JobThread(context.post, "engine builds")
         self._loaded: Loaded | None = None
         self._configuration = _Configuration()
         self._activities: list[str] = []
@@ -189,7 +175,7 @@ class SceneLoader:
         configuration = self._configuration
 
         def job() -> Loaded:
-            scene = replace(make(), captured_by=self._node_name)
+            scene = replace(make(), captured_by=self._context.name)
             self._store.save(scene)
             # At once: a node that ends while the engine is built finds its scene again.
             self._remember(scene)
@@ -227,7 +213,7 @@ class SceneLoader:
         self._submit(job, "building the engine")
 
     def clear(self) -> None:
-        """Drop the scene in use and all that is on the way; who waits for it is told."""
+        """Drop the scene in use and all that is on the way; those who wait for it get an error."""
         self._loaded = None
         self._built = None
         self._configuration = _Configuration()
@@ -260,11 +246,11 @@ class SceneLoader:
             elif made is not None:
                 self._loaded = made
                 try:
-                    self._on_used(made)
+                    self._tell_use(made)
                     on_loaded(made)
                 except Exception as error:
-                    # Who waits for an answer gets one.
-                    on_error(self._on_failed(error))
+                    # The caller gets an answer in any case.
+                    on_error(self._context.problems.report_error(error))
                 self._improve(made)
 
         def failed(error: Exception) -> None:
@@ -272,10 +258,15 @@ class SceneLoader:
             if configuration is not self._configuration:
                 on_error(CLEANED_UP)
             else:
-                on_error(self._on_failed(error))
+                on_error(self._context.problems.report_error(error))
 
         self._activities.append(activity)
         self._jobs.submit(job, loaded, failed)
+
+    def _tell_use(self, made: Loaded) -> None:
+        self._context.problems.forget()
+        self._note(made.predictor.notes)
+        self._context.logger.info(f"scene '{made.scene.id}' is in use, on {made.predictor.backend}")
 
     # ---- in the loader thread --------------------------------------------------------------
 
@@ -288,7 +279,7 @@ class SceneLoader:
         return self._build(scene, configuration)
 
     def _build(self, scene: Scene, configuration: _Configuration) -> Loaded:
-        settings = self._settings()
+        settings = self._context.settings()
         predictor = self._make_predictor(
             scene,
             settings.backend,
@@ -304,15 +295,15 @@ class SceneLoader:
     def _remember(self, scene: Scene) -> None:
         """Have the scene loaded at the next start."""
         try:
-            if self._store.last(self._node_name) != scene.name:
-                self._store.set_last(self._node_name, scene.name)
+            if self._store.last(self._context.name) != scene.name:
+                self._store.set_last(self._context.name, scene.name)
         except SceneError as error:
             # A full disk is no reason not to use the scene.
-            self._logger.warning(str(error))
+            self._context.logger.warning(str(error))
 
-    def _note(self, notes: list[str]) -> None:
+    def _note(self, notes: Iterable[str]) -> None:
         for note in notes:
-            self._logger.info(note)
+            self._context.logger.info(note)
 
     def _compile(self, scene: Scene, refine_fraction: float, configuration: _Configuration) -> None:
         """Leave the engine in the cache; where that fails it is made here, which holds all up."""
@@ -324,7 +315,7 @@ class SceneLoader:
             self._note(notes)
         except EngineError as error:
             if configuration is self._configuration:
-                self._logger.warning(f"{error}; the node makes it itself, and loses frames")
+                self._context.logger.warning(f"{error}; the node makes it itself, and loses frames")
         finally:
             self._compiling = False
         if configuration is not self._configuration:
@@ -349,7 +340,7 @@ class SceneLoader:
         def failed(error: Exception) -> None:
             self._builds_queued -= 1
             if self._loaded is made:
-                self._on_failed(error)
+                self._context.problems.report_error(error)
 
         self._builds_queued += 1
         self._builds.submit(

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections import deque
-from dataclasses import dataclass
-from statistics import median
+import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from dart_ros.msg import Status
-from dart_ros.node.stream_health import WINDOW
+from dart_ros.node.camera_input import CameraInput
+from dart_ros.node.capture import Capture
+from dart_ros.node.context import NodeContext
+from dart_ros.node.fit import Fits
+from dart_ros.node.frame_log import FrameSummary
+from dart_ros.node.frame_pipeline import FramePipeline
+from dart_ros.node.scene_loader import SceneLoader
+from dart_ros.node.still import Stills
 
 _STATE_NAMES = {
     Status.STATE_INACTIVE: "inactive",
@@ -23,79 +30,138 @@ _STATE_NAMES = {
     Status.STATE_ERROR: "error",
 }
 _WARNINGS = {Status.STATE_WAITING, Status.STATE_NO_SCENE}
+_PERIOD = 1.0  # seconds between two statuses when nothing changes
+_AND = "; "  # between two reasons
 
 
-@dataclass(frozen=True)
-class FrameSummary:
-    """What became of the frames lately.
+class StatusReporter:
+    """Publishes the status once a second and at each change, and logs each new reason.
 
-    Attributes:
-        matted: mattes computed since the node was activated.
-        rate: mattes a second.
-        latency: seconds, median from the source stamp to publishing, 0 without mattes.
-        failing: why the newest frame couldn't be used, empty if it could.
-        complaint: the newest complaint about a frame, empty after a while without any.
+    Args:
+        node: owner of the publishers.
+        context: of the node.
+        camera: tells why no pairs come.
+        pipeline: tells what became of the frames.
+        scenes: has the scene in use.
+        capture: tells how far it is.
+        fits: likewise.
+        stills: likewise.
     """
 
-    matted: int
-    rate: float
-    latency: float
-    failing: str
-    complaint: str
+    def __init__(
+        self,
+        node: Node,
+        context: NodeContext,
+        camera: CameraInput,
+        pipeline: FramePipeline,
+        scenes: SceneLoader,
+        capture: Capture,
+        fits: Fits,
+        stills: Stills,
+    ) -> None:
+        self._node = node
+        self._context = context
+        self._camera = camera
+        self._pipeline = pipeline
+        self._scenes = scenes
+        self._capture = capture
+        self._fits = fits
+        self._stills = stills
+        self._status_publisher = node.create_publisher(
+            Status,
+            "~/status",
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._diagnostics_publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._published = 0.0
+        self._last_key: tuple[object, ...] = ()
+        self._last_reason = ""
+
+    def update(self) -> None:
+        """Publish the status if it is time; in the executor's thread."""
+        now = time.monotonic()
+        status = self._status(now)
+        key = change_key(status)
+        if key == self._last_key and now - self._published < _PERIOD:
+            return
+        # Failed requests were logged when they failed.
+        why = status.reason.removesuffix(self._context.problems.last).removesuffix(_AND)
+        reason = without_figures(why)
+        if why and reason != self._last_reason:
+            self._context.logger.warning(why)
+        self._last_key, self._published, self._last_reason = key, now, reason
+        self._status_publisher.publish(status)
+        self._diagnostics_publisher.publish(diagnostics(status, self._context.name))
+
+    def _status(self, now: float) -> Status:
+        frames = self._pipeline.log.summary(now)
+        status = Status()
+        status.header.stamp = self._node.get_clock().now().to_msg()
+        status.header.frame_id = self._camera.frame_id
+        status.state, status.reason = self._state(now, frames)
+        loaded = self._scenes.loaded
+        if loaded is not None:
+            status.scene = loaded.scene.name
+            status.scene_id = loaded.scene.id
+            status.backend = loaded.predictor.backend
+        status.fitting = self._fits.running
+        status.activity, status.progress = self._activity()
+        status.frame_rate = frames.rate
+        status.latency = frames.latency
+        status.frames_received = self._camera.pairs
+        status.frames_matted = frames.matted
+        status.frames_dropped = self._pipeline.dropped
+        return status
+
+    def _state(self, now: float, frames: FrameSummary) -> tuple[int, str]:
+        """Return the state, and why nothing is published or what went wrong lately."""
+        recent = self._context.problems.recent(now)
+        if not self._context.active():
+            return Status.STATE_INACTIVE, _joined("the node is not active", recent)
+        silent = self._camera.silent(now)
+        fault = self._context.problems.recent_fault(now)
+        if fault:
+            return Status.STATE_ERROR, fault
+        if self._capture.session is not None:
+            why = self._camera.why_no_pairs(now) if silent else frames.failing or frames.complaint
+            return Status.STATE_CAPTURING, _joined(why, recent)
+        if silent:
+            return Status.STATE_WAITING, _joined(self._camera.why_no_pairs(now), recent)
+        if frames.failing:
+            return Status.STATE_ERROR, frames.failing
+        if self._scenes.loaded is None and self._scenes.loading:
+            return Status.STATE_LOADING, recent
+        if self._scenes.loaded is None:
+            hint = "no background yet: call ~/capture_background while the view is empty"
+            # Why there is none is no matter of time.
+            return Status.STATE_NO_SCENE, _joined(hint, self._context.problems.last)
+        return Status.STATE_MATTING, _joined(frames.complaint, recent)
+
+    def _activity(self) -> tuple[str, float]:
+        """Return what goes on in words, and how far it is, 0 to 1."""
+        session = self._capture.session
+        if session is not None:
+            words = f"capturing '{session.name}': frame {session.frames_taken} of "
+            return words + str(session.frames_wanted), session.progress
+        if self._scenes.activity:
+            return self._scenes.activity, 0.0
+        if self._fits.running:
+            progress, words = self._fits.progress
+            return words, progress
+        if self._stills.running:
+            return "taking a still", 0.0
+        if self._scenes.loaded and self._pipeline.idle:
+            return "idle: no output has a subscriber", 0.0
+        return "", 0.0
 
 
-class FrameLog:
-    """Notes in the worker thread what becomes of each frame; any thread may ask."""
-
-    _MEMORY = 3.0  # seconds for which a complaint stays in the status after the last such frame
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._done: deque[tuple[float, float]] = deque()
-        self._matted = 0
-        self._failing = ""
-        self._complaint = ""
-        self._complained = 0.0
-
-    def matted(self, now: float, latency: float) -> None:
-        """Note a matte; ``now`` in seconds of a steady clock, ``latency`` in seconds."""
-        with self._lock:
-            self._matted += 1
-            self._done.append((now, latency))
-
-    def usable(self) -> None:
-        """Note that the newest frame could be used."""
-        with self._lock:
-            self._failing = ""
-
-    def failed(self, now: float, reason: str) -> None:
-        """Note that the newest frame couldn't be used, and why."""
-        with self._lock:
-            self._failing = reason
-            self._complaint, self._complained = reason, now
-
-    def doubtful(self, now: float, reason: str) -> None:
-        """Note that the newest frame was used, but that something is wrong with it."""
-        with self._lock:
-            self._complaint, self._complained = reason, now
-
-    def summary(self, now: float) -> FrameSummary:
-        """Return what happened over the last second."""
-        with self._lock:
-            while self._done and self._done[0][0] <= now - WINDOW:
-                self._done.popleft()
-            recent = now - self._complained < self._MEMORY
-            return FrameSummary(
-                self._matted,
-                len(self._done) / WINDOW,
-                median(latency for _, latency in self._done) if self._done else 0.0,
-                self._failing,
-                self._complaint if recent else "",
-            )
+def _joined(why: str, trouble: str) -> str:
+    return _AND.join(text for text in (why, trouble) if text)
 
 
-def story(status: Status) -> tuple[object, ...]:
-    """Return what is worth a message and a line in the log as soon as it changes: not figures."""
+def change_key(status: Status) -> tuple[object, ...]:
+    """Return what is worth a message as soon as it changes: figures alone are not."""
     words = without_figures(status.reason), without_figures(status.activity)
     return (status.state, status.scene_id, status.fitting, status.backend, *words)
 

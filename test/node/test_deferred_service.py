@@ -16,7 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from dart_ros.node.deferred_service import DeferredService, Mailbox, Reply
+from dart_ros.node.deferred_service import DeferredService, Reply
 
 PATIENCE = 20.0
 
@@ -91,22 +91,6 @@ def test_a_callback_that_raises_answers_with_the_fault(
         assert not answer.result().success
         assert "internal error" in answer.result().message
         assert "what nobody thought of" in answer.result().message
-
-
-def test_a_letter_that_raises_does_not_hold_up_the_others(
-    node: Node, spin: Callable[[Callable[[], bool]], None]
-) -> None:
-    mailbox, read = Mailbox(node), list[int]()
-
-    def fault() -> None:
-        raise ZeroDivisionError
-
-    for letter in (lambda: read.append(1), fault, lambda: read.append(2)):
-        mailbox.post(letter)
-    with pytest.raises(ZeroDivisionError):
-        spin(lambda: False)
-    assert read == [1]
-    spin(lambda: read == [1, 2])
 
 
 def test_who_still_waits_is_refused_at_the_end(

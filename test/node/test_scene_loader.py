@@ -18,8 +18,10 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from dart_ros.errors import CaptureError, EngineError
+from dart_ros.node.context import NodeContext
 from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.parameters import Settings
+from dart_ros.node.problems import Problems
 from dart_ros.node.scene_loader import CLEANED_UP, Loaded, SceneLoader
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
@@ -72,21 +74,25 @@ class Node:
     built: frozenset[str] = frozenset({"torch"})  # backends that needn't be waited for
 
     def __post_init__(self) -> None:
-        self.letters: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.callbacks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.go_on = threading.Event()  # the loader makes no predictor before
         self.go_on.set()
         self.making = threading.Event()
+        context = NodeContext(
+            name=NODE,
+            logger=self,
+            settings=lambda: self.settings,
+            post=self.callbacks.put,
+            now=lambda: 0,
+            active=lambda: True,
+            problems=Problems(self),
+        )
         self.loader = SceneLoader(
+            context,
             self.store,
-            NODE,
-            lambda: self.settings,
             self.make,
             EngineBuilder("TensorRT engine", lambda *_: self.command),
             EngineBuilder("OpenVINO engine", lambda *_: self.compilation),
-            self.letters.put,
-            self.used.append,
-            self.failed,
-            self,
         )
 
     def warning(self, text: str) -> None:
@@ -95,7 +101,12 @@ class Node:
 
     def info(self, text: str) -> None:
         """As a logger does."""
-        self.notes.append(text)
+        if "is in use" not in text:
+            self.notes.append(text)
+
+    def error(self, text: str) -> None:
+        """As a logger does."""
+        self.failures.append(text)
 
     def make(
         self,
@@ -116,10 +127,6 @@ class Node:
             raise EngineError(f"{backend} does not work here")
         return FakePredictor(backend, backend not in self.built)
 
-    def failed(self, error: Exception) -> str:
-        self.failures.append(str(error))
-        return str(error)
-
     def change(self, **settings: object) -> None:
         self.settings = self.settings.changed(settings)
         self.loader.rebuild(None)
@@ -130,7 +137,10 @@ class Node:
         while not condition():
             assert time.monotonic() < end
             with contextlib.suppress(queue.Empty):
-                self.letters.get(timeout=0.01)()
+                self.callbacks.get(timeout=0.01)()
+                loaded = self.loader.loaded
+                if loaded is not None and loaded not in self.used:
+                    self.used.append(loaded)
 
     def rest(self) -> None:
         """Do the executor's work until nothing goes on."""
@@ -209,7 +219,9 @@ def test_who_waits_for_a_scene_is_answered_also_by_a_fault(node: Node) -> None:
     told: list[str] = []
     node.loader.load("hall", None, fault, told.append)
     node.rest()
-    assert told == node.failures == ["what nobody thought of"]
+    (reason,) = told
+    assert "internal error" in reason and "what nobody thought of" in reason
+    assert reason in node.failures
     assert node.loader.loaded is not None
 
 

@@ -7,42 +7,15 @@ pytest.importorskip("dart_ros.msg", reason="needs the built interfaces (make bui
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from dart_ros.msg import Status
-from dart_ros.node.status import FrameLog, diagnostics, story
+from dart_ros.node.status import change_key, diagnostics
 
 
-def test_rate_and_latency_are_those_of_the_last_second() -> None:
-    log = FrameLog()
-    for i in range(40):
-        log.matted(i * 0.1, 0.5 if i < 30 else 0.01)
-    summary = log.summary(3.99)
-    assert summary.matted == 40
-    assert summary.rate == 10
-    assert summary.latency == 0.01
-    idle = log.summary(60.0)
-    assert (idle.matted, idle.rate, idle.latency) == (40, 0.0, 0.0)
-
-
-def test_a_failure_ends_with_a_usable_frame_but_is_told_for_a_while() -> None:
-    log = FrameLog()
-    log.failed(10.0, "broken")
-    assert (log.summary(10.1).failing, log.summary(10.1).complaint) == ("broken", "broken")
-    log.usable()
-    assert (log.summary(11.0).failing, log.summary(11.0).complaint) == ("", "broken")
-    assert log.summary(14.0).complaint == ""
-
-
-def test_a_doubt_is_no_failure() -> None:
-    log = FrameLog()
-    log.doubtful(10.0, "no depth")
-    assert (log.summary(10.1).failing, log.summary(10.1).complaint) == ("", "no depth")
-
-
-def test_figures_alone_are_no_new_story() -> None:
+def test_figures_alone_are_no_change() -> None:
     a = Status(state=Status.STATE_WAITING, reason="color 30 Hz, depth 0 Hz", frame_rate=3.0)
     b = Status(state=Status.STATE_WAITING, reason="color 29 Hz, depth 0 Hz", frame_rate=4.0)
-    assert story(a) == story(b)
+    assert change_key(a) == change_key(b)
     for change in ({"state": Status.STATE_ERROR}, {"reason": "other"}, {"fitting": True}):
-        assert story(Status(**{"state": 1, "reason": a.reason, **change})) != story(a)
+        assert change_key(Status(**{"state": 1, "reason": a.reason, **change})) != change_key(a)
 
 
 @pytest.mark.parametrize(

@@ -81,16 +81,16 @@ def test_stop_says_when_work_does_not_end() -> None:
 
 
 def test_jobs_run_in_order_and_their_results_are_posted() -> None:
-    letters: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    callbacks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     seen: list[object] = []
-    jobs = JobThread(letters.put, "jobs")
+    jobs = JobThread(callbacks.put, "jobs")
     jobs.submit(lambda: 1, seen.append, seen.append)
     jobs.submit(lambda: 1 // 0, seen.append, seen.append)
     jobs.submit(lambda: 3, seen.append, seen.append)
-    taken = [letters.get(timeout=5) for _ in range(3)]
+    taken = [callbacks.get(timeout=5) for _ in range(3)]
     assert seen == []  # nothing is called in the job's thread
-    for letter in taken:
-        letter()
+    for callback in taken:
+        callback()
     assert seen[0] == 1 and isinstance(seen[1], ZeroDivisionError) and seen[2] == 3
     assert jobs.stop(5)
 
@@ -98,7 +98,7 @@ def test_jobs_run_in_order_and_their_results_are_posted() -> None:
 def test_stop_skips_the_jobs_that_wait() -> None:
     started, go_on = threading.Event(), threading.Event()
     ran: list[str] = []
-    jobs = JobThread(lambda letter: letter(), "jobs")
+    jobs = JobThread(lambda callback: callback(), "jobs")
 
     def first() -> None:
         started.set()

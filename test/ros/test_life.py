@@ -347,8 +347,8 @@ def test_better_weights_are_swapped_in_between_two_frames(robot: Robot, tmp_path
     """The node's part alone: another command stands in for the fit, whose weights give no alpha."""
     fault = f"""
 import sys
-from dart_ros.node import matting_node
-matting_node.fit_command = lambda name, folder, *_: [
+from dart_ros.node import fit
+fit.fit_command = lambda name, folder, *_: [
     sys.executable, "-c", {BETTER!r}, "fit", folder, name
 ]
 """
@@ -413,9 +413,9 @@ def processor_share(pid: int, seconds: float = 1.5) -> float:
 @pytest.mark.parametrize(
     "place",
     [
-        "matting_node.MattingNode._on_info",  # in the executor's thread
-        "matting_node.MattingNode._process",  # in the worker's
-        "matting_node.MattingNode._send",  # in the sender's
+        "camera_input.CameraInput._on_info",  # in the executor's thread
+        "frame_pipeline._Run._process",  # in the worker's
+        "frame_pipeline._Run._send",  # in the sender's
     ],
 )
 def test_faults_of_its_own_are_told_and_the_node_goes_on(
@@ -425,14 +425,19 @@ def test_faults_of_its_own_are_told_and_the_node_goes_on(
     store.save(scene("last"))
     store.set_last("/matting_node", "last")
     fault = f"""
-from dart_ros.node import matting_node
-sound, calls = {place}, []
-def unsound(node, *arguments):
-    if node._scenes.loaded is not None:
+from dart_ros.node import camera_input, frame_pipeline, scene_loader
+sound, calls, loaders = {place}, [], []
+make = scene_loader.SceneLoader.__init__
+def made(loader, *arguments):
+    loaders.append(loader)
+    make(loader, *arguments)
+scene_loader.SceneLoader.__init__ = made
+def unsound(part, *arguments):
+    if loaders[0].loaded is not None:
         calls.append(1)
     if 0 < len(calls) <= 60:
         raise ZeroDivisionError("what nobody thought of")
-    return sound(node, *arguments)
+    return sound(part, *arguments)
 {place} = unsound
 """
     alpha = robot.subscribe(Image, "alpha")

@@ -1,0 +1,245 @@
+"""The capture of the empty background: its frames, the scene made of them, its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dart_ros.errors import CaptureError, DartError
+from dart_ros.node.context import NodeContext
+from dart_ros.node.fit import Fits
+from dart_ros.node.scene_loader import Loaded, SceneLoader
+from dart_ros.session.capture import BackgroundCapture
+from dart_ros.session.scene import Scene, check_name
+from dart_ros.values import Frame
+
+_FEWEST_FRAMES, _MOST_FRAMES = 2, 10000  # of one capture; with one nobody can tell what moves
+
+
+@dataclass(frozen=True)
+class CaptureOutcome:
+    """How a capture ended.
+
+    Attributes:
+        success: whether the scene is captured, saved and in use.
+        message: what was done, or why not and what to do.
+        scene_id: id of the scene.
+        frames_used: frames that the scene was made of.
+        known_depth_share: share of pixels, 0 to 1, whose depth was known at least once.
+    """
+
+    success: bool
+    message: str
+    scene_id: str = ""
+    frames_used: int = 0
+    known_depth_share: float = 0.0
+
+
+class CaptureSession:
+    """A capture that the worker thread feeds and the executor's thread watches.
+
+    Args:
+        name: of the scene, checked.
+        frames_wanted: frames to take.
+        max_depth: range of the sensor in metres.
+        fit_seconds: length of the fit that is to follow, 0 for its own choice; None for no fit.
+        on_end: called with the outcome, once, in the executor's thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        frames_wanted: int,
+        max_depth: float,
+        fit_seconds: float | None,
+        on_end: Callable[[CaptureOutcome], None],
+    ) -> None:
+        self.name = name
+        self.fit_seconds = fit_seconds
+        self.frames_wanted = frames_wanted
+        self.on_end = on_end
+        self._last_frame = time.monotonic()
+        self._capture = BackgroundCapture(frames_wanted, max_depth)
+        self._closed = False
+
+    def add(self, frame: Frame) -> bool:
+        """Take a frame; in the worker thread.
+
+        Returns:
+            Whether this frame was the last that was needed. Later ones are ignored.
+
+        Raises:
+            CaptureError: if the frame can't be part of the background; the capture is over then.
+        """
+        if self._closed:
+            return False
+        try:
+            self._capture.add(frame)
+        except CaptureError:
+            self._closed = True
+            raise
+        self._last_frame = time.monotonic()
+        self._closed = self._capture.done
+        return self._closed
+
+    def silent_for(self) -> float:
+        """Return the seconds since the last usable frame, or since the start."""
+        return 0.0 if self._closed else time.monotonic() - self._last_frame
+
+    @property
+    def frames_taken(self) -> int:
+        """Frames that are in the background so far."""
+        return self._capture.frames
+
+    @property
+    def progress(self) -> float:
+        """Share of the frames taken, 0 to 1."""
+        return self._capture.progress
+
+    def finish(self) -> Scene:
+        """Make the scene; CaptureError if too little came in."""
+        return self._capture.finish(self.name)
+
+
+class Capture:
+    """Runs one capture at a time. Its methods are for the executor's thread but :meth:`feed`.
+
+    Args:
+        context: of the node.
+        scenes: saves the scene and uses it.
+        fits: fits the network to it afterwards.
+    """
+
+    def __init__(self, context: NodeContext, scenes: SceneLoader, fits: Fits) -> None:
+        self._context = context
+        self._scenes = scenes
+        self._fits = fits
+        self._session: CaptureSession | None = None
+        self._saving: CaptureSession | None = None
+
+    @property
+    def session(self) -> CaptureSession | None:
+        """The capture that takes frames; from any thread."""
+        return self._session
+
+    @property
+    def busy(self) -> bool:
+        """Whether a capture takes frames or is being saved."""
+        return (self._session or self._saving) is not None
+
+    def start(
+        self,
+        scene: str,
+        frames: int,
+        fit_seconds: float | None,
+        on_end: Callable[[CaptureOutcome], None],
+    ) -> None:
+        """Start a capture.
+
+        Args:
+            scene: name of the scene.
+            frames: frames to take, 0 for the parameter capture_frames.
+            fit_seconds: length of the fit that is to follow, 0 for the parameter fit_seconds; None
+                for no fit.
+            on_end: called with the outcome, at once if the capture is refused.
+        """
+        busy = self._session or self._saving
+        settings = self._context.settings()
+        frames = frames or settings.capture_frames
+        try:
+            if busy is not None:
+                raise CaptureError(
+                    f"a capture of '{busy.name}' is already running: wait until it is done"
+                )
+            if not _FEWEST_FRAMES <= frames <= _MOST_FRAMES:
+                raise CaptureError(
+                    f"a capture takes {_FEWEST_FRAMES} to {_MOST_FRAMES} frames, not {frames}"
+                )
+            if fit_seconds is not None:
+                fit_seconds = self._fits.checked_seconds(fit_seconds)
+            check_name(scene)
+            session = CaptureSession(scene, frames, settings.max_depth, fit_seconds, on_end)
+        except DartError as error:
+            self._context.problems.report(str(error))
+            on_end(CaptureOutcome(False, str(error)))
+            return
+        self._context.logger.info(f"capturing '{scene}': {frames} frames")
+        self._session = session
+
+    def feed(self, session: CaptureSession, frame: Frame) -> None:
+        """Give a frame to a capture; in the worker's thread."""
+        try:
+            done = session.add(frame)
+        except CaptureError as error:
+            reason = str(error)
+            self._context.post(lambda: self._failed(session, reason))
+            return
+        if done:
+            self._context.post(lambda: self._complete(session))
+
+    def give_up(self, reason: str) -> None:
+        """End the capture that takes frames, if there is one."""
+        if self._session is not None:
+            self._end(self._session, CaptureOutcome(False, reason))
+
+    def give_up_if_silent(self, why: Callable[[], str]) -> None:
+        """Do so if no usable frame has come for the parameter capture_timeout.
+
+        Args:
+            why: says in words why no usable frame comes, empty if nothing is wrong with them.
+        """
+        session = self._session
+        if session is None or session.silent_for() <= self._context.settings().capture_timeout:
+            return
+        self.give_up(
+            f"no usable frames for {session.silent_for():.1f} s (capture_timeout), "
+            f"{session.frames_taken} of {session.frames_wanted} taken: "
+            + (why() or "frames come too rarely")
+        )
+
+    def _failed(self, session: CaptureSession, reason: str) -> None:
+        if self._session is session:
+            self.give_up(reason)
+
+    def _end(self, session: CaptureSession, outcome: CaptureOutcome) -> None:
+        self._session = self._saving = None
+        if outcome.success:
+            self._context.logger.info(f"scene '{outcome.scene_id}': {outcome.message}")
+        else:
+            self._context.problems.report(outcome.message)
+        session.on_end(outcome)
+
+    def _complete(self, session: CaptureSession) -> None:
+        if self._session is not session:
+            return
+        self._session, self._saving = None, session
+        end_fit = self._fits.ending()
+
+        def make() -> Scene:
+            scene = session.finish()
+            end_fit()  # it must not write its result over the new scene
+            return scene
+
+        self._scenes.add(
+            make,
+            f"saving scene '{session.name}' and building its engine",
+            lambda made: self._captured(session, made),
+            lambda reason: self._end(session, CaptureOutcome(False, reason)),
+        )
+
+    def _captured(self, session: CaptureSession, made: Loaded) -> None:
+        scene = made.scene
+        message = f"captured {scene.frames} frames, depth known in {scene.known_share:.0%}"
+        if scene.known_share == 0:
+            message += " (depth is unknown everywhere: mattes will come from color alone)"
+            self._context.problems.report(
+                "the captured scene has no depth at all: check the depth sensor"
+            )
+        if session.fit_seconds is not None:
+            message += (
+                self._fits.start(scene, session.fit_seconds)
+                if self._context.active()
+                else "; not fitted to it: the node is not active any more"
+            )
+        self._end(session, CaptureOutcome(True, message, scene.id, scene.frames, scene.known_share))

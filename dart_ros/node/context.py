@@ -1,0 +1,46 @@
+"""What the parts of the node share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dart_ros.node.parameters import Settings
+from dart_ros.node.problems import Problems
+
+
+class Logger(Protocol):
+    """The part of rclpy's logger that is used; each method takes one text."""
+
+    def info(self, message: str) -> Any:
+        """Log what happens."""
+
+    def warning(self, message: str) -> Any:
+        """Log what is odd."""
+
+    def error(self, message: str) -> Any:
+        """Log what failed."""
+
+
+@dataclass(frozen=True)
+class NodeContext:
+    """Given to each part of the node.
+
+    Attributes:
+        name: fully qualified name of the node.
+        logger: the node's logger.
+        settings: returns the settings in force; from any thread.
+        post: runs a callable in the executor's thread; from any thread.
+        now: returns the ROS time in nanoseconds; from any thread.
+        active: whether the node is active.
+        problems: failed requests and faults, for log and status.
+    """
+
+    name: str
+    logger: Logger
+    settings: Callable[[], Settings]
+    post: Callable[[Callable[[], None]], None]
+    now: Callable[[], int]
+    active: Callable[[], bool]
+    problems: Problems

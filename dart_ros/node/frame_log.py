@@ -1,0 +1,79 @@
+"""What became of the frames: noted by the threads that work on them, read for the status."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from statistics import median
+
+from dart_ros.node.stream_health import WINDOW
+
+
+@dataclass(frozen=True)
+class FrameSummary:
+    """What became of the frames lately.
+
+    Attributes:
+        matted: mattes computed since the node was activated.
+        rate: mattes a second.
+        latency: seconds, median from the source stamp to publishing, 0 without mattes.
+        failing: why the newest frame couldn't be used, empty if it could.
+        complaint: the newest complaint about a frame, empty after a while without any.
+    """
+
+    matted: int
+    rate: float
+    latency: float
+    failing: str
+    complaint: str
+
+
+class FrameLog:
+    """Notes in the worker thread what becomes of each frame; any thread may ask."""
+
+    _MEMORY = 3.0  # seconds for which a complaint stays in the status after the last such frame
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._done: deque[tuple[float, float]] = deque()
+        self._matted = 0
+        self._failing = ""
+        self._complaint = ""
+        self._complained = 0.0
+
+    def matted(self, now: float, latency: float) -> None:
+        """Note a matte; ``now`` in seconds of a steady clock, ``latency`` in seconds."""
+        with self._lock:
+            self._matted += 1
+            self._done.append((now, latency))
+
+    def usable(self) -> None:
+        """Note that the newest frame could be used."""
+        with self._lock:
+            self._failing = ""
+
+    def failed(self, now: float, reason: str) -> None:
+        """Note that the newest frame couldn't be used, and why."""
+        with self._lock:
+            self._failing = reason
+            self._complaint, self._complained = reason, now
+
+    def doubtful(self, now: float, reason: str) -> None:
+        """Note that the newest frame was used, but that something is wrong with it."""
+        with self._lock:
+            self._complaint, self._complained = reason, now
+
+    def summary(self, now: float) -> FrameSummary:
+        """Return what happened over the last second."""
+        with self._lock:
+            while self._done and self._done[0][0] <= now - WINDOW:
+                self._done.popleft()
+            recent = now - self._complained < self._MEMORY
+            return FrameSummary(
+                self._matted,
+                len(self._done) / WINDOW,
+                median(latency for _, latency in self._done) if self._done else 0.0,
+                self._failing,
+                self._complaint if recent else "",
+            )

@@ -1,0 +1,214 @@
+"""The way of a frame: a pair of messages, its matte, the outputs.
+
+The worker's thread turns the latest pair into a matte, or feeds it to a capture. The sender's
+thread publishes the matte while the worker is at the next pair.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from dart_ros.node.capture import Capture
+from dart_ros.node.context import NodeContext
+from dart_ros.node.frame_log import FrameLog
+from dart_ros.node.image_messages import ImagePair, frame_from_pair
+from dart_ros.node.motion_watch import MotionWatch
+from dart_ros.node.outputs import COLORED, Outputs
+from dart_ros.node.scene_loader import SceneLoader, ScenePredictor, check_size
+from dart_ros.node.still import Still, Stills
+from dart_ros.node.worker import LatestWorker, OrderedWorker
+from dart_ros.session.scene import Scene
+from dart_ros.values import Frame, Matte
+
+_IDLE_PERIOD = 1.0  # seconds between two looks for faults at frames that nobody needs
+
+
+@dataclass(frozen=True, eq=False)
+class _Matted:
+    """A matte on its way out; None if only camera_info is wanted."""
+
+    wanted: frozenset[str]
+    pair: ImagePair
+    frame: Frame
+    matte: Matte | None
+
+
+class FramePipeline:
+    """Takes pairs while it runs. Its methods are for the executor's thread.
+
+    Args:
+        context: of the node.
+        scenes: has the scene in use.
+        capture: takes the frames while one runs.
+        stills: each takes one frame.
+    """
+
+    def __init__(
+        self, context: NodeContext, scenes: SceneLoader, capture: Capture, stills: Stills
+    ) -> None:
+        self._context = context
+        self._scenes = scenes
+        self._capture = capture
+        self._stills = stills
+        self._log = FrameLog()
+        self._run: _Run | None = None
+        self._left: list[_Run] = []  # that were at a frame when they had to end
+
+    @property
+    def log(self) -> FrameLog:
+        """What became of the frames since :meth:`start`."""
+        return self._log
+
+    @property
+    def dropped(self) -> int:
+        """Pairs that a newer one replaced while they waited for the worker."""
+        return self._run.worker.replaced if self._run is not None else 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody subscribes to an output."""
+        return self._run is not None and not self._run.outputs.wanted()
+
+    def start(self, outputs: Outputs) -> None:
+        """Take pairs from now on, and publish by ``outputs``."""
+        self._log = FrameLog()
+        self._run = _Run(
+            self._context, self._scenes, self._capture, self._stills, self._log, outputs
+        )
+
+    def put(self, pair: ImagePair) -> None:
+        """Take a pair; one that still waits is dropped."""
+        if self._run is not None:
+            self._run.worker.put(pair)
+
+    def stop(self, timeout: float) -> None:
+        """Take no more pairs; each thread has ``timeout`` seconds to end."""
+        if self._run is not None and not self._run.stop(timeout):
+            self._left.append(self._run)
+        self._run = None
+
+    def ended(self, timeout: float) -> bool:
+        """Whether all threads have ended, within ``timeout`` seconds each.
+
+        One engine must never serve two threads, so a node whose engine hangs can't start again.
+        """
+        self._left = [run for run in self._left if not run.stop(timeout)]
+        return not self._left
+
+
+class _Run:
+    """The threads from one activation to its end."""
+
+    def __init__(
+        self,
+        context: NodeContext,
+        scenes: SceneLoader,
+        capture: Capture,
+        stills: Stills,
+        log: FrameLog,
+        outputs: Outputs,
+    ) -> None:
+        self.outputs = outputs
+        self._context = context
+        self._scenes = scenes
+        self._capture = capture
+        self._stills = stills
+        self._log = log
+        self._next_idle_look = 0.0
+        self._motion = MotionWatch(self._doubt, self._motion_failed)
+        self._sender = OrderedWorker(self._send, self._failed, "sending")
+        self.worker = LatestWorker(self._process, self._failed, "matting")
+
+    def stop(self, timeout: float) -> bool:
+        """End the threads; whether they have ended within ``timeout`` seconds each."""
+        threads = (self.worker, self._sender, self._motion)
+        return all([thread.stop(timeout) for thread in threads])
+
+    # ---- in the worker's thread ------------------------------------------------------------
+
+    def _process(self, pair: ImagePair) -> None:
+        capture, loaded, still = self._capture.session, self._scenes.loaded, self._stills.waiting
+        wanted = self.outputs.wanted()
+        idle = loaded is None or not (wanted or still)
+        if capture is None and idle and not self._look_anyway():
+            return
+        frame = frame_from_pair(pair, self._context.settings().max_depth)
+        if capture is not None:
+            self._capture.feed(capture, frame)
+        elif loaded is not None:
+            check_size(frame.camera.width, frame.camera.height, loaded.scene)
+            if wanted or still:
+                matte = self._matte(loaded.predictor, wanted, still, pair, frame)
+                self._sender.put(_Matted(wanted, pair, frame, matte))
+        if not (frame.depth > 0).any():
+            self._doubt(
+                "depth is unknown in the whole image, so mattes come from color alone: check the "
+                "depth sensor (range, max_depth, emitter, covered lens)"
+            )
+        elif loaded is not None and capture is None:
+            self._compare_cameras(frame.camera.frame_id, loaded.scene)
+            self._motion.offer(frame.color, loaded)
+        # Of a frame that the sender has, only the sender can tell.
+        if loaded is None or capture is not None or idle:
+            self._log.usable()
+
+    def _look_anyway(self) -> bool:
+        """Whether to look at a frame that nobody needs, so that the status tells its faults."""
+        now = time.monotonic()
+        if now < self._next_idle_look:
+            return False
+        self._next_idle_look = now + _IDLE_PERIOD
+        return True
+
+    def _matte(
+        self,
+        predictor: ScenePredictor,
+        wanted: frozenset[str],
+        still: Still | None,
+        pair: ImagePair,
+        frame: Frame,
+    ) -> Matte | None:
+        if wanted == {"camera_info"} and still is None:
+            return None
+        matte = predictor.predict(
+            frame,
+            trimap="trimap" in wanted or still is not None,
+            foreground=bool(COLORED & wanted) or still is not None,
+        )
+        if still is not None:
+            self._stills.take(still, pair.color.header, frame, matte)
+        return matte
+
+    def _compare_cameras(self, frame_id: str, scene: Scene) -> None:
+        """Complain if the frame comes from another camera than the scene, as far as names tell."""
+        captured = scene.camera.frame_id
+        if frame_id and captured and frame_id != captured:
+            self._doubt(
+                f"the camera's frame_id is '{frame_id}', but scene '{scene.name}' was captured in "
+                f"'{captured}': if that is another camera, load its own scene (~/load_scene) or "
+                "capture the background again (~/capture_background)"
+            )
+
+    # ---- in the sender's thread ------------------------------------------------------------
+
+    def _send(self, matted: _Matted) -> None:
+        if matted.matte is None:
+            self.outputs.publish_camera_info(matted.pair)
+        else:
+            settings = self._context.settings()
+            self.outputs.publish(matted.wanted, matted.pair, matted.frame, matted.matte, settings)
+            latency = (self._context.now() - matted.frame.stamp) * 1e-9
+            self._log.matted(time.monotonic(), latency)
+        self._log.usable()
+
+    # ---- in any of the threads -------------------------------------------------------------
+
+    def _doubt(self, reason: str) -> None:
+        self._log.doubtful(time.monotonic(), reason)
+
+    def _failed(self, error: Exception) -> None:
+        self._log.failed(time.monotonic(), self._context.problems.describe(error))
+
+    def _motion_failed(self, error: Exception) -> None:
+        self._doubt(self._context.problems.describe(error))

@@ -1,0 +1,165 @@
+"""The node's services: each request is handed to the part that does the work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from dart_ros.errors import SceneError
+from dart_ros.msg import SceneInfo
+from dart_ros.node.camera_input import CameraInput
+from dart_ros.node.capture import Capture, CaptureOutcome
+from dart_ros.node.context import NodeContext
+from dart_ros.node.deferred_service import DeferredService, Reply
+from dart_ros.node.fit import Fits
+from dart_ros.node.scene_loader import Loaded, SceneLoader
+from dart_ros.node.still import StillOutcome, Stills
+from dart_ros.node.worker import JobThread
+from dart_ros.session.scene import check_name
+from dart_ros.session.scene_store import SceneStore, SceneSummary
+from dart_ros.srv import CaptureBackground, ListScenes, LoadScene, TakeStill
+
+_INACTIVE = "the node is not active: activate it first"
+
+
+class Services:
+    """Offers the services. For the executor's thread.
+
+    Args:
+        node: owner of the services.
+        context: of the node.
+        store: the folder of scenes, listed in a thread of its own.
+        camera: tells the size of what the camera sends.
+        scenes: loads scenes.
+        capture: captures them.
+        fits: fits them.
+        stills: takes stills.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        context: NodeContext,
+        store: SceneStore,
+        camera: CameraInput,
+        scenes: SceneLoader,
+        capture: Capture,
+        fits: Fits,
+        stills: Stills,
+    ) -> None:
+        self._context = context
+        self._store = store
+        self._camera = camera
+        self._scenes = scenes
+        self._capture = capture
+        self._fits = fits
+        self._stills = stills
+        self._files = JobThread(context.post, "scene files")
+        services: Sequence[tuple[Any, str, Callable[[Any, Reply], None]]] = (
+            (CaptureBackground, "~/capture_background", self._capture_requested),
+            (LoadScene, "~/load_scene", self._load_requested),
+            (ListScenes, "~/list_scenes", self._list_requested),
+            (TakeStill, "~/take_still", self._still_requested),
+            (Trigger, "~/cancel_fit", self._cancel_requested),
+        )
+        self._services = [DeferredService(node, *service) for service in services]
+
+    def close(self, timeout: float) -> bool:
+        """Answer all that wait, and end the thread; whether it has ended in ``timeout`` seconds."""
+        for service in self._services:
+            service.refuse_open("the node ends")
+        return self._files.stop(timeout)
+
+    def _refuse(self, reply: Reply, reason: str) -> None:
+        self._context.problems.report(reason)
+        reply.refuse(reason)
+
+    def _capture_requested(self, request: CaptureBackground.Request, reply: Reply) -> None:
+        if not self._context.active():
+            self._refuse(reply, _INACTIVE)
+            return
+
+        def ended(outcome: CaptureOutcome) -> None:
+            reply.response.success = outcome.success
+            reply.response.message = outcome.message
+            reply.response.scene_id = outcome.scene_id
+            reply.response.frames_used = outcome.frames_used
+            reply.response.known_depth_share = outcome.known_depth_share
+            reply.send()
+
+        fit_seconds = request.fit_seconds if request.fit else None
+        self._capture.start(request.scene, request.frames, fit_seconds, ended)
+
+    def _load_requested(self, request: LoadScene.Request, reply: Reply) -> None:
+        if not self._context.active():
+            self._refuse(reply, _INACTIVE)
+            return
+
+        def loaded(made: Loaded) -> None:
+            reply.response.success = True
+            reply.response.scene_id = made.scene.id
+            reply.response.message = f"scene '{made.scene.name}' is in use"
+            reply.send()
+
+        try:
+            check_name(request.scene)
+        except SceneError as error:
+            self._refuse(reply, str(error))
+            return
+        self._scenes.load(request.scene, self._camera.size(), loaded, reply.refuse)
+
+    def _list_requested(self, _: ListScenes.Request, reply: Reply) -> None:
+        def listed(scenes: list[SceneSummary]) -> None:
+            loaded = self._scenes.loaded
+            current = loaded.scene.id if loaded is not None else None
+            reply.response.success = True
+            reply.response.message = f"{len(scenes)} scenes in {self._store.directory}"
+            reply.response.scenes = [_scene_info(scene, current) for scene in scenes]
+            reply.send()
+
+        self._files.submit(self._store.list, listed, lambda error: reply.refuse(str(error)))
+
+    def _still_requested(self, request: TakeStill.Request, reply: Reply) -> None:
+        if not self._context.active():
+            self._refuse(reply, _INACTIVE)
+            return
+
+        def ended(outcome: StillOutcome) -> None:
+            reply.response.success = outcome.success
+            reply.response.message = outcome.message
+            for name, image in outcome.images.items():
+                setattr(reply.response, name, image)
+            reply.send()
+
+        self._stills.start(request.file, ended)
+
+    def _cancel_requested(self, _: Trigger.Request, reply: Reply) -> None:
+        reply.response.success, reply.response.message = self._fits.cancel()
+        self._context.logger.info(f"cancel_fit: {reply.response.message}")
+        reply.send()
+
+
+def _scene_info(summary: SceneSummary, current: str | None) -> SceneInfo:
+    return SceneInfo(
+        name=summary.name,
+        scene_id=summary.id,
+        captured_at=_time(summary.captured),
+        width=summary.size[0],
+        height=summary.size[1],
+        fitted=summary.fitted,
+        loaded=bool(summary.id) and summary.id == current,
+        captured_by=summary.captured_by,
+        problem=summary.problem or "",
+    )
+
+
+def _time(when: datetime | None) -> Time:
+    """A time as a message, as near as it holds one; zero for none."""
+    seconds = 0 if when is None else math.floor(when.timestamp())
+    return Time(sec=min(max(seconds, 0), 2**31 - 1))

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from dart_ros.node.frame_log import FrameLog
+
+
+def test_rate_and_latency_are_those_of_the_last_second() -> None:
+    log = FrameLog()
+    for i in range(40):
+        log.matted(i * 0.1, 0.5 if i < 30 else 0.01)
+    summary = log.summary(3.99)
+    assert summary.matted == 40
+    assert summary.rate == 10
+    assert summary.latency == 0.01
+    idle = log.summary(60.0)
+    assert (idle.matted, idle.rate, idle.latency) == (40, 0.0, 0.0)
+
+
+def test_a_failure_ends_with_a_usable_frame_but_is_told_for_a_while() -> None:
+    log = FrameLog()
+    log.failed(10.0, "broken")
+    assert (log.summary(10.1).failing, log.summary(10.1).complaint) == ("broken", "broken")
+    log.usable()
+    assert (log.summary(11.0).failing, log.summary(11.0).complaint) == ("", "broken")
+    assert log.summary(14.0).complaint == ""
+
+
+def test_a_doubt_is_no_failure() -> None:
+    log = FrameLog()
+    log.doubtful(10.0, "no depth")
+    assert (log.summary(10.1).failing, log.summary(10.1).complaint) == ("", "no depth")
