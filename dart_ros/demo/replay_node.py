@@ -295,6 +295,9 @@ def main() -> int:
         print(f"replay_node: {error}", file=sys.stderr)
         return 1
     finally:
+        # Who presses Ctrl-C under `ros2 launch` sends two.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.close()
             node.destroy_node()

@@ -1,0 +1,1 @@
+"""What the launch files share; only :mod:`dart_ros.launching.description` needs ``launch``."""
