@@ -6,8 +6,10 @@ import ast
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -228,3 +230,29 @@ def test_fastdds_profile_makes_a_large_shared_segment(tmp_path: Path) -> None:
     ).stdout
     mapped = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*/dev/shm/fast\w+_[0-9a-f]+$", maps, re.M)
     assert max(int(end, 16) - int(start, 16) for start, end in mapped) >= 32 << 20
+
+
+@pytest.mark.parametrize("status", [0, 130])
+def test_interrupted_imports_leave_no_traceback(tmp_path: Path, status: int) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\npathlib.Path('importing').touch()\ntime.sleep(60)\n"
+    )
+    template = (ROOT / "scripts" / "executable.py.in").read_text(encoding="utf-8")
+    script = template.replace("@MODULE@", "slow").replace("@INTERRUPTED@", str(status))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # A shell starts what runs in its background with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "importing").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, output) == (status, b"")
