@@ -23,6 +23,10 @@ class RecordingError(DartError):
     """A recording or a bag can't be read."""
 
 
+class FrameError(RecordingError):
+    """One frame of a recording can't be read; the others may be."""
+
+
 class EngineError(DartError):
     """No inference engine could be built, or the one built failed."""
 
