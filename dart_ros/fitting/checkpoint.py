@@ -11,7 +11,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from dart_ros.errors import FitError
-from dart_ros.files import replacing
+from dart_ros.files import open_regular, replacing
 from dart_ros.fitting.optimization import Stepper
 from dart_ros.method.network import MattingNetwork
 
@@ -75,7 +75,8 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         FitError: if the file is broken.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
     except (OSError, EOFError, RuntimeError, UnpicklingError) as error:

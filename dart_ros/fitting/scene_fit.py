@@ -279,11 +279,18 @@ class _Fit:
         state = self._together.handed_out(state)
         if state is None:
             return False
-        restore_training(state, self._network, self._mean, self._stepper)
-        self._before, self._best = state["before"], state["best"]
-        self._best_weights = {name: value.numpy() for name, value in state["weights"].items()}
-        self._spent, self._step, self._idle = state["spent"], state["step"], state["idle"]
-        self._seconds = self._seconds or float(state["seconds"])
+        try:
+            restore_training(state, self._network, self._mean, self._stepper)
+            self._before, self._best = float(state["before"]), float(state["best"])
+            self._best_weights = {name: value.numpy() for name, value in state["weights"].items()}
+            self._spent, self._step = float(state["spent"]), int(state["step"])
+            self._idle = int(state["idle"])
+            self._seconds = self._seconds or float(state["seconds"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise FitError(
+                f"{self._checkpoint} doesn't hold what this fit needs ({error!r:.200}): delete it "
+                "and fit again"
+            ) from error
         return True
 
     def _keep(self, seconds: float) -> None:

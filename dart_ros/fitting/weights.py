@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dart_ros.errors import FitError
-from dart_ros.files import replacing
+from dart_ros.files import open_regular, replacing
 from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 
@@ -37,7 +37,8 @@ def load_network(path: Path | None = None) -> MattingNetwork:
     """
     path = path or generic_weights_path()
     try:
-        with safe_open(str(path), framework="pt") as file:
+        # A named pipe would block for ever.
+        with open_regular(path), safe_open(str(path), framework="pt") as file:
             meta = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
@@ -93,9 +94,15 @@ def _state(network: MattingNetwork) -> dict[str, Tensor]:
     return {k: v.detach().cpu() for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
 
+def _fits(value: Tensor, expected: Tensor) -> bool:
+    """Whether a value can take another's place: as large, and finite numbers with fractions."""
+    fractions = value.is_floating_point() or not expected.is_floating_point()
+    return value.shape == expected.shape and fractions and bool(torch.isfinite(value).all())
+
+
 def _load_state(network: MattingNetwork, state: Mapping[str, Tensor], source: str) -> None:
     expected = _state(network)
-    wrong = [k for k, v in expected.items() if k not in state or state[k].shape != v.shape]
+    wrong = [k for k, v in expected.items() if k not in state or not _fits(state[k], v)]
     if wrong or len(state) != len(expected):
         raise FitError(
             f"{source}: not the weights of this network ({len(wrong)} of {len(expected)} do not "

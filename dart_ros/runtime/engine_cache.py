@@ -10,10 +10,13 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dart_ros.files import replacing
+from dart_ros.files import read_regular, replacing
 
 MOST_FILES = 120
 """Contents that are kept; an engine takes up to six."""
+
+_LARGEST = 4_000_000_000  # bytes of a content
+_LONGEST_SIDECAR = 10_000  # bytes
 
 
 class EngineCache:
@@ -56,11 +59,11 @@ class EngineCache:
         """The content named, None if it is missing, truncated or altered."""
         path = self.directory / name
         try:
-            content = path.read_bytes()
-            told = json.loads(_sidecar(path).read_text(encoding="utf-8"))
+            content = read_regular(path, _LARGEST)
+            told = json.loads(read_regular(_sidecar(path), _LONGEST_SIDECAR))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             self._note(f"{path} can't be read ({error}) and is made again")
             return None
         if not isinstance(told, dict) or told.get("sha256") != _checksum(content):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -45,3 +46,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(FitError, match=r"checkpoint\.pt .*delete it and train anew"):
             load_checkpoint(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FitError, match="named pipe"):
+        load_checkpoint(path)

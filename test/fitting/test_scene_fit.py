@@ -273,6 +273,10 @@ def test_a_checkpoint_of_another_fit_or_a_broken_one_is_written_over(
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert steps(1, 1.0) == 1 and torch.load(checkpoint, weights_only=True)["step"] == 1
     assert "begins anew" in caplog.text and str(checkpoint) in caplog.text
+    state = torch.load(checkpoint, weights_only=True)
+    torch.save({**state, "network": {}}, checkpoint)
+    with pytest.raises(FitError, match="delete it and fit again"):
+        steps(1, 2.0)
 
 
 def test_a_fit_goes_on_where_no_checkpoint_can_be_written(

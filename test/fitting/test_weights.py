@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -91,6 +92,12 @@ def test_a_full_disk_leaves_the_weights_as_they_were(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_pipe_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.safetensors")
+    with pytest.raises(FitError, match="named pipe"):
+        load_network(tmp_path / "weights.safetensors")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FitError, match=r"nothing\.safetensors can't be read"):
         load_network(tmp_path / "nothing.safetensors")
@@ -117,7 +124,15 @@ def other_shape(weights: dict[str, Tensor]) -> None:
     weights["refiner.stage2.1.bias"] = torch.zeros(5)
 
 
-@pytest.mark.parametrize("change", [less, more, other_shape])
+def whole_numbers(weights: dict[str, Tensor]) -> None:
+    weights["refiner.stage2.1.bias"] = weights["refiner.stage2.1.bias"].to(torch.int8)
+
+
+def not_finite(weights: dict[str, Tensor]) -> None:
+    weights["refiner.stage2.1.bias"][0] = torch.nan
+
+
+@pytest.mark.parametrize("change", [less, more, other_shape, whole_numbers, not_finite])
 def test_weights_of_another_network_are_refused(tmp_path: Path, change: object) -> None:
     assert callable(change)
     weights = {name: value.contiguous() for name, value in half(MattingNetwork()).items()}

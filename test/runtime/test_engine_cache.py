@@ -37,6 +37,17 @@ def test_a_damaged_engine_is_built_again(tmp_path: Path, damage: bytes) -> None:
     assert EngineCache(tmp_path).get("a.engine", fail) == b"new"
 
 
+@pytest.mark.parametrize("name", ["a.engine", "a.engine.json"])
+def test_a_pipe_in_the_cache_holds_nothing_up(tmp_path: Path, name: str) -> None:
+    EngineCache(tmp_path).get("a.engine", lambda: b"plan")
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    cache = EngineCache(tmp_path)
+    assert cache.get("a.engine", lambda: b"new") == b"new"
+    assert "named pipe" in cache.notes[0]
+    assert EngineCache(tmp_path).get("a.engine", fail) == b"new"
+
+
 def test_contents_that_differ_in_the_last_part_alone_are_alike(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path)
     assert cache.alike("a_1.engine") == []
@@ -48,7 +59,7 @@ def test_contents_that_differ_in_the_last_part_alone_are_alike(tmp_path: Path) -
     assert cache.alike("b_1.engine") == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "{", '{"sha256": 5}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{", '{"sha256": 5}', "[" * 5000, "x" * 20_000])
 def test_a_damaged_checksum_is_no_checksum(tmp_path: Path, text: str) -> None:
     EngineCache(tmp_path).get("a.engine", lambda: b"plan")
     (tmp_path / "a.engine.json").write_text(text)
