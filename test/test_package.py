@@ -169,7 +169,7 @@ def test_every_installed_executable_has_its_main() -> None:
 @pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.stem)
 def test_camera_parameters_are_declared_and_accepted(path: Path) -> None:
     pytest.importorskip("rclpy", reason="needs ROS")
-    from dart_ros.node.parameters import PARAMETERS
+    from dart_ros.node.parameter_table import PARAMETERS
 
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert list(content) == ["/**/matting_node"]

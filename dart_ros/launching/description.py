@@ -41,7 +41,7 @@ from dart_ros.launching.values import (
     unknown_arguments,
     unknown_words,
 )
-from dart_ros.node.parameters import PARAMETERS
+from dart_ros.node.parameter_table import PARAMETERS
 
 NODE_NAME = "matting_node"
 # Topics under the node's name that config/dart.rviz shows.

@@ -19,109 +19,39 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from dart_ros.node.parameter_table import PARAMETERS, ParameterSpec
 from dart_ros.postmatting import NAMES as POST_MATTINGS
 from dart_ros.runtime.engine import BACKENDS
 from dart_ros.session.scene import is_plain_name
 
-_BACKENDS = ("auto", *BACKENDS)
+_CHOICES = {"backend": ("auto", *BACKENDS), "post_matting": POST_MATTINGS}
 
 
-@dataclass(frozen=True)
-class _Parameter:
-    default: Any
-    description: str
-    low: float | None = None
-    high: float | None = None
-    read_only: bool = False
-    constraints: str = ""
-
-    def descriptor(self) -> ParameterDescriptor:
-        made = ParameterDescriptor(
-            description=self.description,
-            read_only=self.read_only,
-            additional_constraints=self.constraints,
-        )
-        if isinstance(self.default, float):
-            made.floating_point_range = [
-                FloatingPointRange(from_value=float(self.low or 0), to_value=float(self.high or 0))
-            ]
-        elif isinstance(self.default, int) and self.high is not None:
-            made.integer_range = [
-                IntegerRange(from_value=int(self.low or 0), to_value=int(self.high), step=1)
-            ]
-        return made
+def descriptor(name: str, spec: ParameterSpec) -> ParameterDescriptor:
+    """Return what ``ros2 param describe`` shows of a parameter, with its range."""
+    made = ParameterDescriptor(
+        description=spec.description,
+        read_only=spec.read_only,
+        additional_constraints=_choice_of(name) if name in _CHOICES else spec.constraints,
+    )
+    if isinstance(spec.default, float):
+        made.floating_point_range = [
+            FloatingPointRange(from_value=float(spec.low or 0), to_value=float(spec.high or 0))
+        ]
+    elif isinstance(spec.default, int) and spec.high is not None:
+        made.integer_range = [
+            IntegerRange(from_value=int(spec.low or 0), to_value=int(spec.high), step=1)
+        ]
+    return made
 
 
-PARAMETERS: dict[str, _Parameter] = {
-    "scenes_dir": _Parameter(
-        "~/.ros/dart_ros/scenes", "Folder in which the captured scenes are kept.", read_only=True
-    ),
-    "scene": _Parameter("", "Scene to load at start; empty: the one used last.", read_only=True),
-    "autostart": _Parameter(
-        True, "Configure and activate without a lifecycle manager.", read_only=True
-    ),
-    "backend": _Parameter(
-        "auto",
-        "Inference engine; auto takes the fastest one that works.",
-        constraints=f"one of {', '.join(_BACKENDS)}",
-    ),
-    "threads": _Parameter(0, "CPU threads of the engine; 0: its own choice.", 0, 256),
-    "refine_fraction": _Parameter(
-        0.25,
-        "Largest share of a 640x480 image that is refined at full resolution; of larger images it "
-        "is smaller, as outlines grow with an image's side; 1 refines everything.",
-        0.01,
-        1.0,
-    ),
-    "max_depth": _Parameter(
-        5.46, "Range of the depth sensor in metres; depth beyond it counts as unknown.", 0.1, 100.0
-    ),
-    "capture_frames": _Parameter(
-        100, "Frames of the empty background that a capture takes by default.", 2, 10000
-    ),
-    "capture_timeout": _Parameter(
-        5.0,
-        "Seconds without a usable frame after which a capture or a still is given up.",
-        0.5,
-        600.0,
-    ),
-    "fit_seconds": _Parameter(
-        0.0, "Seconds that a fit takes by default; 0: 120, and 30 on a GPU.", 0.0, 86400.0
-    ),
-    "fit_sprites": _Parameter(
-        "",
-        "Folder of further people or things (RGBA PNG) that a fit composes with; empty: none.",
-    ),
-    "fit_teacher": _Parameter(
-        "", "File of the weights of a teacher from which a fit learns as well; empty: none."
-    ),
-    "sync_slop": _Parameter(
-        0.02, "Seconds by which the stamps of color and depth may differ.", 0.0001, 1.0
-    ),
-    "composite_color": _Parameter(
-        [0, 177, 64],
-        "Background color of the composite: red, green, blue, 0 to 255 each.",
-        constraints="three integers, 0 to 255",
-    ),
-    "composite_image": _Parameter(
-        "",
-        "Image file used as background of the composite instead of a color; empty: the color.",
-        constraints="a file that OpenCV can read",
-    ),
-    "post_matting": _Parameter(
-        "closed-form",
-        "Method by which ~/take_still solves the outline of a still anew.",
-        constraints=f"one of {', '.join(POST_MATTINGS)}",
-    ),
-    "post_matting_weights": _Parameter(
-        "", "Folder of the weights of vitmatte; closed-form needs none."
-    ),
-}
+def _choice_of(name: str) -> str:
+    return f"one of {', '.join(_CHOICES[name])}"
 
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """Values of all parameters (see :data:`PARAMETERS`), checked.
+    """Values of all parameters (see :data:`dart_ros.node.parameter_table.PARAMETERS`), checked.
 
     Attributes:
         composite_background: ``H×W×3`` uint8 RGB, the decoded composite_image, or None.
@@ -169,12 +99,8 @@ class Settings:
 
 def _checked(name: str, value: Any) -> Any:
     # Ranges and types are enforced by rclpy, from the descriptor.
-    if name == "backend" and value not in _BACKENDS:
-        raise ValueError(f"backend '{value}' is unknown; use one of {', '.join(_BACKENDS)}")
-    if name == "post_matting" and value not in POST_MATTINGS:
-        raise ValueError(
-            f"post_matting '{value}' is unknown; use one of {', '.join(POST_MATTINGS)}"
-        )
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise ValueError(f"{name} '{value}' is unknown; use {_choice_of(name)}")
     if name == "scenes_dir" and not value:
         raise ValueError("scenes_dir is empty; name a folder")
     if name == "scenes_dir":
@@ -245,8 +171,8 @@ class NodeParameters:
         self._on_change: Callable[[Settings, Settings], None] | None = None
         # Before declaring, so that values given at start are checked too.
         node.add_on_set_parameters_callback(self._set)
-        for name, parameter in PARAMETERS.items():
-            node.declare_parameter(name, parameter.default, parameter.descriptor())
+        for name, spec in PARAMETERS.items():
+            node.declare_parameter(name, spec.default, descriptor(name, spec))
         self._on_change = on_change
 
     def _set(self, parameters: list[Parameter]) -> SetParametersResult:

@@ -26,7 +26,7 @@ from launch import LaunchContext
 from launch.actions import GroupAction, IncludeLaunchDescription
 from launch_ros.actions import Node
 
-from dart_ros.node.parameters import PARAMETERS
+from dart_ros.node.parameter_table import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from dart_ros.launching.values import (
     unknown_arguments,
     unknown_words,
 )
+from dart_ros.node.parameter_table import PARAMETERS
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -111,8 +114,7 @@ def test_every_typed_argument_of_a_replay_takes_numbers_as_people_write_them() -
 
 
 def test_every_parameter_of_the_node_can_be_given_as_an_argument() -> None:
-    parameters = pytest.importorskip("dart_ros.node.parameters", reason="needs ROS").PARAMETERS
-    for name, parameter in parameters.items():
+    for name, parameter in PARAMETERS.items():
         default = parameter.default
         text = as_text(default)
         value = parsed(name, text, default, parameter.low, parameter.high)
@@ -123,13 +125,26 @@ def test_every_parameter_of_the_node_can_be_given_as_an_argument() -> None:
 
 def test_arguments_have_one_meaning_each() -> None:
     """A parameter of the node by the name of a launch argument would be hidden by it."""
-    parameters = pytest.importorskip("dart_ros.node.parameters", reason="needs ROS").PARAMETERS
     for source in FAMILIES.values():
         names = {argument.name for argument in source.arguments}
         driver = set(source.driver.arguments) if source.driver else set()
-        assert not names & set(parameters)
-        assert not driver & set(parameters)
+        assert not names & set(PARAMETERS)
+        assert not driver & set(PARAMETERS)
         assert all(argument.description for argument in source.arguments)
+
+
+def test_launch_files_need_nothing_that_comes_by_pip() -> None:
+    """`ros2 launch` runs in the system's Python, which doesn't see a virtual environment."""
+    code = (
+        "import sys, dart_ros.launching.fleet, dart_ros.launching.respawn\n"
+        "import dart_ros.node.parameter_table\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    foreign = set(done.stdout.split()) & {"numpy", "cv2", "torch", "safetensors", "rclpy"}
+    assert not foreign
 
 
 def test_arguments_that_nobody_takes_are_found() -> None:

@@ -9,12 +9,16 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
-from dart_ros.node.parameters import PARAMETERS, Settings
+from dart_ros.node.parameter_table import PARAMETERS
+from dart_ros.node.parameters import Settings
+from dart_ros.node.parameters import descriptor as descriptor_of
+from dart_ros.postmatting import NAMES as POST_MATTINGS
+from dart_ros.runtime.engine import BACKENDS
 
 
 def test_every_parameter_is_described_and_every_number_has_a_range() -> None:
     for name, parameter in PARAMETERS.items():
-        descriptor = parameter.descriptor()
+        descriptor = descriptor_of(name, parameter)
         assert descriptor.description.endswith("."), name
         if isinstance(parameter.default, float):
             (bounds,) = descriptor.floating_point_range
@@ -25,7 +29,9 @@ def test_every_parameter_is_described_and_every_number_has_a_range() -> None:
 
 
 def test_what_only_counts_at_start_is_read_only() -> None:
-    fixed = {name for name, parameter in PARAMETERS.items() if parameter.descriptor().read_only}
+    fixed = {
+        name for name, parameter in PARAMETERS.items() if descriptor_of(name, parameter).read_only
+    }
     assert fixed == {"scenes_dir", "scene", "autostart"}
 
 
@@ -84,3 +90,8 @@ def test_composite_image_is_decoded_as_rgb_or_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="no image that OpenCV can decode"):
             settings.changed({"composite_image": str(path)})
     assert settings.changed({"composite_image": ""}).composite_background is None
+
+
+def test_help_names_all_choices() -> None:
+    for name, choices in (("backend", ("auto", *BACKENDS)), ("post_matting", POST_MATTINGS)):
+        assert all(choice in PARAMETERS[name].description for choice in choices)

@@ -1,0 +1,98 @@
+"""The table of the node's parameters: names, defaults, descriptions, ranges.
+
+It imports nothing, because launch files read it in a Python of their own, which has only what
+rosdep installs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """A parameter of the node.
+
+    Attributes:
+        default: its default, which also gives its type.
+        description: what it is, for ``ros2 param describe`` and ``--show-args``.
+        low: the least number allowed, if any.
+        high: the greatest number allowed, if any.
+        read_only: whether it can only be given at start.
+        constraints: what else is asked of a value, in words.
+    """
+
+    default: Any
+    description: str
+    low: float | None = None
+    high: float | None = None
+    read_only: bool = False
+    constraints: str = ""
+
+
+PARAMETERS: Mapping[str, ParameterSpec] = {
+    "scenes_dir": ParameterSpec(
+        "~/.ros/dart_ros/scenes", "Folder in which the captured scenes are kept.", read_only=True
+    ),
+    "scene": ParameterSpec("", "Scene to load at start; empty: the one used last.", read_only=True),
+    "autostart": ParameterSpec(
+        True, "Configure and activate without a lifecycle manager.", read_only=True
+    ),
+    "backend": ParameterSpec(
+        "auto",
+        "Inference engine: tensorrt, torch, openvino or onnxruntime; auto takes the fastest one "
+        "that works.",
+    ),
+    "threads": ParameterSpec(0, "CPU threads of the engine; 0: its own choice.", 0, 256),
+    "refine_fraction": ParameterSpec(
+        0.25,
+        "Largest share of a 640x480 image that is refined at full resolution; of larger images it "
+        "is smaller, as outlines grow with an image's side; 1 refines everything.",
+        0.01,
+        1.0,
+    ),
+    "max_depth": ParameterSpec(
+        5.46, "Range of the depth sensor in metres; depth beyond it counts as unknown.", 0.1, 100.0
+    ),
+    "capture_frames": ParameterSpec(
+        100, "Frames of the empty background that a capture takes by default.", 2, 10000
+    ),
+    "capture_timeout": ParameterSpec(
+        5.0,
+        "Seconds without a usable frame after which a capture or a still is given up.",
+        0.5,
+        600.0,
+    ),
+    "fit_seconds": ParameterSpec(
+        0.0, "Seconds that a fit takes by default; 0: 120, and 30 on a GPU.", 0.0, 86400.0
+    ),
+    "fit_sprites": ParameterSpec(
+        "",
+        "Folder of further people or things (RGBA PNG) that a fit composes with; empty: none.",
+    ),
+    "fit_teacher": ParameterSpec(
+        "", "File of the weights of a teacher from which a fit learns as well; empty: none."
+    ),
+    "sync_slop": ParameterSpec(
+        0.02, "Seconds by which the stamps of color and depth may differ.", 0.0001, 1.0
+    ),
+    "composite_color": ParameterSpec(
+        [0, 177, 64],
+        "Background color of the composite: red, green, blue, 0 to 255 each.",
+        constraints="three integers, 0 to 255",
+    ),
+    "composite_image": ParameterSpec(
+        "",
+        "Image file used as background of the composite instead of a color; empty: the color.",
+        constraints="a file that OpenCV can read",
+    ),
+    "post_matting": ParameterSpec(
+        "closed-form",
+        "Method by which ~/take_still solves the outline of a still anew: closed-form or vitmatte.",
+    ),
+    "post_matting_weights": ParameterSpec(
+        "", "Folder of the weights of vitmatte; closed-form needs none."
+    ),
+}
