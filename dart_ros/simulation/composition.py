@@ -120,13 +120,21 @@ _EXPOSURE_STEP = 0.15
 """How often the exposure differs between the frames of a pair."""
 
 
+_SCREEN = 0.15
+"""How often a screen in the scene shows something else in each frame."""
+
+_ALL_NEAR_LOST, _PEOPLE_LOST = 0.12, 0.08
+"""How often the sensor sees nothing of what is near, and nothing of anybody."""
+
+
 class _View(NamedTuple):
     """A background as it is in a frame: colors 3×H×W in [0, 1], the rest 1×H×W, depth in metres.
 
     ``std`` and ``blind`` (where the sensor never sees anything) are those of a captured scene.
     ``live`` is the color of the empty scene when the frame is taken, before its light changes;
     ``live_depth`` (0 unknown) is given where a frame of the sensor's own is used. ``max_depth`` is
-    the sensor's range in metres.
+    the sensor's range in metres. ``varied``: whether all may happen there, as in a long training;
+    a minute's fit with it let more of a ledge into the matte.
     """
 
     color: Tensor
@@ -137,6 +145,7 @@ class _View(NamedTuple):
     live: Tensor
     live_depth: Tensor | None
     max_depth: float
+    varied: bool
 
     def mirrored(self) -> _View:
         """Left and right changed over."""
@@ -151,11 +160,16 @@ class _View(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    """One sprite placed on the canvas: premultiplied RGB, alpha and depth, each C×H×W."""
+    """One sprite placed on the canvas: premultiplied RGB, alpha and depth, each C×H×W.
+
+    ``center`` (x, y) and ``extent``, the height, are in pixels.
+    """
 
     rgb: Tensor
     alpha: Tensor
     depth: Tensor
+    center: tuple[float, float]
+    extent: float
 
 
 class _Motion(NamedTuple):
@@ -259,6 +273,7 @@ class Composer:
         self._noise = self._generator if on_cpu else torch.Generator(self._device)
         self._fresh = torch.Generator(self._device)
         self._scene_seed = self._people_seed = self._time = 0
+        self._things: tuple[Tensor, Tensor, Tensor]
 
     @property
     def device(self) -> torch.device:
@@ -271,10 +286,15 @@ class Composer:
 
     def frames(self, seeds: Sequence[int]) -> Batch:
         """Composes a frame for each seed, which alone decides it; 32 bits each."""
-        batch = _stack([self._moment(seed, 0, seed) for seed in seeds])
+        frames, earlier = [], []
+        for seed in seeds:
+            frames.append(self._moment(seed, 0, seed))
+            if self._pairs:
+                earlier.append(self._before(seed))
+        batch = _stack(frames)
         if not self._pairs:
             return batch
-        before = _stack([self._before(seed) for seed in seeds])
+        before = _stack(earlier)
         previous = Previous(before.color, before.depth, before.alpha, before.weight)
         return batch._replace(previous=previous)
 
@@ -343,7 +363,7 @@ class Composer:
         self._begin("background")
         view = self._background()
         color, depth, live = view.color, view.depth, view.live
-        captured = view.std is not None
+        captured, varied = view.std is not None, view.varied
         height, width = depth.shape[-2:]
         self._begin("border")
         border = (
@@ -364,10 +384,20 @@ class Composer:
         self._begin("scene")
         if not captured and self._chance(0.8 if border.columns else 0.15):
             people = [layer for layer, _ in placed]
-            color, depth, lost = self._with_dark_things(color, depth, border.columns, people)
+            if not self._time:
+                # Where they are depends on where people are: the frame before has the same.
+                self._things = self._with_dark_things(color, depth, border.columns, people)
+            color, depth, lost = self._things
             reflecting, live = reflecting & ~lost, color
+        self._begin("screen")
+        if varied and self._chance(_SCREEN):
+            color, live = self._with_screen(color, live)
         plate = border.over(color)
-        live = border.over(self._relight(live))
+        self._begin("light")
+        live = self._relight(live)
+        if varied and self._chance(0.3):
+            live = self._tone(live)
+        live = border.over(live)
 
         alpha = color.new_zeros(1, height, width)
         foreground = color.new_zeros(3, height, width)
@@ -378,9 +408,10 @@ class Composer:
             self._begin("look", number, of_people=True)
             at_border = number == 0 and border.columns is not None
             rgb = self._recolor(layer, plate, often_dark=at_border)
-            # Left to long trainings: a minute's fit with it let more of a ledge into the matte.
-            if not captured and self._chance(0.5 if at_border else 0.25):
+            if varied and self._chance(0.5 if at_border else 0.25):
                 rgb = self._camouflage(rgb, layer.alpha, plate)
+            if varied and self._chance(0.2):
+                rgb = self._pattern(rgb, layer, plate)
             nearer = layer.depth <= front
             over = foreground * (1 - layer.alpha) + rgb
             foreground = torch.where(nearer, over, foreground + rgb * (1 - alpha))
@@ -422,8 +453,9 @@ class Composer:
             live = self._resampled(colors[sample], window, smoothly=True).clamp(0, 255) / 255
             live_depth = self._resampled(depths[sample][None], window).clamp(min=0)
         max_depth = scene.max_depth or self._max_depth
-        view = _View(color, depth, scene.focal * zoom, std, blind, live, live_depth, max_depth)
         varied = scene.varied or not scene.captured
+        focal = scene.focal * zoom
+        view = _View(color, depth, focal, std, blind, live, live_depth, max_depth, varied)
         return self._varied(view) if self._size is not None and varied else view
 
     def _varied(self, view: _View) -> _View:
@@ -629,6 +661,73 @@ class Composer:
             bend,
         )
 
+    def _pattern(self, rgb: Tensor, layer: _Layer, plate: Tensor) -> Tensor:
+        """Clothes with stripes, checks or a print, often in the color of what is behind."""
+        alpha = layer.alpha
+        height, width = alpha.shape[-2:]
+        # Relative to the body, with which a pattern moves.
+        down = (torch.arange(height, device=self._device) - layer.center[1]) / layer.extent
+        across = (torch.arange(width, device=self._device) - layer.center[0]) / layer.extent
+        slant = 0.0 if self._chance(0.5) else math.pi / 2 if self._chance(0.6) else 0.8
+        period = 0.04 * math.exp(self._uniform(-1.0, 1.2))
+        duty, kind = self._uniform(-0.6, 0.6), self._uniform(0, 1)
+        u = (down[:, None] * math.cos(slant) + across * math.sin(slant)) * (2 * math.pi / period)
+        v = (across * math.cos(slant) - down[:, None] * math.sin(slant)) * (2 * math.pi / period)
+        if kind < 0.5:
+            wave = torch.sin(u)
+        elif kind < 0.75:
+            wave = torch.maximum(torch.sin(u), torch.sin(v))
+        else:  # a print: blots
+            wave = torch.sin(u + 1.5 * torch.sin(0.7 * v)) * torch.sin(v + torch.sin(0.6 * u))
+        edge = period * layer.extent / 6
+        where = ((wave - duty) * edge + 0.5).clamp(0, 1)
+        top, length = self._uniform(-0.4, 0.2), self._uniform(0.15, 0.6)
+        inside = torch.minimum(down - top, top + length - down) * layer.extent + 0.5
+        where = (where * inside.clamp(0, 1)[:, None])[None]
+        if self._chance(0.6):
+            coarse = (math.ceil(height / 16), math.ceil(width / 16))
+            small = F.interpolate(plate[None], coarse, mode="area")
+            dye = F.interpolate(small, (height, width), mode="bilinear", align_corners=False)[0]
+            dye = dye * (1 + 0.04 * self._normal(3, 1, 1))
+        else:
+            dye = torch.sigmoid(1.5 * self._normal(3, 1, 1))
+        # What is left of the shading is the cloth's folds.
+        gray = (rgb.mean(dim=0, keepdim=True) / alpha.clamp(min=1e-3)).clamp(0, 1)
+        mean = (gray * alpha).sum() / alpha.sum().clamp(min=1)
+        folds = (gray / mean.clamp(min=0.05)).clamp(0.5, 1.5) ** 0.5
+        return torch.minimum(rgb * (1 - where) + dye * folds * alpha * where, alpha)
+
+    def _with_screen(self, color: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+        """A screen in the scene that shows something else in each frame."""
+        height, width = color.shape[-2:]
+        tall = round(self._uniform(0.08, 0.35) * height)
+        wide = min(width, round(tall * self._uniform(1.0, 1.8)))
+        top, left = self._integer(height - tall + 1), self._integer(width - wide + 1)
+        place = (..., slice(top, top + tall), slice(left, left + wide))
+        level, contrast = self._uniform(0.2, 0.7), self._uniform(0.05, 0.3)
+        cells = 3 + self._integer(20)
+        lit = self._chance(0.5)
+        changes = 1.0 if self._chance(0.3) else 0.2
+        shown = [
+            torch.cat([self._smooth_noise(tall, wide, cells, fresh) for _ in range(3)])
+            for fresh in (0.0, changes)
+        ]
+        color, live = color.clone(), live.clone()
+        for image, content in zip((color, live), shown, strict=True):
+            image[place] = (level + contrast * content).clamp(0, 1)
+        if lit:  # it was off when the scene was captured
+            color[place] = 0.05 * level
+        return color, live
+
+    def _tone(self, color: Tensor) -> Tensor:
+        """Another tone curve: dark parts grow brighter by another factor than bright ones."""
+        gamma = math.exp(self._uniform(-0.5, 0.5))
+        shoulder = self._uniform(0.5, 2.5)
+        curved = color.clamp(min=0) ** gamma
+        if self._chance(0.5):
+            curved = (1 - torch.exp(-shoulder * curved)) / (1 - math.exp(-shoulder))
+        return curved.clamp(0, 1)
+
     def _place(
         self, sprite: Sprite, reach: Tensor, focal: float, columns: range, motion: _Motion
     ) -> tuple[_Layer, Tensor]:
@@ -644,9 +743,15 @@ class Composer:
             # Somebody who stands where the floor is seen: depth can't tell shoes from shadows.
             distance = max(near, float(reach[0, spot, column]))
         scale = (focal / sprite.focal) * (sprite.distance / distance)
+        if "bottom" in sprite.cut and self._chance(0.35):
+            # A bust, as in a video call: heads of a third of the picture's height and more.
+            nearer = self._uniform(0.8, 1.8) * height / (sprite.size[0] * scale)
+            nearer = min(max(1.0, nearer), max(1.0, distance / 0.35))
+            scale, distance = scale * nearer, distance / nearer
         sprite_height = sprite.size[0] * scale
         if "bottom" in sprite.cut:
-            bottom = height + self._uniform(0, 0.15) * sprite_height
+            hidden = max(0.15, 1 - self._uniform(0.85, 1.2) * height / sprite_height)
+            bottom = height + self._uniform(0, hidden) * sprite_height
         elif spot is not None:
             bottom = float(spot)
         elif self._chance(0.75):
@@ -694,7 +799,7 @@ class Composer:
             seen = F.avg_pool2d((depth < reach + 0.03).float(), 3, stride=1, padding=1)
             rgb, alpha = rgb * seen, alpha * seen
         shadow = self._shadow(sprite, scale, center, mirror, (height, width))
-        return _Layer(rgb, alpha, depth), shadow
+        return _Layer(rgb, alpha, depth, center, sprite.size[0] * scale), shadow
 
     def _blur_motion(self, rgb: Tensor, alpha: Tensor, longest: float) -> tuple[Tensor, Tensor]:
         """Blur along a line of up to ``longest`` pixels, as of a moving arm or a slow shutter."""
@@ -889,6 +994,15 @@ class Composer:
             # Dark or shiny clothes and hair, seen by the sensor as nothing.
             missed = self._smooth_noise(height, width, cells, fresh=0.4) > self._uniform(low, 4)
             seen = seen & ~(person & missed)
+        if self._chance(sensor.dark):
+            # Black clothes and hair give nothing back at all.
+            black = frame.mean(dim=0, keepdim=True) < self._uniform(0.05, 0.35)
+            seen = seen & ~(black & person)
+        if self._chance(_ALL_NEAR_LOST):
+            # Too near for the sensor.
+            seen = seen & ~(person & (person_depth < self._uniform(0.4, 1.5)))
+        if self._chance(_PEOPLE_LOST):
+            seen = seen & ~person
         if self._chance(sensor.dark):
             dark = frame.mean(dim=0, keepdim=True) < self._uniform(0.03, 0.2)
             seen = seen & ~(dark & person & (self._smooth_noise(height, width, 20, fresh=0.4) > 0))

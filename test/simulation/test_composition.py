@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -124,7 +125,8 @@ def test_a_captured_background_keeps_its_own_depth(sprites: list[Sprite], seed: 
 def test_no_foreground_where_alpha_is_zero(
     sprites: list[Sprite], seed: int, captured: bool
 ) -> None:
-    batch = compose(sprites, seed, captured=captured)
+    with mock.patch.object(composition, "_SCREEN", 0.0):
+        batch = compose(sprites, seed, captured=captured)
     for color, plate, alpha in zip(
         batch.color.numpy(), batch.background.plate.numpy(), batch.alpha[:, 0].numpy(), strict=True
     ):
@@ -483,6 +485,15 @@ def test_frames_of_a_pair_show_the_same_place_in_the_same_light(sprites: list[Sp
     assert np.median(steps) < 0.01 and 0.03 < steps.max() < 0.4
 
 
+def test_frames_of_a_pair_have_one_plate(sprites: list[Sprite]) -> None:
+    composer = Composer(sprites, [wall()], SIZE)
+    for seed in range(40):
+        _, _, plate, mean, std, known, *_ = composer._moment(seed, 0, seed)
+        _, _, *before = composer._moment(seed, -1, seed)
+        for a, b in zip((plate, mean, std, known), before[:4], strict=True):
+            assert torch.equal(a, b), seed
+
+
 def test_people_jump_at_times(sprites: list[Sprite], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composition, "_CUT", 1.0)
     batch = pairs(sprites, 12)
@@ -503,3 +514,53 @@ def test_a_captured_scenes_own_frames_follow_each_other(sprites: list[Sprite]) -
     steps = (batch.depth - batch.previous.depth)[empty & (batch.depth > 0)].numpy()
     near = steps[np.abs(steps) < 0.05]
     assert np.median(np.abs(near)) > 0.003
+
+
+def test_a_good_share_of_people_has_no_depth_at_all(sprites: list[Sprite]) -> None:
+    batch = compose(sprites, 0, count=150, captured=False)
+    lost = []
+    for alpha, depth in zip(batch.alpha[:, 0], batch.depth[:, 0], strict=True):
+        inner = alpha.numpy() > 0.999
+        if inner.sum() > 300 and bool((depth > 0).any()):
+            lost.append(float((depth.numpy()[inner] <= 0).mean()))
+    shares = np.array(lost)
+    assert 0.08 < (shares > 0.9).mean() < 0.5
+    assert (shares < 0.2).mean() > 0.3
+
+
+def test_parts_of_clothes_have_the_walls_color(sprites: list[Sprite]) -> None:
+    batch = compose(sprites, 1, count=150, captured=False)
+    inner = (batch.alpha > 0.999).numpy()[:, 0]
+    difference = (batch.color - batch.background.plate).abs().amax(dim=1).numpy()
+    alike = [(d[i] < 0.1).mean() for d, i in zip(difference, inner, strict=True) if i.sum() > 300]
+    assert 0.1 < np.mean(np.array(alike) > 0.15) < 0.8
+
+
+def test_somebody_may_fill_the_picture(sprites: list[Sprite]) -> None:
+    tall = max(s.size[0] for s in sprites if "bottom" in s.cut)
+    batch = compose(sprites, 2, count=150, captured=False)
+    shares = batch.alpha.flatten(1).mean(dim=1)
+    assert tall < SIZE[0] and float((shares > 0.35).float().mean()) > 0.05
+
+
+def test_screens_show_something_else(sprites: list[Sprite]) -> None:
+    composer = Composer(sprites, [wall()], SIZE)
+    composer._begin("screen")
+    color = torch.full((3, *SIZE), 0.5)
+    plate, live = composer._with_screen(color, color)
+    changed = (plate != live).any(dim=0)
+    assert 0.005 < float(changed.float().mean()) < 0.5
+    assert torch.equal(plate[:, ~changed], color[:, ~changed])
+    assert torch.equal(live[:, ~changed], color[:, ~changed])
+
+
+@FEW
+@given(SEEDS)
+def test_a_tone_curve_keeps_the_order_of_colors(sprites: list[Sprite], seed: int) -> None:
+    composer = Composer(sprites, [wall()], SIZE)
+    composer._scene_seed = seed
+    composer._begin("tone")
+    ramp = torch.linspace(0, 1, 100)
+    curve = composer._tone(ramp)
+    assert bool((curve.diff() >= 0).all()) and float(curve[0]) == 0
+    assert 0.5 < float(curve[-1]) <= 1
