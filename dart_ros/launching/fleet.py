@@ -98,6 +98,8 @@ def _camera(
     defaults = {"camera_name": name} if "camera_name" in names else {}
     if "threads" in arguments:
         defaults["threads"] = threads
+    if "serial" in entry and "camera_serial" in arguments:
+        defaults["camera_serial"] = str(entry["serial"])
     return FleetCamera(name, source, {**defaults, **given}, _driver(entry, source, where))
 
 

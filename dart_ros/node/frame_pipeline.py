@@ -18,7 +18,7 @@ from dart_ros.node.outputs import COLORED, Outputs
 from dart_ros.node.scene_loader import SceneLoader, ScenePredictor, check_size
 from dart_ros.node.still import Still, Stills
 from dart_ros.node.worker import LatestWorker, OrderedWorker
-from dart_ros.session.scene import Scene
+from dart_ros.session.scene_camera import why_another_camera
 from dart_ros.values import Frame, Matte
 
 _IDLE_PERIOD = 1.0  # seconds between two looks for faults at frames that nobody needs
@@ -147,7 +147,8 @@ class _Run:
                 "depth sensor (range, max_depth, emitter, covered lens)"
             )
         elif loaded is not None and capture is None:
-            self._compare_cameras(frame.camera.frame_id, loaded.scene)
+            if other := why_another_camera(loaded.scene, frame.camera):
+                self._doubt(other)
             self._motion.offer(frame.color, loaded)
         # Of a frame that the sender has, only the sender can tell.
         if loaded is None or capture is not None or idle:
@@ -179,16 +180,6 @@ class _Run:
         if still is not None:
             self._stills.take(still, pair.color.header, frame, matte)
         return matte
-
-    def _compare_cameras(self, frame_id: str, scene: Scene) -> None:
-        """Complain if the frame comes from another camera than the scene, as far as names tell."""
-        captured = scene.camera.frame_id
-        if frame_id and captured and frame_id != captured:
-            self._doubt(
-                f"the camera's frame_id is '{frame_id}', but scene '{scene.name}' was captured in "
-                f"'{captured}': if that is another camera, load its own scene (~/load_scene) or "
-                "capture the background again (~/capture_background)"
-            )
 
     # ---- in the sender's thread ------------------------------------------------------------
 

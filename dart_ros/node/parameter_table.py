@@ -37,6 +37,12 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
         "~/.ros/dart_ros/scenes", "Folder in which the captured scenes are kept.", read_only=True
     ),
     "scene": ParameterSpec("", "Scene to load at start; empty: the one used last.", read_only=True),
+    "camera_serial": ParameterSpec(
+        "",
+        "Serial number of the camera; it is noted in the scenes that are captured, and a scene of "
+        "another camera is refused; empty: unknown.",
+        read_only=True,
+    ),
     "autostart": ParameterSpec(
         True, "Configure and activate without a lifecycle manager.", read_only=True
     ),

@@ -59,6 +59,7 @@ class Settings:
 
     scenes_dir: str
     scene: str
+    camera_serial: str
     autostart: bool
     backend: str
     threads: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -175,7 +176,8 @@ class SceneLoader:
         configuration = self._configuration
 
         def job() -> Loaded:
-            scene = replace(make(), captured_by=self._context.name)
+            serial = self._context.settings().camera_serial
+            scene = replace(make(), captured_by=self._context.name, serial=serial)
             self._store.save(scene)
             # At once: a node that ends while the engine is built finds its scene again.
             self._remember(scene)
@@ -276,7 +278,34 @@ class SceneLoader:
         scene = self._store.load(name)
         if camera is not None:
             check_size(*camera, scene)
+        self._check_owner(scene)
         return self._build(scene, configuration)
+
+    def _check_owner(self, scene: Scene) -> None:
+        """SceneError for a scene of another camera, a warning for one of another node."""
+        serial = self._context.settings().camera_serial
+        if serial and scene.serial and serial != scene.serial:
+            raise SceneError(
+                f"scene '{scene.name}' was captured by the camera of serial number "
+                f"'{scene.serial}', this node's has '{serial}' (camera_serial): load that camera's "
+                "own scene or capture the background again (~/capture_background)"
+            )
+        if serial and serial == scene.serial:
+            return
+        mine = self._context.name
+        others = {scene.captured_by} if scene.captured_by else self._other_users(scene.name)
+        if others - {mine}:
+            done = "captured" if scene.captured_by else "also used last"
+            self._context.logger.warning(
+                f"scene '{scene.name}' was {done} by {', '.join(sorted(others - {mine}))}: if that "
+                "is another camera, capture the background again (~/capture_background)"
+            )
+
+    def _other_users(self, name: str) -> set[str]:
+        """Nodes that used the shared scene of a name last; nobody noted who captured it."""
+        with contextlib.suppress(SceneError):
+            return {node for node, last in self._store.last_used().items() if last == name}
+        return set()
 
     def _build(self, scene: Scene, configuration: _Configuration) -> Loaded:
         settings = self._context.settings()

@@ -32,7 +32,7 @@ def test_what_only_counts_at_start_is_read_only() -> None:
     fixed = {
         name for name, parameter in PARAMETERS.items() if descriptor_of(name, parameter).read_only
     }
-    assert fixed == {"scenes_dir", "scene", "autostart"}
+    assert fixed == {"scenes_dir", "scene", "autostart", "camera_serial"}
 
 
 def test_changes_are_taken_over_and_other_names_ignored() -> None:

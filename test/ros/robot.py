@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,12 @@ class NodeProcess:
     """`matting_node` as users start it, or after ``fault``: Python that changes its modules."""
 
     def __init__(
-        self, scenes_dir: Path, *parameters: str, namespace: str = "/", fault: str = ""
+        self,
+        scenes_dir: Path,
+        *parameters: str,
+        namespace: str = "/",
+        fault: str = "",
+        remaps: Sequence[str] = (),
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()  # goes with this object
         self.log_path = Path(self._folder.name) / "node.log"
@@ -86,6 +91,8 @@ class NodeProcess:
         arguments = ["--ros-args", "-r", f"__ns:={namespace}", "-p", f"scenes_dir:={scenes_dir}"]
         for parameter in parameters:
             arguments += ["-p", parameter]
+        for remap in remaps:
+            arguments += ["-r", remap]
         environment = {
             **os.environ,
             "ROS_DOMAIN_ID": str(DOMAIN),
