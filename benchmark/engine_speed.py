@@ -157,10 +157,10 @@ def recorded(height: int, width: int) -> tuple[Background, list[Frame]]:
     """The scene of the recording that ships, and some of its occupied frames, at another size."""
     import numpy as np
 
-    from dart_ros.evaluation.scenes import empty_frames
     from dart_ros.session.capture import capture_scene
     from dart_ros.session.predictor import background_of
     from dart_ros.session.recording import MAX_DEPTH, open_recording
+    from dart_ros.session.recording.frames import empty_frames
 
     recording = open_recording(DEMO_RECORDING)
     empty = (resized(f, height, width) for f in empty_frames(recording, _EMPTY_FRAMES))

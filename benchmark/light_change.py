@@ -15,12 +15,13 @@ from tqdm import tqdm
 
 from dart_ros.errors import DartError
 from dart_ros.evaluation.metrics import sad
-from dart_ros.evaluation.scenes import EMPTY_FRAMES, RecordingScene
+from dart_ros.evaluation.scenes import RecordingScene
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.weights import load_network
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import open_recording
+from dart_ros.session.recording.frames import EMPTY_FRAMES
 from dart_ros.values import Frame
 
 LIGHTS: dict[str, tuple[float, float, float]] = {

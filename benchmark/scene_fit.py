@@ -24,7 +24,6 @@ from tqdm import tqdm
 from dart_ros.demo.pictures import gradient, save_png
 from dart_ros.errors import DartError, EvaluationError
 from dart_ros.evaluation.metrics import Scores, mean_scores, score
-from dart_ros.evaluation.scenes import EMPTY_FRAMES
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.library import split_identities, sprites_path
 from dart_ros.fitting.run import FitRun
@@ -33,6 +32,7 @@ from dart_ros.session.capture import capture_scene
 from dart_ros.session.fit import background_of, fit
 from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import Recording, first_run, open_recording
+from dart_ros.session.recording.frames import EMPTY_FRAMES
 from dart_ros.session.scene import Scene
 from dart_ros.simulation.composition import MAX_DEPTH, Composer
 from dart_ros.simulation.foregrounds import load_sprites

@@ -66,6 +66,15 @@ def _check_regular(status: os.stat_result, path: str | os.PathLike[str]) -> None
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", os.fspath(path))
 
 
+def refuse_special(path: Path) -> None:
+    """OSError if ``path`` is a device, a pipe or a socket, which a rename would destroy.
+
+    Folders are left to the rename, which refuses them itself.
+    """
+    if path.exists() and not path.is_dir():
+        _check_regular(path.stat(), path)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A name beside ``path`` for a file that takes its place when the block ends.
@@ -73,7 +82,11 @@ def replacing(path: Path) -> Iterator[Path]:
     After an error what was at ``path`` is as it was, and nothing of the new file is left; what a
     killed process left goes at the next time after an hour. Several processes may do this with the
     same path: the last one wins.
+
+    Raises:
+        OSError: if a device, a pipe or a socket is there, or the rename fails.
     """
+    refuse_special(path)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _ABANDONED:

@@ -16,16 +16,18 @@ from dart_ros.commands.options import (
     open_given,
     positive,
     recording_options,
+    warn,
 )
 from dart_ros.errors import EvaluationError
 from dart_ros.files import DEMO_RECORDING, replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from dart_ros.evaluation.methods.method import Method
     from dart_ros.evaluation.results import Results
     from dart_ros.evaluation.scenes import LabelledScene
+    from dart_ros.session.recording import Recording
 
 _OF_RECORDINGS = (
     "stride",
@@ -34,6 +36,7 @@ _OF_RECORDINGS = (
     "depth_topic",
     "camera_info_topic",
     "empty_seconds",
+    "depth_unit",
 )
 METHODS = ("dart", "depth", "mog2", "knn")
 
@@ -43,7 +46,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "evaluate",
         parents=[recording_options(), engine_options()],
-        help="compare this method with others on a data set or a recording with truth",
+        help="compare this method with others on a data set or a recording, with truth or without",
     )
     command.add_argument(
         "data", nargs="?", default=str(DEMO_RECORDING), help="data set or recording (the demo's)"
@@ -74,6 +77,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     scenes, title = _scenes(options)
     # Not before: torch takes seconds.
+    from dart_ros.evaluation.label_free import has_truth, label_free_markdown
     from dart_ros.evaluation.report import html_report
     from dart_ros.evaluation.run import evaluate, save_alphas
     from dart_ros.evaluation.table import markdown
@@ -84,6 +88,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         name = Path(options.data).resolve().name
         results = evaluate(name, scenes, methods, output, options.fit)
         table = markdown(results, title)
+        if len(scenes) == 1 and not has_truth(scenes[0]):
+            table = label_free_markdown(results, scenes[0], output, title)
         print(table)
         if options.save_alphas is not None:
             save_alphas(results, output, options.save_alphas)
@@ -111,8 +117,23 @@ def _scenes(options: argparse.Namespace) -> tuple[Sequence[LabelledScene], str]:
     options.max_depth = MAX_DEPTH if options.max_depth is None else options.max_depth
     stride = 1 if options.stride is None else options.stride
     recording = open_given(options)
-    scene = RecordingScene(recording, path, options.max_depth, stride)
+    broken = _broken(recording, recording.occupied[:: max(1, stride)])
+    scene = RecordingScene(recording, path, options.max_depth, stride, broken)
     return [scene], f"Recording '{recording.name}'"
+
+
+def _broken(recording: Recording, positions: list[int]) -> Collection[int]:
+    """Positions of the frames that can't be read; they are told on stderr."""
+    from tqdm import tqdm
+
+    from dart_ros.session.recording.frames import ReadableFrames
+
+    frames = ReadableFrames(recording, [(position, 0) for position in positions])
+    for _ in tqdm(frames, desc="checking", unit="frame", leave=False, disable=None):
+        pass
+    if frames.skipped:
+        warn(frames.report())
+    return frames.skipped
 
 
 def _methods(options: argparse.Namespace) -> list[Method]:

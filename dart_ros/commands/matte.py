@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dart_ros.commands.options import (
+    RECORDING_HELP,
     SCENE_HELP,
     engine_options,
     open_given,
     recording_options,
     scenes_options,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         parents=[recording_options(), scenes_options(), engine_options()],
         help="matte a recording into pictures, a video or a bag",
     )
-    command.add_argument("recording", help="folder of pictures, rosbag2 folder, .mcap or .db3")
+    command.add_argument("recording", help=RECORDING_HELP)
     command.add_argument("--scene", required=True, help=SCENE_HELP)
     outputs = command.add_argument_group("outputs, at least one")
     outputs.add_argument("--output", type=Path, help="folder for alpha, trimap and foreground")
@@ -54,22 +56,31 @@ def _matte(options: argparse.Namespace) -> None:
     # Not before: torch takes seconds.
     from tqdm import tqdm
 
+    from dart_ros.session.motion_log import MotionLog
     from dart_ros.session.predictor import Predictor
+    from dart_ros.session.recording.frames import ReadableFrames
 
     post = create_post_matting(options.post, options.post_weights) if options.post else None
+    frames = ReadableFrames(recording, [(position, 0) for position in range(len(recording))])
+    motion = MotionLog(scene.plate)
     with ExitStack() as stack:
+        stack.callback(recording.close)
         writers = [stack.enter_context(writer) for writer in _writers(options, recording)]
         predictor = Predictor(scene, options.backend)
         # None: only on a terminal.
-        for position in tqdm(range(len(recording)), unit="frame", leave=False, disable=None):
-            frame = recording[position]
+        for position, frame in tqdm(frames, unit="frame", leave=False, disable=None):
             matte = predictor.predict(frame, foreground=options.output is not None)
             if post is not None and matte.trimap is not None:
                 matte = with_alpha(matte, post.refine(frame.color, matte.trimap))
+            if motion.look(position, frame.color):
+                warn(motion.report())
             for writer in writers:
                 writer.add(position, frame, matte)
     places = ", ".join(str(writer.path) for writer in writers)
-    print(f"Matted {len(recording)} frames on {predictor.backend}; the mattes are in {places}")
+    print(f"Matted {frames.read} frames on {predictor.backend}; the mattes are in {places}")
+    for text in (frames.report(), motion.report()):
+        if text:
+            print(text)
 
 
 def _writers(options: argparse.Namespace, recording: Recording) -> list[MatteWriter]:

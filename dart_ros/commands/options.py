@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 SCENES_DIR = "~/.ros/dart_ros/scenes"
 MAX_DEPTH = 10.0
+RECORDING_HELP = "folder or file of a kind that docs/recordings.md lists"
 SCENE_HELP = "name of the scene, or NODE/NAME as `dart-ros scenes` lists it"
 
 
@@ -28,12 +30,20 @@ def recording_options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-depth", type=positive, default=MAX_DEPTH, help="sensor's range in metres (10)"
     )
+    parser.add_argument(
+        "--depth-unit",
+        type=positive,
+        metavar="METRES",
+        help="of one unit of the depth images (16 bit 0.001, float 1, TUM 0.0002)",
+    )
+    parser.add_argument(
+        "--empty-seconds",
+        type=positive,
+        help="all but folders with sequence.json: so long the scene is empty at the start (3)",
+    )
     bags = parser.add_argument_group("bags")
     for topic in ("color", "depth", "camera-info"):
         bags.add_argument(f"--{topic}-topic", help="default: RealSense's")
-    bags.add_argument(
-        "--empty-seconds", type=positive, help="so long the scene is empty at the start (3)"
-    )
     return parser
 
 
@@ -86,15 +96,42 @@ def positive_integer(text: str) -> int:
 
 
 def open_given(options: argparse.Namespace) -> Recording:
-    """The recording that the arguments name."""
+    """The recording that the arguments name; what is odd about it is said on stderr."""
+    from tqdm import tqdm
+
     from dart_ros.session.recording import open_recording
+    from dart_ros.session.recording.depth_units import implausible_depth
 
     given = {
         key: value
-        for key in ("color_topic", "depth_topic", "camera_info_topic", "empty_seconds")
+        for key in (
+            "color_topic",
+            "depth_topic",
+            "camera_info_topic",
+            "empty_seconds",
+            "depth_unit",
+        )
         if (value := getattr(options, key)) is not None
     }
-    return open_recording(options.recording, max_depth=options.max_depth, **given)
+    # None: only on a terminal.
+    with tqdm(desc="reading", unit="image", leave=False, disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        recording = open_recording(
+            options.recording, max_depth=options.max_depth, progress=progress, **given
+        )
+    odd = implausible_depth(recording)
+    for note in [*recording.notes, *([odd] if odd else [])]:
+        warn(note)
+    return recording
+
+
+def warn(text: str) -> None:
+    """One line on stderr, which doesn't end the command."""
+    print(f"dart-ros: warning: {text}", file=sys.stderr, flush=True)
 
 
 def say(**entry: Any) -> None:

@@ -13,12 +13,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dart_ros.errors import FrameError, RecordingError
 from dart_ros.values import Frame
 
 Key = tuple[int, int]
 """Index of a frame in its recording, and which draw of simulated sensor noise is meant."""
 
 _AHEAD = 8
+_MOST_BROKEN = 10_000
 
 
 class FrameSource(Protocol):
@@ -119,6 +121,9 @@ class PictureQueue:
         playlist: what is played.
         limit: bytes of pictures to keep.
         reader: the one thread that reads the source.
+
+    Attributes:
+        broken: keys that can't be read and are left out, and why.
     """
 
     def __init__(
@@ -130,17 +135,22 @@ class PictureQueue:
         self._kept: dict[Key, Picture] = {}
         self._kept_bytes = 0
         self._reader = reader
-        self._ahead: deque[tuple[Future[Picture], bool]] = deque()
+        self._ahead: deque[tuple[Key, Future[Picture], bool]] = deque()
+        self.broken: dict[Key, str] = {}
 
     def prepare(self, keys: Sequence[Key], progress: Callable[[int, int], None]) -> int:
         """Make pictures beforehand, as many as fit; returns how many of the keys are ready.
 
         Raises:
-            RecordingError: if a frame can't be read.
+            RecordingError: if the recording can't be read.
         """
         ready = 0
         for key in keys:
-            self._reader.submit(self._make, key).result()
+            try:
+                self._reader.submit(self._make, key).result()
+            except FrameError as error:
+                self.broken[key] = str(error)
+                continue
             if key not in self._kept:
                 break
             ready += 1
@@ -160,16 +170,33 @@ class PictureQueue:
         """The next picture and whether it is of the occupied part; None if it isn't ready yet.
 
         Raises:
-            RecordingError: if the frame can't be read.
+            RecordingError: if the recording can't be read, or none of its frames.
         """
-        while len(self._ahead) < _AHEAD:
+        while True:
+            while len(self._ahead) < _AHEAD:
+                key, occupied = self._following()
+                self._ahead.append((key, self._submit(key), occupied))
+            key, future, occupied = self._ahead[0]
+            if not future.done():
+                return None
+            self._ahead.popleft()
+            try:
+                picture = future.result()
+            except FrameError as error:
+                self.broken[key] = str(error)
+                continue
+            return picture, occupied
+
+    def _following(self) -> tuple[Key, bool]:
+        """The next key of the playlist that isn't known to be broken."""
+        for _ in range(_MOST_BROKEN):
             key, occupied = next(self._playlist)
-            self._ahead.append((self._submit(key), occupied))
-        future, occupied = self._ahead[0]
-        if not future.done():
-            return None
-        self._ahead.popleft()
-        return future.result(), occupied
+            if key not in self.broken:
+                return key, occupied
+        raise RecordingError(
+            f"{_MOST_BROKEN} frames in a row can't be read. The first: "
+            f"{next(iter(self.broken.values()))}"
+        )
 
     def _submit(self, key: Key) -> Future[Picture]:
         kept = self._kept.get(key)

@@ -12,7 +12,6 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import rclpy
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.clock import Clock
@@ -31,6 +30,7 @@ from dart_ros.errors import DartError, RecordingError
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.session import recording as bags
 from dart_ros.session.recording import Recording, first_run, open_recording
+from dart_ros.session.recording.depth_units import implausible_depth
 from dart_ros.values import Camera
 
 # RealSense's names without the leading slash: so a namespace goes before them.
@@ -70,8 +70,7 @@ class ReplayNode(Node):
         self._camera = recording.camera
 
         empty = first_run(recording.empty, recording.number)
-        noisy = empty and self._reader.submit(_has_noise, recording, empty[0]).result()
-        draws = _NOISE_DRAWS if noisy else len(empty)
+        draws = _NOISE_DRAWS if recording.simulates_noise else len(empty)
         empty_keys = noisy_keys(empty, draws)
         occupied_keys = [(index, 0) for index in recording.occupied]
         if not empty_keys and not occupied_keys:
@@ -124,11 +123,12 @@ class ReplayNode(Node):
         self._reader.submit(self._recording.close).result()
         self._reader.shutdown()
         self.get_logger().info(f"published {self._published} pairs, {self._late} ticks too late")
+        broken = len(self._pictures.broken)
+        if broken:
+            self.get_logger().warning(f"skipped {broken} frames that can't be read")
 
     def _open_recording(self) -> Recording:
-        path = self._text(
-            "recording", "Recording folder, rosbag2 folder or .mcap file.", str(DEMO_RECORDING)
-        )
+        path = self._text("recording", "Recording: folder or file.", str(DEMO_RECORDING))
         color = self._text("color_topic", "Color topic of a bag.", bags.COLOR_TOPIC)
         depth = self._text("depth_topic", "Depth topic of a bag.", bags.DEPTH_TOPIC)
         info = self._text("info_topic", "Camera info topic of a bag.", bags.CAMERA_INFO_TOPIC)
@@ -140,16 +140,28 @@ class ReplayNode(Node):
             3.0,
         )
 
-        def opened() -> Recording:
-            return open_recording(
+        unit = self._number(
+            "depth_unit",
+            0.0,
+            1.0,
+            "Metres a unit of the recording's depth images; 0: as its kind prescribes.",
+        )
+
+        def opened() -> tuple[Recording, str | None]:
+            recording = open_recording(
                 path,
                 color_topic=color,
                 depth_topic=depth,
                 camera_info_topic=info,
                 empty_seconds=seconds,
+                depth_unit=unit or None,
             )
+            return recording, implausible_depth(recording)
 
-        return self._reader.submit(opened).result()
+        recording, odd = self._reader.submit(opened).result()
+        for note in [*recording.notes, *([odd] if odd else [])]:
+            self.get_logger().warning(note)
+        return recording
 
     def _text(
         self, name: str, description: str, default: str = "camera_color_optical_frame"
@@ -179,7 +191,18 @@ class ReplayNode(Node):
                 self.get_logger().info(f"prepared {done} of {total} pictures")
 
         ready = self._pictures.prepare(keys, progress)
-        if ready < len(keys):
+        broken = self._pictures.broken
+        if broken:
+            self.get_logger().warning(
+                f"skipping {len(broken)} frames that can't be read, the first: "
+                f"{next(iter(broken.values()))}"
+            )
+        if not ready:
+            raise RecordingError(
+                f"None of the {len(keys)} frames of {self._recording.name} can be played; "
+                "choose another recording."
+            )
+        if ready + len(broken) < len(keys):
             self.get_logger().info(
                 f"{ready} of {len(keys)} pictures fit into memory, the others are read as they come"
             )
@@ -245,12 +268,6 @@ class ReplayNode(Node):
             }
         )
         return response
-
-
-def _has_noise(recording: Recording, position: int) -> bool:
-    """Whether sensor noise is simulated: another repeat is then another picture."""
-    first, second = (recording.frame(position, repeat) for repeat in (0, 1))
-    return not np.array_equal(first.depth, second.depth)
 
 
 def _image(camera: Camera, encoding: str, pixel_bytes: int) -> Image:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dart_ros.errors import EvaluationError
-from dart_ros.session.recording import first_run
+from dart_ros.errors import EvaluationError, FrameError
+from dart_ros.session.recording.frames import empty_frames
 from dart_ros.values import Frame
-
-EMPTY_FRAMES = 100
-"""Frames from which each method learns the background (the paper's N)."""
 
 
 class LabelledScene(ABC):
@@ -80,13 +77,19 @@ class RecordingScene(LabelledScene):
         path: its file or folder.
         max_depth: range of the sensor in metres.
         stride: only every so many of the frames are taken.
+        broken: positions of frames that can't be read, which are left out.
 
     Raises:
         EvaluationError: if the stride isn't positive or the recording has no occupied frames.
     """
 
     def __init__(
-        self, recording: LabelledFrames, path: Path, max_depth: float, stride: int = 1
+        self,
+        recording: LabelledFrames,
+        path: Path,
+        max_depth: float,
+        stride: int = 1,
+        broken: Collection[int] = (),
     ) -> None:
         if stride < 1:
             raise EvaluationError(f"A stride of {stride} is impossible; take 1 or more.")
@@ -95,7 +98,7 @@ class RecordingScene(LabelledScene):
         self.max_depth = max_depth
         self._recording = recording
         self._path = path
-        self._positions = recording.occupied[::stride]
+        self._positions = [p for p in recording.occupied[::stride] if p not in broken]
         steps = np.diff([recording.number(position) for position in self._positions])
         self.consecutive = len(steps) > 0 and bool((steps == 1).all())
         if not self._positions:
@@ -130,24 +133,14 @@ class RecordingScene(LabelledScene):
         seen = hashlib.sha256(repr((self._positions, empty, self.max_depth)).encode())
         # A bag's topics decide what is seen in it, and its files don't tell which were taken.
         for position in sorted({*empty[:1], self._positions[0], self._positions[-1]}):
-            frame = self._recording.frame(position)
+            try:
+                frame = self._recording.frame(position)
+            except FrameError:
+                continue
             seen.update(repr((frame.stamp, frame.camera)).encode())
             seen.update(np.ascontiguousarray(frame.color).tobytes())
             seen.update(np.ascontiguousarray(frame.depth).tobytes())
         return stamp_of(files, seen.hexdigest())
-
-
-def empty_frames(recording: LabelledFrames, wanted: int = EMPTY_FRAMES) -> Iterator[Frame]:
-    """The recording's first run of empty frames, over again with other noise.
-
-    Args:
-        recording: an open recording.
-        wanted: how many frames there shall be.
-    """
-    run = first_run(recording.empty, recording.number)
-    for index in range(wanted if run else 0):
-        repeat, which = divmod(index, len(run))
-        yield recording.frame(run[which], repeat)
 
 
 def stamp_of(files: Iterable[Path], more: str) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import RecordingError
-from dart_ros.files import replacing
+from dart_ros.files import refuse_special, replacing
 from dart_ros.session.foreground import cutout
 from dart_ros.values import Camera, Frame, Matte
 
@@ -114,6 +114,7 @@ class VideoWriter(MatteWriter):
         super().__init__(path)
         self._part = path.with_name(f".{path.stem}.part.mp4")
         with self._errors():
+            refuse_special(path)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._part.touch()
         # MPEG-4 wants even sides.
@@ -147,6 +148,7 @@ class VideoWriter(MatteWriter):
             try:
                 if complete:
                     self._check()
+                    refuse_special(self.path)
                     os.replace(self._part, self.path)
             finally:
                 self._part.unlink(missing_ok=True)
@@ -180,6 +182,8 @@ class BagWriter(MatteWriter):
         if path.exists():
             raise RecordingError(f"{path} is there already; name a new folder for the bag.")
         self._part = path.with_name(f".{path.name}.part")
+        self._stamp: int | None = None
+        self._time = 0
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             if self._part.exists():
@@ -199,11 +203,12 @@ class BagWriter(MatteWriter):
 
     def add(self, position: int, frame: Frame, matte: Matte) -> None:
         """See :meth:`MatteWriter.add`."""
+        time = self._time_of(frame.stamp)
         with self._errors():
             for topic, gray in ((ALPHA_TOPIC, matte.alpha), (TRIMAP_TOPIC, _trimap(matte))):
                 message = self._message(gray, frame)
                 raw = self._store.serialize_cdr(message, "sensor_msgs/msg/Image")
-                self._bag.write(self._connections[topic], frame.stamp, bytes(raw))
+                self._bag.write(self._connections[topic], time, bytes(raw))
 
     def close(self, complete: bool = True) -> None:
         """See :meth:`MatteWriter.close`."""
@@ -227,6 +232,13 @@ class BagWriter(MatteWriter):
         text = metadata.read_text(encoding="utf-8")
         metadata.write_text(text.replace(self._part.name, self.path.name), encoding="utf-8")
         os.replace(self._part, self.path)
+
+    def _time_of(self, stamp: int) -> int:
+        """Time in the bag: the stamp, unless stamps start over, which would shuffle the mattes."""
+        step = stamp - self._stamp if self._stamp is not None else 0
+        self._time = max(0, stamp) if self._stamp is None else self._time + max(1, step)
+        self._stamp = stamp
+        return self._time
 
     def _message(self, gray: NDArray[np.uint8], frame: Frame) -> Any:
         types = self._store.types

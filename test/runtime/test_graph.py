@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dart_ros.evaluation.scenes import empty_frames
 from dart_ros.fitting.weights import load_network
 from dart_ros.method.config import NetworkConfig
 from dart_ros.method.error_map import SURE
@@ -25,6 +24,7 @@ from dart_ros.runtime.torch_engine import TorchEngine
 from dart_ros.session.capture import BackgroundCapture
 from dart_ros.session.predictor import background_of
 from dart_ros.session.recording import open_recording
+from dart_ros.session.recording.frames import empty_frames
 from dart_ros.values import Frame
 
 ROOT = Path(__file__).resolve().parents[2]

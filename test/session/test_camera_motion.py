@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dart_ros.evaluation.scenes import empty_frames
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.session.camera_motion import CameraMotion
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.recording import open_recording
+from dart_ros.session.recording.frames import empty_frames
 
 Picture = NDArray[np.uint8]
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import EvaluationError, SceneError
-from dart_ros.evaluation.scenes import EMPTY_FRAMES, LabelledScene
+from dart_ros.evaluation.scenes import LabelledScene
 from dart_ros.fitting.weights import generic_weights_path
+from dart_ros.session.recording.frames import EMPTY_FRAMES
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Frame

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dart_ros.errors import RecordingError
+from dart_ros.files import read_regular
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -199,10 +200,8 @@ def _check_rosbags(path: Path) -> None:
 
 def _named_in(metadata: Path) -> list[Path]:
     """The files that a rosbag2 folder's description names, in order."""
-    if metadata.stat().st_size > _MOST_METADATA:
-        raise ValueError(f"{METADATA} is larger than 16 MB")
     try:
-        content = yaml.safe_load(metadata.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_regular(metadata, _MOST_METADATA).decode())
     except RecursionError as error:
         raise ValueError(f"{METADATA} is nested too deeply") from error
     names = content["rosbag2_bagfile_information"]["relative_file_paths"]

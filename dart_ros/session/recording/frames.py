@@ -9,6 +9,9 @@ from dart_ros.errors import FrameError, RecordingError
 from dart_ros.session.recording.base import first_run
 from dart_ros.values import Frame
 
+EMPTY_FRAMES = 100
+"""Frames from which a background is learnt (the paper's N)."""
+
 _GIVE_UP = 100
 """So many broken frames at the start, and not one good one, aren't single broken frames."""
 
@@ -99,7 +102,7 @@ def empty_keys(recording: EmptyFrameSource, wanted: int) -> list[tuple[int, int]
     return [(run[i % len(run)], i // len(run)) for i in range(wanted)] if run else []
 
 
-def empty_frames(recording: EmptyFrameSource, wanted: int) -> Iterator[Frame]:
+def empty_frames(recording: EmptyFrameSource, wanted: int = EMPTY_FRAMES) -> Iterator[Frame]:
     """The recording's first run of empty frames, over again, where noise is simulated with other.
 
     Broken frames are skipped.

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import FrameError
+from dart_ros.files import read_regular
 from dart_ros.picture_files import decode_file
 from dart_ros.session.recording.base import scaled
 from dart_ros.values import Camera, metres_from_sensor
 
 _MILLIMETRE = 0.001
+_MOST_BYTES = 512 << 20
 
 
 def color_picture(file: Path, camera: Camera) -> NDArray[np.uint8]:
@@ -45,10 +47,7 @@ def read_picture(file: Path, flags: int, dtype: type, axes: int, camera: Camera)
         FrameError: if it is broken or something else.
     """
     try:
-        # Reading from a pipe would wait for ever.
-        if file.exists() and not file.is_file():
-            raise FrameError(f"{file} is no regular file; copy the recording again.")
-        image = decode_file(file.read_bytes(), flags)
+        image = decode_file(read_regular(file, _MOST_BYTES), flags)
     except OSError as error:
         raise FrameError(
             f"{file} can't be read ({error.strerror}); copy the recording again."

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dart_ros.errors import RecordingError
+from dart_ros.files import read_regular
 from dart_ros.session.recording.base import LARGEST_SIDE, check_matrix
 from dart_ros.simulation.sensor_noise import SensorNoise
 from dart_ros.values import Camera
@@ -56,9 +57,7 @@ def read_sequence(file: Path) -> Sequence:
         RecordingError: if it is broken, or says what can't be.
     """
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise ValueError("it is larger than 64 MB")
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(file, _MOST_BYTES).decode())
         fx, _, cx, _, fy, cy, _, _, _ = (float(value) for value in content["K"])
         camera = Camera(_side(content["width"]), _side(content["height"]), fx, fy, cx, cy)
         empty = _numbers(content["empty_frames"])

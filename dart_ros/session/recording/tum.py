@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from pathlib import Path, PurePosixPath
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import RecordingError
+from dart_ros.files import read_regular
 from dart_ros.picture_files import decode_file
 from dart_ros.session.recording.base import Recording, rate_of, split_by_time
 from dart_ros.session.recording.pictures import color_picture, depth_picture
@@ -25,6 +27,7 @@ _UNIT = 1 / 5000
 # The benchmark's own recommendation for all its sequences, for 640x480.
 _WIDTH, _FOCAL, _CENTER = 640, 525.0, (319.5, 239.5)
 _MOST_BYTES = 64 << 20
+_MOST_PICTURE = 512 << 20
 
 
 def is_tum(path: Path) -> bool:
@@ -114,9 +117,7 @@ class TumRecording(Recording):
 
     def _lines(self, file: Path) -> list[list[str]]:
         try:
-            if file.stat().st_size > _MOST_BYTES:
-                raise RecordingError(f"{file} is larger than 64 MB; it is no list of pictures.")
-            text = file.read_text(encoding="utf-8")
+            text = read_regular(file, _MOST_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise RecordingError(
                 f"{file} can't be read ({error}); copy the recording again."
@@ -134,11 +135,9 @@ class TumRecording(Recording):
         return self.path.joinpath(*parts)
 
     def _read_camera(self) -> Camera:
-        import cv2
-
         for _, file, _ in self._pairs:
             try:
-                image = decode_file(file.read_bytes(), cv2.IMREAD_COLOR) if file.is_file() else None
+                image = decode_file(read_regular(file, _MOST_PICTURE), cv2.IMREAD_COLOR)
             except OSError:
                 continue
             if image is not None:
