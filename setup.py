@@ -36,7 +36,7 @@ setup(
         "onnxruntime": ["onnx>=1.14", "onnxruntime>=1.16"],
         "openvino": ["openvino>=2024.0"],
         "tensorrt": ["onnx>=1.14", "tensorrt>=8.5"],
-        "bags": ["rosbags>=0.10"],
+        "bags": ["rosbags>=0.11.6"],
         "render": ["meshopt>=0.1", "moderngl>=5.8", "pillow>=9.0", "scipy>=1.8"],
         "evaluation": [
             "BackgroundMattingV2>=1.0",

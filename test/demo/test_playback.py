@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +18,7 @@ from dart_ros.demo.playback import (
     there_and_back,
     to_picture,
 )
+from dart_ros.errors import FrameError, RecordingError
 from dart_ros.values import Camera, Frame
 
 CAMERA = Camera(4, 2, 5.0, 5.0, 2.0, 1.0)
@@ -149,3 +151,37 @@ def test_a_picture_that_is_not_ready_is_waited_for_and_never_skipped(
     finally:
         source.go.set()
     assert shown(queue, 3) == [0, 10, 0]
+
+
+def test_broken_frames_are_left_out(reader: ThreadPoolExecutor) -> None:
+    class Broken(Source):
+        def frame(self, index: int, repeat: int = 0) -> Frame:
+            if index in (1, 8):
+                raise FrameError(f"frame {index} is cut short")
+            return super().frame(index, repeat)
+
+    keys = [(0, 0), (1, 0), (2, 0)]
+    for limit in (1 << 20, 0):
+        queue = PictureQueue(
+            Broken(), Playlist(keys, [(7, 0), (8, 0), (9, 0)], True), limit, reader
+        )
+        if limit:
+            reports: list[tuple[int, int]] = []
+            assert queue.prepare(keys, lambda done, total: reports.append((done, total))) == 2
+            assert reports == [(1, 3), (2, 3)]
+        assert shown(queue, 5) == [0, 20, 0, 20, 0]
+        queue.show(True)
+        assert shown(queue, 4) == [70, 90, 70, 90]
+        assert set(queue.broken) == {(1, 0), (8, 0)}
+
+
+def test_a_recording_without_a_good_frame_ends(reader: ThreadPoolExecutor) -> None:
+    class Broken(Source):
+        def frame(self, index: int, repeat: int = 0) -> Frame:
+            raise FrameError("all is lost")
+
+    queue = PictureQueue(Broken(), Playlist([(0, 0), (1, 0)], [], True), 0, reader)
+    with pytest.raises(RecordingError, match="all is lost"):
+        for _ in range(1000):
+            queue.next()
+            time.sleep(0.001)

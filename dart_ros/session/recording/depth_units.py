@@ -13,7 +13,7 @@ _LOOKS = 8
 _BEYOND_SHARE = 0.5
 """Of the known depth, beyond the sensor's range; sensors in metres have a few per cent there."""
 
-_NEAR, _FAR, _NOTHING_NEARER = 0.15, 6.0, 2.5
+_NEAR, _FAR, _NOTHING_NEARER = 0.15, 5.0, 2.5
 """Metres: rooms have a median depth between the first two, unless all of it is farther than the
 third; sensors don't measure below the first."""
 
