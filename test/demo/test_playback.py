@@ -166,9 +166,7 @@ def test_broken_frames_are_left_out(reader: ThreadPoolExecutor) -> None:
             Broken(), Playlist(keys, [(7, 0), (8, 0), (9, 0)], True), limit, reader
         )
         if limit:
-            reports: list[tuple[int, int]] = []
-            assert queue.prepare(keys, lambda done, total: reports.append((done, total))) == 2
-            assert reports == [(1, 3), (2, 3)]
+            assert queue.prepare(keys, lambda done, total: None) == 2
         assert shown(queue, 5) == [0, 20, 0, 20, 0]
         queue.show(True)
         assert shown(queue, 4) == [70, 90, 70, 90]
