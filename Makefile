@@ -11,11 +11,15 @@ help:
 	@echo '          OPTIONS="..."   further options of the demo; OPTIONS=--help lists them'
 	@echo 'make test                 lint and all tests, two files at a time; OPTIONS="test/method -x" goes to pytest'
 	@echo 'make lint                 ruff and mypy'
-	@echo 'make workspace            only set up .venv and build; PYTHON=python3.12 picks the interpreter'
+	@echo 'make workspace            only set up .venv and build; SETS="fit train test" adds to what the node needs,'
+	@echo '                          PYTHON=python3.12 picks the interpreter'
 	@echo 'make clean                remove what make has made'
 
 workspace:
-	@scripts/workspace.sh
+	@scripts/workspace.sh $(SETS)
+
+lint test: SETS = fit train test
+demo: SETS = fit
 
 lint: workspace
 	@. scripts/environment.sh && ruff check . && mypy

@@ -28,7 +28,6 @@ setup(
         "opencv-python>=4.5",
         "pyyaml>=5.4",
         "safetensors>=0.4",
-        "torch>=2.5",
         "tqdm>=4.57",
     ],
     extras_require={
@@ -36,7 +35,11 @@ setup(
         "onnxruntime": ["onnx>=1.14", "onnxruntime>=1.16"],
         "openvino": ["openvino>=2024.0"],
         "tensorrt": ["onnx>=1.14", "tensorrt>=8.5"],
+        # Earlier ones leave out the last message of each chunk of some bags.
         "bags": ["rosbags>=0.11.6"],
+        "recordings": ["pyk4a>=1.5", "pyrealsense2>=2.50"],
+        "fit": ["kornia>=0.7", "onnx>=1.14", "torch>=2.5"],
+        "page": ["aiohttp>=3.8"],
         "render": ["meshopt>=0.1", "moderngl>=5.8", "pillow>=9.0", "scipy>=1.8"],
         "evaluation": [
             "BackgroundMattingV2>=1.0",
@@ -45,7 +48,7 @@ setup(
             "scipy>=1.8",
             "transformers>=4.40",
         ],
-        "training": ["kornia>=0.7", "tensorboard>=2.10"],
+        "training": ["kornia>=0.7", "tensorboard>=2.10", "torch>=2.5"],
         "test": [
             "hypothesis>=6.0",
             "mypy>=1.8",

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets up what `make test` and `make demo` need on a machine without ROS: .venv with the pinned
-# requirements and, built by colcon, the package in ./install. Skips what is up to date.
+# Sets up what `make` needs on a machine without ROS: .venv with the pinned requirements that the node
+# needs and the sets that are named (fit, train, test), and, built by colcon, the package in ./install. Skips
+# what is up to date.
 # The interpreter is python3, or the one named by PYTHON.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -23,16 +24,27 @@ unset PYTHONPATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH
 
 # A virtual environment can't be moved, so its place is part of the key.
 requirements_key=$({ echo "$version $PWD"; cat requirements/*.txt scripts/patch_wheels.py; } | sha256sum)
-if [ "$(cat .venv/requirements.key 2> /dev/null)" = "$requirements_key" ]; then
+if [ "$(cat .venv/requirements.key 2> /dev/null)" != "$requirements_key" ]; then
+  say "Making a virtual environment in .venv (Python $version)"
+  "$python" -m venv --clear .venv || fail "no virtual environment could be made (Debian: sudo apt install python3-venv)."
+  echo "$requirements_key" > .venv/requirements.key
+fi
+missing=()
+for set in ros run "$@"; do
+  [ -f "requirements/$set.txt" ] || fail "there is no requirements/$set.txt; the sets are run, fit, train and test."
+  [ -f ".venv/requirements.$set" ] || missing+=("$set")
+done
+if [ ${#missing[@]} = 0 ]; then
   say "Requirements are up to date (.venv)"
 else
-  say "Installing the pinned requirements into .venv (Python $version)"
-  "$python" -m venv --clear .venv || fail "no virtual environment could be made (Debian: sudo apt install python3-venv)."
+  say "Installing the pinned requirements into .venv: ${missing[*]}"
+  files=()
+  for set in "${missing[@]}"; do files+=(-r "requirements/$set.txt"); done
   # Python compiles what is imported; to compile all of it takes a minute.
-  .venv/bin/python -m pip install --no-compile -r requirements/direct.txt -c requirements/lock.txt
+  .venv/bin/python -m pip install --no-compile "${files[@]}" -c requirements/lock.txt
   .venv/bin/python scripts/patch_wheels.py
   .venv/bin/python -c 'import cv2' || fail "OpenCV can't be loaded (Debian: sudo apt install libgl1 libglib2.0-0)."
-  echo "$requirements_key" > .venv/requirements.key
+  for set in "${missing[@]}"; do touch ".venv/requirements.$set"; done
 fi
 
 # Modules are linked, not copied, so only their names matter here, not their contents.

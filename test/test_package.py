@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import os
 import re
 import runpy
@@ -29,10 +30,9 @@ PARAMETER_FILES = sorted(
 
 # rosdep keys of modules whose names differ, and pip names likewise.
 ROSDEP_KEYS = {
+    "aiohttp": "python3-aiohttp",
     "cv2": "python3-opencv",
     "numpy": "python3-numpy",
-    "scipy": "python3-scipy",
-    "torch": "python3-torch",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
@@ -40,6 +40,7 @@ PIP_NAMES = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
 # Python modules that come with ROS and not from PyPI.
 ROS_MODULES = {
     "ament_index_python",
+    "builtin_interfaces",
     "diagnostic_msgs",
     "launch",
     "launch_ros",
@@ -52,8 +53,15 @@ ROS_MODULES = {
     "std_msgs",
     "std_srvs",
 }
-# These come by pip: no rosdep key exists, or only a command at a desk needs them.
+# No rosdep key exists, or a headless robot does without them: torch fits and trains, cv_bridge
+# converts encodings that ours doesn't, the others serve single commands at a desk.
 NOT_BY_ROSDEP = {
+    "onnx",
+    "torch",
+    "scipy",
+    "pyrealsense2",
+    "pyk4a",
+    "cv_bridge",
     "BackgroundMattingV2",
     "PIL",
     "kornia",
@@ -108,6 +116,18 @@ def test_manifest_is_format_3_with_what_it_requires() -> None:
     assert len(listed) == len(set(listed))
 
 
+def test_placeholders_of_a_release_are_these() -> None:
+    """Whoever releases the package fills them in (CONTRIBUTING.md) and empties this list."""
+    urls = {url.get("type"): url.text or "" for url in MANIFEST.findall("url")}
+    assert set(urls) == {"website", "repository", "bugtracker"}
+    (maintainer,) = MANIFEST.findall("maintainer")
+    values = {**urls, "maintainer": maintainer.get("email", "")}
+    placeholders = {name for name, value in values.items() if ".example" in value}
+    assert placeholders == {"repository", "bugtracker", "maintainer"}
+    releasing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert all(values[name] in releasing for name in placeholders)
+
+
 def test_version_is_one() -> None:
     version = MANIFEST.findtext("version")
     assert dart_ros.__version__ == version
@@ -118,7 +138,7 @@ def test_version_is_one() -> None:
 def test_rosdep_keys_are_those_of_the_imports() -> None:
     used = imported_modules(ROOT / "dart_ros") | imported_modules(ROOT / "launch")
     needed = {ROSDEP_KEYS.get(name, name) for name in used - NOT_BY_ROSDEP}
-    not_imported = {"rosidl_default_runtime", "rviz2"}
+    not_imported = {"rosidl_default_runtime"}
     assert set(dependencies("depend", "exec_depend")) - not_imported == needed
 
 
@@ -131,17 +151,58 @@ def test_every_import_is_declared_for_pip() -> None:
     assert {PIP_NAMES.get(name, name) for name in used} <= declared
 
 
-def test_every_direct_requirement_is_pinned_to_one_version() -> None:
-    def canonical(name: str) -> str:
-        return re.sub(r"[-_.]+", "-", name).lower()
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
-    def lines(file: str) -> list[str]:
-        text = (ROOT / "requirements" / file).read_text(encoding="utf-8")
-        return [found for line in text.splitlines() if (found := line.split("#")[0].strip())]
 
-    pins = [re.split("==", line, maxsplit=1) for line in lines("lock.txt")]
-    assert all(len(pin) == 2 for pin in pins)
-    assert {canonical(name) for name in lines("direct.txt")} <= {canonical(pin[0]) for pin in pins}
+def requirement_lines(file: str) -> list[str]:
+    text = (ROOT / "requirements" / file).read_text(encoding="utf-8")
+    return [found for line in text.splitlines() if (found := line.split("#")[0].strip())]
+
+
+def pins() -> dict[str, set[str]]:
+    """Return the versions that the lock allows, by name."""
+    found: dict[str, set[str]] = {}
+    for line in requirement_lines("lock.txt"):
+        name, version = line.split(";")[0].strip().split("==")
+        found.setdefault(canonical(name), set()).add(version)
+    return found
+
+
+def test_every_requirement_is_pinned_and_in_one_set() -> None:
+    sets = [path for path in (ROOT / "requirements").glob("*.txt") if path.name != "lock.txt"]
+    assert {path.stem for path in sets} == {"run", "fit", "train", "test", "ros"}
+    named = [canonical(name) for path in sets for name in requirement_lines(path.name)]
+    assert len(named) == len(set(named))
+    assert set(named) <= set(pins())
+
+
+def test_run_time_needs_no_torch() -> None:
+    run = {canonical(name) for name in requirement_lines("run.txt")}
+    assert not run & {"torch", "kornia", "tensorboard", "scipy", "tqdm"}
+
+
+@pytest.mark.skipif(
+    not Path(sys.prefix, "requirements.key").exists(), reason="not the environment of `make`"
+)
+def test_the_lock_pins_all_that_is_installed() -> None:
+    allowed = pins()
+    for distribution in importlib.metadata.distributions():
+        name = canonical(distribution.metadata["Name"])
+        # The ROS wheels hold packages of their own, which pip hasn't installed.
+        if name not in ("pip", "dart-ros") and distribution.read_text("INSTALLER"):
+            version = distribution.version.split("+")[0]
+            assert version in allowed.get(name, set()), f"{name} {version}"
+
+
+def test_an_ordinary_index_adds_nothing_unpinned() -> None:
+    """There torch is built for CUDA; this is what its metadata asks for, and that of those."""
+    cuda = (
+        "cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse"
+    )
+    more = "cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx"
+    needed = {f"nvidia-{name}" for name in f"{cuda} {more}".split()}
+    assert needed | {"cuda-bindings", "cuda-pathfinder", "cuda-toolkit", "triton"} <= set(pins())
 
 
 def test_every_folder_with_modules_is_a_package() -> None:
