@@ -22,8 +22,8 @@ class Camera:
     Attributes:
         width: image width in pixels.
         height: image height in pixels.
-        fx: focal length along x in pixels.
-        fy: focal length along y in pixels.
+        fx: focal length along x in pixels, 0 where the camera isn't calibrated.
+        fy: focal length along y in pixels, 0 where the camera isn't calibrated.
         cx: principal point, x in pixels.
         cy: principal point, y in pixels.
         frame_id: name of the optical frame, empty when unknown.
@@ -36,6 +36,16 @@ class Camera:
     cx: float
     cy: float
     frame_id: str = ""
+
+    @classmethod
+    def uncalibrated(cls, width: int, height: int, frame_id: str = "") -> Camera:
+        """Make a camera of which only the size is known: that is enough for mattes."""
+        return cls(width, height, 0.0, 0.0, 0.0, 0.0, frame_id)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether pixels can be turned into directions."""
+        return self.fx > 0 and self.fy > 0
 
 
 @dataclass(frozen=True, eq=False)

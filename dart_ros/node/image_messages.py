@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from dart_ros.errors import MessageError
-from dart_ros.session.encodings import COLOR_ENCODINGS, color_from_bytes, depth_from_bytes
+from dart_ros.session.compressed_images import depth_from_compressed
+from dart_ros.session.encodings import color_from_bytes, color_from_compressed, depth_from_bytes
+from dart_ros.session.rays import Lens, pixel_rays
 from dart_ros.values import Camera, Frame
 
 ALIGN_HINT = (
@@ -21,23 +23,60 @@ ALIGN_HINT = (
 )
 
 
+_LONGEST_FRAME_ID = 256  # characters
+_SHOWN = 60  # characters of it that go into a text
+
+
 @dataclass(frozen=True, eq=False)
 class ImagePair:
-    """A synchronized pair with the camera_info that was newest when it was put together."""
+    """A synchronized pair of messages.
 
-    color: Image
-    depth: Image
-    info: CameraInfo
+    Attributes:
+        color: the color image.
+        depth: the depth image.
+        info: the newest camera_info when they were paired, None before the first.
+        rectified: whether the images are rectified, so that camera_info's P is their camera.
+    """
+
+    color: Image | CompressedImage
+    depth: Image | CompressedImage
+    info: CameraInfo | None
+    rectified: bool = False
+
+    @property
+    def depth_encoding(self) -> str:
+        """Encoding of depth that the node publishes: as in the source, 16UC1 or 32FC1."""
+        depth = self.depth
+        encoding = depth.format if isinstance(depth, CompressedImage) else depth.encoding
+        return "32FC1" if encoding.startswith("32FC1") else "16UC1"
 
 
-def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
-    """Read the pinhole camera of a ``width×height`` image.
+def stamp_of(message: Any) -> int:
+    """Return the header's stamp of a message in nanoseconds."""
+    stamp = message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def frame_name(frame_id: str) -> str:
+    """Return a frame_id without the leading slash that ROS 1 allowed."""
+    return frame_id.lstrip("/")
+
+
+def lens_from_info(info: CameraInfo | None, width: int, height: int, rectified: bool) -> Lens:
+    """Read camera and distortion of a ``width×height`` image.
 
     Raises:
-        MessageError: if the camera isn't calibrated or the info is that of another image size.
+        MessageError: if there is no camera_info, the camera isn't calibrated or the info is that
+            of another image size.
     """
+    if info is None:
+        raise MessageError(
+            "no camera_info comes: let the driver publish it, or remap color/camera_info to the "
+            "topic beside the color image"
+        )
+    values = info.p if rectified else info.k
+    fx, cx, fy, cy = (float(values[i]) for i in ((0, 2, 5, 6) if rectified else (0, 2, 4, 5)))
     # All zeros is what sensor_msgs prescribes for an uncalibrated camera.
-    fx, _, cx, _, fy, cy = (float(value) for value in info.k[:6])
     if not (np.isfinite([fx, fy, cx, cy]).all() and fx > 0 and fy > 0):
         raise MessageError(
             f"camera_info has no usable camera matrix (fx={fx:g}, fy={fy:g}): calibrate the "
@@ -48,72 +87,107 @@ def camera_from_info(info: CameraInfo, width: int, height: int) -> Camera:
             f"camera_info is for {info.width}x{info.height} images, but color is {width}x{height}:"
             " remap color/camera_info to the topic beside the color image"
         )
-    return Camera(width, height, fx, fy, cx, cy, info.header.frame_id)
+    camera = Camera(width, height, fx, fy, cx, cy, frame_name(info.header.frame_id))
+    if rectified:
+        return Lens(camera)
+    # No model has more than 14.
+    return Lens(camera, info.distortion_model, tuple(float(value) for value in info.d[:15]))
 
 
-def frame_from_pair(pair: ImagePair, max_depth: float) -> Frame:
+def frame_from_pair(pair: ImagePair, max_depth: float, aligned: bool = False) -> Frame:
     """Turn a pair of messages into a frame.
 
     Args:
-        pair: color in any of ``session.encodings.COLOR_ENCODINGS`` or what cv_bridge converts,
-            depth in any of ``DEPTH_ENCODINGS``, of one size and one frame_id.
+        pair: color in any of ``session.encodings.COLOR_ENCODINGS``, depth in any of
+            ``DEPTH_ENCODINGS``, or either compressed; of one size and one frame_id.
         max_depth: range of the sensor in metres; depth beyond it becomes unknown.
+        aligned: whether depth is aligned to color whatever its frame_id says.
 
     Returns:
-        The frame, with the stamp of color. Its color may be a view of the message's data.
+        The frame, with the stamp of color; its camera is not calibrated where camera_info is
+        missing or can't be used. Its color may be a view of the message's data.
 
     Raises:
-        MessageError: if the two don't belong to one aligned camera, an encoding is unknown, data
-            is missing or the camera matrix is unusable.
+        MessageError: if the two don't belong to one aligned camera, an encoding is unknown or data
+            is missing.
     """
     color, depth = pair.color, pair.depth
-    if (color.width, color.height) != (depth.width, depth.height):
-        raise MessageError(
-            f"color is {color.width}x{color.height} but depth is {depth.width}x{depth.height}, so "
-            f"depth isn't aligned to color: {ALIGN_HINT}"
-        )
-    frames = color.header.frame_id, depth.header.frame_id
+    names = [
+        _checked_frame(message, what) for message, what in ((color, "color"), (depth, "depth"))
+    ]
     # A driver that leaves a frame_id empty says nothing about alignment.
-    if all(frames) and frames[0] != frames[1]:
+    if not aligned and all(names) and names[0] != names[1]:
         raise MessageError(
-            f"color is in frame '{frames[0]}' but depth in frame '{frames[1]}', so depth isn't "
-            f"aligned to color: {ALIGN_HINT}"
+            f"color is in frame {names[0][:_SHOWN]!r} but depth in frame {names[1][:_SHOWN]!r}, so "
+            f"depth isn't aligned to color: {ALIGN_HINT}; if it is aligned all the same, set the "
+            "parameter depth_is_aligned to true"
         )
-    rgb = _rgb(color)
-    metres = depth_from_bytes(
-        depth.data,
-        depth.height,
-        depth.width,
-        depth.step,
-        depth.encoding,
-        max_depth,
-        bool(depth.is_bigendian),
+    rgb, metres = _rgb(color), _metres(depth, max_depth)
+    height, width = rgb.shape[:2]
+    if metres.shape != (height, width):
+        raise MessageError(
+            f"color is {width}x{height} but depth is {metres.shape[1]}x{metres.shape[0]}, so depth "
+            f"isn't aligned to color: {ALIGN_HINT}"
+        )
+    try:
+        camera = lens_from_info(pair.info, width, height, pair.rectified).camera
+    except MessageError:
+        camera = Camera.uncalibrated(width, height, names[0])
+    return Frame(rgb, metres, stamp_of(color), camera)
+
+
+def why_no_points(pair: ImagePair, camera: Camera) -> str:
+    """Say why ~/points can't be made of a pair, or only without distortion; empty if it can.
+
+    Args:
+        pair: the messages.
+        camera: of the frame that was made of them.
+    """
+    try:
+        lens = lens_from_info(pair.info, camera.width, camera.height, pair.rectified)
+    except MessageError as error:
+        return f"~/points can't be computed: {error}"
+    if lens.known:
+        return ""
+    return (
+        f"~/points leaves out the distortion of the lens: {len(lens.coefficients)} coefficients of "
+        f"the model {lens.model[:_SHOWN]!r} in camera_info are not known"
     )
-    stamp = color.header.stamp.sec * 1_000_000_000 + color.header.stamp.nanosec
-    return Frame(rgb, metres, stamp, camera_from_info(pair.info, color.width, color.height))
 
 
-def _rgb(message: Image) -> NDArray[np.uint8]:
-    """Convert a color message; encodings that aren't ours are left to cv_bridge where it works."""
-    # cv_bridge's compiled part was built for NumPy 1 and takes the process down under NumPy 2.
-    if message.encoding not in COLOR_ENCODINGS and np.lib.NumpyVersion(np.__version__) < "2.0.0":
-        try:
-            from cv_bridge import CvBridge, CvBridgeError
-        except ImportError:
-            pass  # the conversion below says which encodings are known
-        else:
-            try:
-                return np.asarray(CvBridge().imgmsg_to_cv2(message, "rgb8"), np.uint8)
-            except (CvBridgeError, ValueError, TypeError) as error:
-                raise MessageError(
-                    f"color with encoding '{message.encoding}' can't be converted: {error}"
-                ) from error
+def _checked_frame(message: Any, what: str) -> str:
+    frame_id = str(message.header.frame_id)
+    if len(frame_id) > _LONGEST_FRAME_ID:
+        raise MessageError(
+            f"the frame_id of {what} has {len(frame_id)} characters ({frame_id[:_SHOWN]!r}...): "
+            "check the camera driver"
+        )
+    return frame_name(frame_id)
+
+
+def _rgb(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    if isinstance(message, CompressedImage):
+        return color_from_compressed(message.data)
     return color_from_bytes(
         message.data,
         message.height,
         message.width,
         message.step,
         message.encoding,
+        bool(message.is_bigendian),
+    )
+
+
+def _metres(message: Image | CompressedImage, max_depth: float) -> NDArray[np.float32]:
+    if isinstance(message, CompressedImage):
+        return depth_from_compressed(message.data, message.format, max_depth)
+    return depth_from_bytes(
+        message.data,
+        message.height,
+        message.width,
+        message.step,
+        message.encoding,
+        max_depth,
         bool(message.is_bigendian),
     )
 
@@ -149,16 +223,23 @@ class PointCloudMaker:
     )
 
     def __init__(self) -> None:
-        self._camera: Camera | None = None
+        self._lens: Lens | None = None
         self._rays: NDArray[np.float32] = np.empty((0, 2), np.float32)
+        self._sees: NDArray[np.bool_] = np.empty(0, bool)
 
     def message(
-        self, frame: Frame, alpha: NDArray[np.uint8], color: NDArray[np.uint8], header: Header
+        self,
+        lens: Lens,
+        depth: NDArray[np.float32],
+        alpha: NDArray[np.uint8],
+        color: NDArray[np.uint8],
+        header: Header,
     ) -> PointCloud2:
         """Make an unorganized cloud of the pixels with alpha >= 128 and known depth.
 
         Args:
-            frame: depth ``H×W`` in metres and the camera.
+            lens: camera and distortion.
+            depth: ``H×W`` metres, negative where unknown.
             alpha: ``H×W`` uint8.
             color: ``H×W×3`` uint8 RGB.
             header: stamp and frame of the source.
@@ -166,12 +247,13 @@ class PointCloudMaker:
         Returns:
             A dense cloud: x, y, z in metres in the optical frame and rgb packed into a float.
         """
-        if frame.camera != self._camera:
-            self._rays = _pixel_rays(frame.camera)
-            self._camera = frame.camera
-        chosen = np.flatnonzero((alpha >= 128) & (frame.depth > 0))
+        if lens != self._lens:
+            self._rays = pixel_rays(lens)
+            self._sees = np.isfinite(self._rays).all(axis=1).reshape(depth.shape)
+            self._lens = lens
+        chosen = np.flatnonzero((alpha >= 128) & (depth > 0) & self._sees)
         points = np.empty((chosen.size, 4), np.float32)
-        z = frame.depth.reshape(-1)[chosen]
+        z = depth.reshape(-1)[chosen]
         points[:, :2] = self._rays[chosen] * z[:, None]
         points[:, 2] = z
         rgb = color.reshape(-1, 3)[chosen].astype(np.uint32)
@@ -182,13 +264,6 @@ class PointCloudMaker:
         message.row_step = 16 * chosen.size
         message.data = _message_data(points)
         return message
-
-
-def _pixel_rays(camera: Camera) -> NDArray[np.float32]:
-    """x/z and y/z of each pixel, ``(H*W)×2``."""
-    x = (np.arange(camera.width, dtype=np.float32) - camera.cx) / camera.fx
-    y = (np.arange(camera.height, dtype=np.float32) - camera.cy) / camera.fy
-    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
 def depth_image(

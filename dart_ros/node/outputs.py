@@ -13,7 +13,13 @@ from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from dart_ros.node.image_messages import ImagePair, PointCloudMaker, depth_image, image_message
+from dart_ros.node.image_messages import (
+    ImagePair,
+    PointCloudMaker,
+    depth_image,
+    image_message,
+    lens_from_info,
+)
 from dart_ros.node.parameters import Settings
 from dart_ros.session.foreground import cutout
 from dart_ros.values import Frame, Matte
@@ -92,16 +98,20 @@ class Outputs:
             pixels = blend(foreground, alpha, backdrop)
             self._send("composite", image_message(pixels, "rgb8", header))
         if "foreground_depth" in wanted:
-            encoding = "32FC1" if pair.depth.encoding == "32FC1" else "16UC1"
-            depth = depth_image(frame.depth, alpha, encoding)
-            self._send("foreground_depth", image_message(depth, encoding, header))
-        if "points" in wanted and foreground is not None:
-            self._send("points", self._points.message(frame, alpha, foreground, header))
+            depth = depth_image(frame.depth, alpha, pair.depth_encoding)
+            self._send("foreground_depth", image_message(depth, pair.depth_encoding, header))
+        if "points" in wanted and foreground is not None and frame.camera.calibrated:
+            height, width = alpha.shape
+            lens = lens_from_info(pair.info, width, height, pair.rectified)
+            cloud = self._points.message(lens, frame.depth, alpha, foreground, header)
+            self._send("points", cloud)
         if "camera_info" in wanted:
             self.publish_camera_info(pair)
 
     def publish_camera_info(self, pair: ImagePair) -> None:
-        """Publish the camera_info of a pair, stamped like its color image."""
+        """Publish the camera_info of a pair, if it has one, stamped like its color image."""
+        if pair.info is None:
+            return
         info = copy.copy(pair.info)
         info.header = pair.color.header
         self._send("camera_info", info)

@@ -15,6 +15,9 @@ from dart_ros.session.scene import Scene
 from dart_ros.simulation.composition import RgbdBackground
 from dart_ros.values import UNKNOWN_DEPTH
 
+# Of an image's width: a view of 71 degrees. People are scaled by it, which needs no precision.
+_TYPICAL_FOCAL = 0.7
+
 
 def background_of(scene: Scene) -> RgbdBackground:
     """A captured scene as what people are composed before."""
@@ -23,7 +26,7 @@ def background_of(scene: Scene) -> RgbdBackground:
     return RgbdBackground(
         color=torch.from_numpy(scene.plate.copy()).permute(2, 0, 1).contiguous(),
         depth=torch.from_numpy(depth),
-        focal=scene.camera.fx,
+        focal=scene.camera.fx if scene.camera.calibrated else _TYPICAL_FOCAL * scene.camera.width,
         std=torch.from_numpy(scene.depth_std.copy()),
     )
 

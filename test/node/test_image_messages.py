@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import sys
-import types
+import re
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,19 +13,21 @@ from hypothesis.extra import numpy as hnp
 
 pytest.importorskip("sensor_msgs", reason="needs ROS 2")
 
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from dart_ros.errors import MessageError
 from dart_ros.node.image_messages import (
     ImagePair,
     PointCloudMaker,
-    camera_from_info,
     depth_image,
     frame_from_pair,
     image_message,
+    lens_from_info,
+    why_no_points,
 )
-from dart_ros.values import Camera, Frame
+from dart_ros.session.rays import Lens, pixel_rays
+from dart_ros.values import Camera
 
 K = (500.0, 0.0, 3.5, 0.0, 400.0, 2.5, 0.0, 0.0, 1.0)
 
@@ -67,15 +69,93 @@ def test_unequal_frames_name_both_frames_and_the_option() -> None:
     frame_from_pair(pair(depth=depth), 5.0)
 
 
-@pytest.mark.parametrize("k", [(0.0,) * 9, (float("nan"),) * 9, (-1.0, *K[1:])])
-def test_an_uncalibrated_camera_is_refused(k: tuple[float, ...]) -> None:
-    with pytest.raises(MessageError, match=r"no usable camera matrix.*calibrate"):
-        camera_from_info(info(k=k), 8, 6)
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (None, "no camera_info comes"),
+        (info(k=(0.0,) * 9), "no usable camera matrix.*calibrate"),
+        (info(k=(float("nan"),) * 9), "no usable camera matrix"),
+        (info(k=(-1.0, *K[1:])), "no usable camera matrix"),
+        (info(16, 12), "camera_info is for 16x12 images, but color is 8x6"),
+    ],
+)
+def test_without_a_camera_matrix_there_are_frames_but_no_points(
+    given: CameraInfo | None, reason: str
+) -> None:
+    made = pair(info=given)
+    with pytest.raises(MessageError, match=reason):
+        lens_from_info(given, 8, 6, rectified=False)
+    frame = frame_from_pair(made, 5.0)
+    assert frame.camera == Camera.uncalibrated(8, 6, "optical")
+    assert not frame.camera.calibrated
+    assert re.search(reason, why_no_points(made, frame.camera))
 
 
-def test_camera_info_of_another_size_is_refused() -> None:
-    with pytest.raises(MessageError, match="camera_info is for 16x12 images, but color is 8x6"):
-        frame_from_pair(pair(info=info(16, 12)), 5.0)
+def test_distortion_that_is_unknown_is_told() -> None:
+    made = pair()
+    assert why_no_points(made, frame_from_pair(made, 5.0).camera) == ""
+    assert made.info is not None
+    made.info.distortion_model, made.info.d = "new\n", [0.1] * 100
+    assert "15 coefficients of the model 'new\\n'" in why_no_points(
+        made, frame_from_pair(made, 5.0).camera
+    )
+    assert why_no_points(replace(made, rectified=True), Camera.uncalibrated(8, 6))
+
+
+def test_rectified_images_have_the_camera_of_p_without_distortion() -> None:
+    given = info()
+    given.distortion_model, given.d = "plumb_bob", [0.1] * 5
+    given.p = [400.0, 0.0, 3.0, 0.0, 0.0, 300.0, 2.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    camera = frame_from_pair(pair(info=given, rectified=True), 5.0).camera
+    assert camera == Camera(8, 6, 400.0, 300.0, 3.0, 2.0, "optical")
+    assert lens_from_info(given, 8, 6, rectified=True) == Lens(camera)
+    assert lens_from_info(given, 8, 6, rectified=False).coefficients == (0.1,) * 5
+
+
+def test_frames_with_and_without_a_leading_slash_are_one() -> None:
+    depth = image_message(np.zeros((6, 8), np.uint16), "16UC1", Header(frame_id="/optical"))
+    assert frame_from_pair(pair(depth=depth), 5.0).camera.frame_id == "optical"
+
+
+def test_aligned_depth_may_carry_the_frame_of_the_depth_camera() -> None:
+    depth = image_message(np.zeros((6, 8), np.uint16), "16UC1", Header(frame_id="depth_optical"))
+    frame_from_pair(pair(depth=depth), 5.0, aligned=True)
+    with pytest.raises(MessageError, match="set the parameter depth_is_aligned"):
+        frame_from_pair(pair(depth=depth), 5.0)
+    small = image_message(np.zeros((4, 8), np.uint16), "16UC1", Header(frame_id="optical"))
+    with pytest.raises(MessageError, match="8x6 but depth is 8x4"):
+        frame_from_pair(pair(depth=small), 5.0, aligned=True)
+
+
+@pytest.mark.parametrize("which", ["color", "depth"])
+def test_a_frame_id_is_not_passed_on_at_any_length(which: str) -> None:
+    header = Header(frame_id="x\n" * 10**6)
+    broken = pair()
+    getattr(broken, which).header = header
+    with pytest.raises(MessageError, match=f"frame_id of {which} has 2000000 characters") as caught:
+        frame_from_pair(broken, 5.0)
+    assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
+
+
+def test_compressed_messages_make_the_same_frame() -> None:
+    plain = pair()
+    rgb = np.frombuffer(plain.color.data, np.uint8).reshape(6, 8, 3)
+    color = CompressedImage(header=plain.color.header, format="rgb8; png compressed bgr8")
+    color.data = cv2.imencode(".png", rgb[..., ::-1])[1].tobytes()
+    depth = CompressedImage(header=plain.color.header, format="16UC1; compressedDepth png")
+    millimetres = np.full((6, 8), 1500, np.uint16)
+    depth.data = bytes(12) + cv2.imencode(".png", millimetres)[1].tobytes()
+    made = replace(plain, color=color, depth=depth)
+    frame, expected = frame_from_pair(made, 5.0), frame_from_pair(plain, 5.0)
+    np.testing.assert_array_equal(frame.color, expected.color)
+    np.testing.assert_array_equal(frame.depth, expected.depth)
+    assert (frame.camera, frame.stamp) == (expected.camera, expected.stamp)
+    assert made.depth_encoding == "16UC1"
+    depth.format = "32FC1; compressedDepth png"
+    assert made.depth_encoding == "32FC1"
+    color.data = color.data[:20]
+    with pytest.raises(MessageError, match="cut short"):
+        frame_from_pair(made, 5.0)
 
 
 def test_broken_data_is_refused() -> None:
@@ -83,48 +163,6 @@ def test_broken_data_is_refused() -> None:
     broken.depth.data = broken.depth.data[:-3]
     with pytest.raises(MessageError, match=r"depth.*cut short"):
         frame_from_pair(broken, 5.0)
-
-
-def bayer_pair() -> ImagePair:
-    color = image_message(np.zeros((6, 8), np.uint8), "mono8", Header(frame_id="optical"))
-    color.encoding = "bayer_rggb8"
-    return pair(color=color)
-
-
-class _Bridge:
-    """Stands in for cv_bridge, which is not on PyPI: greys for one encoding, refuses the others."""
-
-    def imgmsg_to_cv2(self, message: Any, desired_encoding: str) -> np.ndarray[Any, Any]:
-        assert desired_encoding == "rgb8"
-        if message.width != 8:
-            raise ValueError("8 columns, please")
-        return np.full((message.height, message.width, 3), 77, np.uint8)
-
-
-def _install_bridge(monkeypatch: pytest.MonkeyPatch, numpy_version: str) -> None:
-    module = types.ModuleType("cv_bridge")
-    module.CvBridge = _Bridge  # type: ignore[attr-defined]
-    module.CvBridgeError = ValueError  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "cv_bridge", module)
-    monkeypatch.setattr(np, "__version__", numpy_version)
-
-
-def test_cv_bridge_converts_what_we_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    _install_bridge(monkeypatch, "1.26.4")
-    np.testing.assert_array_equal(frame_from_pair(bayer_pair(), 5.0).color, 77)
-
-
-def test_cv_bridge_is_not_touched_under_numpy_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    _install_bridge(monkeypatch, "2.1.0")
-    with pytest.raises(MessageError, match="bayer_rggb8"):
-        frame_from_pair(bayer_pair(), 5.0)
-
-
-def test_unknown_encodings_are_refused_without_cv_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
-    _install_bridge(monkeypatch, "1.26.4")
-    monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    with pytest.raises(MessageError, match="bayer_rggb8"):
-        frame_from_pair(bayer_pair(), 5.0)
 
 
 @given(
@@ -143,17 +181,16 @@ def test_image_message_holds_the_bytes_of_the_array(pixels: np.ndarray[Any, Any]
     assert message.header is header
 
 
-def frame(depth: np.ndarray[Any, Any]) -> Frame:
+def seen(depth: np.ndarray[Any, Any]) -> tuple[Lens, np.ndarray[Any, Any]]:
     height, width = depth.shape
-    camera = Camera(width, height, 100.0, 200.0, 1.0, 0.5)
-    return Frame(np.zeros((height, width, 3), np.uint8), depth.astype(np.float32), 0, camera)
+    return Lens(Camera(width, height, 100.0, 200.0, 1.0, 0.5)), depth.astype(np.float32)
 
 
 def test_points_are_those_of_the_foreground_with_known_depth() -> None:
     depth = np.array([[2.0, -1.0, 3.0], [4.0, 5.0, 6.0]])
     alpha = np.array([[255, 255, 127], [128, 0, 0]], np.uint8)
     color = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-    cloud = PointCloudMaker().message(frame(depth), alpha, color, Header(frame_id="f"))
+    cloud = PointCloudMaker().message(*seen(depth), alpha, color, Header(frame_id="f"))
     assert (cloud.height, cloud.width, cloud.point_step, cloud.row_step) == (1, 2, 16, 32)
     assert [(f.name, f.offset) for f in cloud.fields] == [
         ("x", 0), ("y", 4), ("z", 8), ("rgb", 12),
@@ -164,9 +201,26 @@ def test_points_are_those_of_the_foreground_with_known_depth() -> None:
     assert points[:, 3].view(np.uint32).tolist() == [0x000102, 0x090A0B]
 
 
+def test_points_take_distortion_into_account_and_leave_out_what_has_no_direction() -> None:
+    camera = Camera(64, 48, 60.0, 60.0, 31.5, 23.5)
+    lens = Lens(camera, "plumb_bob", (-1.0, 0.0, 0.0, 0.0, 0.0))
+    everything = np.full((48, 64), 255, np.uint8)
+    color = np.zeros((48, 64, 3), np.uint8)
+    cloud = PointCloudMaker().message(
+        lens, np.full((48, 64), 2.0, np.float32), everything, color, Header()
+    )
+    assert cloud.is_dense
+    points = np.frombuffer(cloud.data, np.float32).reshape(-1, 4)
+    assert np.isfinite(points[:, :3]).all()
+    rays = pixel_rays(lens)
+    expected = rays[np.isfinite(rays).all(axis=1)]
+    assert 0 < len(expected) < 48 * 64  # in the corners the model folds over
+    np.testing.assert_allclose(points[:, :2], 2 * expected, rtol=1e-6)
+
+
 def test_a_cloud_of_nothing_is_valid() -> None:
     cloud = PointCloudMaker().message(
-        frame(np.ones((2, 3))), np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8), Header()
+        *seen(np.ones((2, 3))), np.zeros((2, 3), np.uint8), np.zeros((2, 3, 3), np.uint8), Header()
     )
     assert cloud.width == 0 and len(cloud.data) == 0
 
@@ -175,7 +229,7 @@ def test_points_follow_a_change_of_camera() -> None:
     maker = PointCloudMaker()
     for side in (2, 4):
         cloud = maker.message(
-            frame(np.ones((side, side))),
+            *seen(np.ones((side, side))),
             np.full((side, side), 255, np.uint8),
             np.zeros((side, side, 3), np.uint8),
             Header(),
