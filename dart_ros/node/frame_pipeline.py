@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dart_ros.node.capture import Capture
 from dart_ros.node.context import NodeContext
 from dart_ros.node.frame_log import FrameLog
-from dart_ros.node.image_messages import ImagePair, frame_from_pair
+from dart_ros.node.image_messages import ImagePair, frame_from_pair, why_no_points
 from dart_ros.node.motion_watch import MotionWatch
 from dart_ros.node.outputs import COLORED, Outputs
 from dart_ros.node.scene_loader import SceneLoader, ScenePredictor, check_size
@@ -133,7 +133,10 @@ class _Run:
         idle = loaded is None or not (wanted or still)
         if capture is None and idle and not self._look_anyway():
             return
-        frame = frame_from_pair(pair, self._context.settings().max_depth)
+        settings = self._context.settings()
+        frame = frame_from_pair(pair, settings.max_depth, settings.depth_is_aligned)
+        if "points" in wanted and (reason := why_no_points(pair, frame.camera)):
+            self._doubt(reason)
         if capture is not None:
             self._capture.feed(capture, frame)
         elif loaded is not None:

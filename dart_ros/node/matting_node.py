@@ -187,8 +187,7 @@ class MattingNode(LifecycleNode):
         self._outputs = None
 
     def _parameters_changed(self, before: Settings, after: Settings) -> None:
-        if before.sync_slop != after.sync_slop and self._active:
-            self._camera.restart_pairing()
+        self._camera.follow(before, after)
         engine = (after.backend, after.threads, after.refine_fraction)
         if engine != (before.backend, before.threads, before.refine_fraction):
             self._scenes.rebuild(self._camera.size())

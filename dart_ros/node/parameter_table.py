@@ -84,6 +84,34 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
     "sync_slop": ParameterSpec(
         0.02, "Seconds by which the stamps of color and depth may differ.", 0.0001, 1.0
     ),
+    "sync_wait": ParameterSpec(
+        1.0,
+        "Seconds for which an image waits for its partner: the longest delay of depth behind color "
+        "or the other way round.",
+        0.05,
+        10.0,
+    ),
+    "depth_time_offset": ParameterSpec(
+        0.0,
+        "Seconds by which the clock of color is ahead of that of depth, where it is constant.",
+        -4e9,
+        4e9,
+    ),
+    "depth_is_aligned": ParameterSpec(
+        False, "Whether depth is aligned to color even if its frame_id is another."
+    ),
+    "image_transport": ParameterSpec(
+        "raw", "Transport of color; compressed: JPEG or PNG on color/image_raw/compressed."
+    ),
+    "depth_image_transport": ParameterSpec(
+        "raw",
+        "Transport of depth; compressedDepth: PNG or RVL on depth/image_raw/compressedDepth.",
+    ),
+    "rgbd": ParameterSpec(
+        False,
+        "Take color, depth and camera_info from one topic, rgbd (realsense2_camera_msgs/RGBD).",
+        constraints="true needs realsense2_camera_msgs",
+    ),
     "composite_color": ParameterSpec(
         [0, 177, 64],
         "Background color of the composite: red, green, blue, 0 to 255 each.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,12 @@ from dart_ros.postmatting import NAMES as POST_MATTINGS
 from dart_ros.runtime.engine import BACKENDS
 from dart_ros.session.scene import is_plain_name
 
-_CHOICES = {"backend": ("auto", *BACKENDS), "post_matting": POST_MATTINGS}
+_CHOICES = {
+    "backend": ("auto", *BACKENDS),
+    "post_matting": POST_MATTINGS,
+    "image_transport": ("raw", "compressed"),
+    "depth_image_transport": ("raw", "compressedDepth", "compressed"),
+}
 
 
 def descriptor(name: str, spec: ParameterSpec) -> ParameterDescriptor:
@@ -71,6 +77,12 @@ class Settings:
     fit_sprites: str
     fit_teacher: str
     sync_slop: float
+    sync_wait: float
+    depth_time_offset: float
+    depth_is_aligned: bool
+    image_transport: str
+    depth_image_transport: str
+    rgbd: bool
     composite_color: tuple[int, int, int]
     composite_image: str
     post_matting: str
@@ -102,6 +114,11 @@ def _checked(name: str, value: Any) -> Any:
     # Ranges and types are enforced by rclpy, from the descriptor.
     if name in _CHOICES and value not in _CHOICES[name]:
         raise ValueError(f"{name} '{value}' is unknown; use {_choice_of(name)}")
+    if name == "rgbd" and value and find_spec("realsense2_camera_msgs") is None:
+        raise ValueError(
+            "rgbd needs the messages of RealSense's driver: install realsense2_camera_msgs (apt "
+            "install ros-$ROS_DISTRO-realsense2-camera-msgs)"
+        )
     if name == "scenes_dir" and not value:
         raise ValueError("scenes_dir is empty; name a folder")
     if name == "scenes_dir":

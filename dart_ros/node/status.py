@@ -136,7 +136,8 @@ class StatusReporter:
             hint = "no background yet: call ~/capture_background while the view is empty"
             # Why there is none is no matter of time.
             return Status.STATE_NO_SCENE, _joined(hint, self._context.problems.last)
-        return Status.STATE_MATTING, _joined(frames.complaint, recent)
+        why = _joined(frames.complaint, self._camera.complaint(time.monotonic()))
+        return Status.STATE_MATTING, _joined(why, recent)
 
     def _activity(self) -> tuple[str, float]:
         """Return what goes on in words, and how far it is, 0 to 1."""

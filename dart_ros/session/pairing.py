@@ -157,6 +157,7 @@ class Pairing(Generic[Item]):
         self._open: tuple[int, int] | None = None  # a pair that a nearer partner may yet undo
         self._full = False
         self._early: int | None = None  # side of the earlier image of the last pair
+        self._waited = (deque[int](maxlen=_STEPS), deque[int](maxlen=_STEPS))
 
     def add(self, side: int, stamp: int, item: Item, size: int = 0) -> list[tuple[Item, Item]]:
         """Take an image.
@@ -200,6 +201,12 @@ class Pairing(Generic[Item]):
         return sum(side.bytes for side in self._sides)
 
     @property
+    def waited(self) -> tuple[float, float]:
+        """Seconds, in stamps, that the color and depth of a pair waited lately (median)."""
+        color, depth = (median(times) * 1e-9 if times else 0.0 for times in self._waited)
+        return color, depth
+
+    @property
     def gap(self) -> Gap | None:
         """What the latest stamps tell, None before both color and depth have come."""
         color, depth = self._sides
@@ -236,6 +243,8 @@ class Pairing(Generic[Item]):
         mine.put(stamp, item, size)
         pairs = []
         while (pair := self._decide(side, stamp)) is not None:
+            for times, one, at in zip(self._waited, self._sides, pair, strict=True):
+                times.append((one.newest or at) - at)
             color, depth = (one.take(at) for one, at in zip(self._sides, pair, strict=True))
             pairs.append((color, depth))
             self._open, self._full, self._early = None, False, _earlier(pair)

@@ -2,10 +2,22 @@ from __future__ import annotations
 
 import pytest
 
-from dart_ros.node.stream_health import COLOR, DEPTH, INFO, EventRate, StreamHealth
-from dart_ros.node.synchronizer import Gap
+from dart_ros.node.stream_health import (
+    COLOR,
+    DEPTH,
+    INFO,
+    RGBD,
+    EventRate,
+    InputTopic,
+    PairingLimits,
+    Publisher,
+    StreamHealth,
+)
+from dart_ros.session.pairing import Gap
 
-TOPICS = {COLOR: "/c", DEPTH: "/d", INFO: "/i"}
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+TOPICS = {COLOR: "/c", DEPTH: "/d", INFO: "/i", RGBD: "/r"}
+LIMITS = PairingLimits(0.02, 1.0)
 
 
 def streams(**rates: int) -> StreamHealth:
@@ -17,8 +29,11 @@ def streams(**rates: int) -> StreamHealth:
 
 
 def why(health: StreamHealth, gap: Gap | None = None, **publishers: int) -> str:
-    counts = {COLOR: 0, DEPTH: 0, INFO: 0, **publishers}
-    return health.why_no_pairs(10.0, TOPICS, counts, gap, 0.02)
+    inputs = {
+        name: InputTopic(topic, IMAGE, [Publisher(IMAGE)] * publishers.get(name, 0))
+        for name, topic in TOPICS.items()
+    }
+    return health.why_no_pairs(10.0, inputs, gap, LIMITS)
 
 
 def test_rate_counts_the_last_second_alone() -> None:
@@ -32,7 +47,7 @@ def test_rate_counts_the_last_second_alone() -> None:
 @pytest.mark.parametrize(
     ("rates", "publishers", "words"),
     [
-        ({}, {}, ["color 0 Hz, depth 0 Hz", "nobody publishes /c, /d, /i", "driver running"]),
+        ({}, {}, ["color 0 Hz, depth 0 Hz", "nobody publishes /c, /d", "driver running"]),
         (
             {"color": 30, "camera_info": 30},
             {COLOR: 1, INFO: 1},
@@ -43,7 +58,11 @@ def test_rate_counts_the_last_second_alone() -> None:
             {COLOR: 1, DEPTH: 1, INFO: 1},
             ["depth 0 Hz", "/d has a publisher but nothing arrives", "QoS"],
         ),
-        ({"color": 30, "depth": 30}, {COLOR: 1, DEPTH: 1}, ["camera_info 0 Hz", "/i", "remapped"]),
+        (
+            {"depth": 30},
+            {DEPTH: 1},
+            ["color 0 Hz, depth 30 Hz, camera_info 0 Hz", "nobody publishes /c", "remapped"],
+        ),
     ],
 )
 def test_silence_is_explained(
@@ -57,6 +76,65 @@ def test_silence_is_explained(
 def test_stamps_too_far_apart_are_told_with_both_figures() -> None:
     text = why(streams(color=30, depth=30, camera_info=30), gap=Gap(0.25))
     assert "250 ms apart" in text and "within 20 ms" in text and "raise sync_slop" in text
+    assert "depth_time_offset (about 0.25)" in text
+
+
+def mute(name: str, wanted: str, *publishers: Publisher) -> str:
+    inputs = {one: InputTopic(topic, IMAGE, [Publisher(IMAGE)]) for one, topic in TOPICS.items()}
+    inputs[name] = InputTopic(TOPICS[name], wanted, publishers)
+    health = streams(**{one: 30 for one in (COLOR, DEPTH, INFO) if one != name})
+    return health.why_no_pairs(10.0, inputs, None, LIMITS, "shared memory is full")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "carried", "remedy"),
+    [
+        (COLOR, IMAGE, COMPRESSED, "set image_transport to compressed, or remap"),
+        (COLOR, COMPRESSED, IMAGE, "set image_transport to raw"),
+        (DEPTH, IMAGE, COMPRESSED, "set depth_image_transport to compressedDepth"),
+        (DEPTH, COMPRESSED, IMAGE, "set depth_image_transport to raw"),
+        (DEPTH, IMAGE, "stereo_msgs/msg/DisparityImage", "remap the topic"),
+        (COLOR, IMAGE, "\n" * 10**6, "remap the topic"),
+    ],
+)
+def test_a_topic_of_another_type_is_told(name: str, wanted: str, carried: str, remedy: str) -> None:
+    text = mute(name, wanted, Publisher(carried))
+    assert f"{TOPICS[name]} carries {carried[:80]!r}, not {wanted}: " in text and remedy in text
+    assert "QoS" not in text and len(text) < 600
+
+
+def test_qos_that_does_not_match_is_told_only_then() -> None:
+    bad, good = Publisher(IMAGE, "durability"), Publisher(IMAGE)
+    assert "the QoS of the publisher of /d doesn't match (durability)" in mute(DEPTH, IMAGE, bad)
+    for publishers in ([good], [bad, good]):
+        text = mute(DEPTH, IMAGE, *publishers)
+        assert "type and QoS match: shared memory is full" in text
+
+
+def test_a_driver_without_rgbd_is_told() -> None:
+    health = StreamHealth((RGBD,))
+    text = why(health)
+    assert "rgbd 0 Hz: nobody publishes /r; is enable_rgbd on" in text
+    health.topics[RGBD].count(9.5)
+    assert "only begun" in why(health)
+
+
+def test_late_images_are_told_with_both_remedies() -> None:
+    health = streams(color=30, depth=30)
+    late = Gap(2.5, late=(False, True))
+    text = why(health, late)
+    assert "the stamps of depth are 2.5 s behind those of color, and images wait 1 s" in text
+    assert "raise sync_wait" in text and "depth_time_offset to 2.5 " in text
+    full = why(health, Gap(-2.5, late=(True, False), full=True))
+    assert "color comes 2.5 s after its depth, and more than 256 MB" in full
+    inputs = {name: InputTopic(topic, IMAGE) for name, topic in TOPICS.items()}
+    text = health.why_no_pairs(10.0, inputs, late, PairingLimits(0.02, 1.0, 3.0))
+    assert "depth_time_offset to 5.5 " in text
+
+
+def test_two_publishers_are_a_crowd_if_their_type_is_that_of_the_topic() -> None:
+    assert InputTopic("/c", IMAGE, [Publisher(IMAGE)] * 2).crowded == "2 publishers on /c"
+    assert not InputTopic("/c", IMAGE, [Publisher(IMAGE), Publisher(COMPRESSED)]).crowded
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from robot import Listener, NodeProcess, Robot, View, empty_view, occupied_view
-from sensor_msgs.msg import Image
+from robot import FRAME_ID, Listener, NodeProcess, Robot, View, empty_view, occupied_view
+from sensor_msgs.msg import Image, PointCloud2
 
 from dart_ros.msg import Status
 from dart_ros.srv import CaptureBackground
@@ -65,7 +65,6 @@ BROKEN: dict[str, tuple[View, str]] = {
     "truncated color": (replace(empty_view(), color_bytes=1000), "cut short"),
     "truncated depth": (replace(empty_view(), depth_bytes=1000), "cut short"),
     "no data at all": (replace(empty_view(), color_bytes=0), "cut short"),
-    "uncalibrated": (replace(empty_view(), info_matrix=(0.0,) * 9), "calibrate the camera"),
     "resolution": (empty_view(80, 60), "80x60 images, but scene 'room' was captured at 160x120"),
 }
 
@@ -82,7 +81,7 @@ def test_a_stream_that_cannot_be_matted(
     assert len(alpha.messages) == count
 
 
-@pytest.mark.parametrize("case", ["sizes", "truncated depth", "uncalibrated"])
+@pytest.mark.parametrize("case", ["sizes", "truncated depth"])
 def test_a_capture_from_such_a_stream_is_refused(robot: Robot, alpha: Listener, case: str) -> None:
     robot.view, words = BROKEN[case]
     robot.wait_for_state(Status.STATE_ERROR)
@@ -141,6 +140,7 @@ def test_a_camera_that_has_moved_is_told(robot: Robot, alpha: Listener, node: No
         return replace(empty_view(), color=poster[10:130, 10 + right : 170 + right].copy())
 
     robot.view = seen(0)
+    time.sleep(1.0)  # no frame of the view before is under way then
     assert robot.capture("poster").success
     robot.view = seen(6)
     words = "pixels since scene 'poster' was captured: put it back, or capture the background"
@@ -183,10 +183,59 @@ def test_a_camera_that_stops(robot: Robot, alpha: Listener, node: NodeProcess, c
 
 def test_stamps_that_do_not_match(robot: Robot, alpha: Listener) -> None:
     robot.view = replace(empty_view(), depth_delay=0.5)
-    robot.wait_for_state(Status.STATE_WAITING, "raise sync_slop")
-    assert robot.set_parameter("sync_slop", 0.6).successful
+    # As far as the stamps tell, depth comes half a second late.
+    robot.wait_for_state(Status.STATE_MATTING, "depth comes 0.50 s after its color")
+    assert robot.set_parameter("depth_time_offset", 0.5).successful
+    robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.reason)
+    robot.view = replace(empty_view(), depth_delay=7.5)
+    status = robot.wait_for_state(Status.STATE_WAITING, "raise sync_wait")
+    assert "or set depth_time_offset to 7.5 if the clocks differ" in status.reason
+    assert robot.set_parameter("depth_time_offset", 7.5).successful
     robot.wait_for_state(Status.STATE_MATTING)
-    assert robot.set_parameter("sync_slop", 0.02).successful
+    assert robot.set_parameter("depth_time_offset", 0.0).successful
+
+
+def test_aligned_depth_in_the_frame_of_the_depth_camera(robot: Robot, alpha: Listener) -> None:
+    robot.view = replace(empty_view(), depth_frame="camera_depth_optical_frame")
+    robot.wait_for_state(Status.STATE_ERROR, "set the parameter depth_is_aligned to true")
+    assert robot.set_parameter("depth_is_aligned", True).successful
+    robot.wait_for_state(Status.STATE_MATTING)
+    robot.view = replace(empty_view(), depth_frame=f"/{FRAME_ID}")
+    assert robot.set_parameter("depth_is_aligned", False).successful
+    alpha.next(5)
+    robot.wait_for_state(Status.STATE_MATTING)
+
+
+@pytest.mark.parametrize(
+    ("view", "reason"),
+    [
+        (replace(empty_view(), info_matrix=(0.0,) * 9), "camera_info has no usable camera mat"),
+        (replace(empty_view(), silent=frozenset({"info"})), ""),
+    ],
+)
+def test_mattes_need_no_camera_matrix_but_points_do(
+    robot: Robot, alpha: Listener, node: NodeProcess, view: View, reason: str
+) -> None:
+    robot.view = view
+    time.sleep(0.3)
+    alpha.next(5)
+    if reason:
+        points = robot.subscribe(PointCloud2, "points")
+        robot.wait_for_state(Status.STATE_MATTING, f"~/points can't be computed: {reason}")
+        robot.view = empty_view()
+        points.next(2)
+        points.close()
+
+
+def test_a_capture_needs_no_camera_matrix(robot: Robot, alpha: Listener, scenes_dir: Path) -> None:
+    robot.view = replace(empty_view(), info_matrix=(0.0,) * 9)
+    time.sleep(0.3)
+    answer = robot.capture("room")
+    assert answer.success, answer.message
+    robot.wait_for_state(Status.STATE_MATTING)
+    alpha.next(2)
+    robot.view = empty_view()
+    assert robot.capture("room").success
 
 
 def test_a_capture_of_a_camera_that_has_stopped_is_refused_in_time(

@@ -139,7 +139,11 @@ def test_streams_that_run_free(offset: int, jitter: list[int]) -> None:
 def test_depth_may_come_many_frames_after_its_color(period: int, frames: int) -> None:
     events = delayed(200, period, frames)
     stamps = range(5000, 5000 + 200 * period, period)
-    assert run(Pairing(), events) == [(stamp, stamp) for stamp in stamps]
+    live: Pairing[int] = Pairing()
+    assert live.waited == (0.0, 0.0)
+    assert run(live, events[:-frames]) == [(stamp, stamp) for stamp in stamps][:-frames]
+    assert live.waited == pytest.approx((frames * period / 1000, 0.0))
+    assert run(live, events[-frames:]) == [(stamp, stamp) for stamp in stamps][-frames:]
     swapped = [(1 - side, stamp) for side, stamp in events]
     assert run(Pairing(), swapped) == [(stamp, stamp) for stamp in stamps]
 
