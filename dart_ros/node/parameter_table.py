@@ -101,11 +101,12 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
         False, "Whether depth is aligned to color even if its frame_id is another."
     ),
     "image_transport": ParameterSpec(
-        "raw", "Transport of color; compressed: JPEG or PNG on color/image_raw/compressed."
+        "raw", "Transport of color: raw, or compressed (JPEG or PNG on color/image_raw/compressed)."
     ),
     "depth_image_transport": ParameterSpec(
         "raw",
-        "Transport of depth; compressedDepth: PNG or RVL on depth/image_raw/compressedDepth.",
+        "Transport of depth: raw, compressedDepth (PNG or RVL on depth/image_raw/compressedDepth) "
+        "or compressed (PNG of 16 bits on depth/image_raw/compressed).",
     ),
     "rgbd": ParameterSpec(
         False,

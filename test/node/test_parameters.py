@@ -9,11 +9,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+from dart_ros.node import parameters
 from dart_ros.node.parameter_table import PARAMETERS
 from dart_ros.node.parameters import Settings
 from dart_ros.node.parameters import descriptor as descriptor_of
 from dart_ros.postmatting import NAMES as POST_MATTINGS
 from dart_ros.runtime.engine import BACKENDS
+from dart_ros.session.pairing import DEFAULT_SLOP, DEFAULT_WAIT
 
 
 def test_every_parameter_is_described_and_every_number_has_a_range() -> None:
@@ -61,6 +63,8 @@ def test_changes_are_taken_over_and_other_names_ignored() -> None:
         ("fit_sprites", "~nobody-of-that-name/x", "fit_sprites .* can't be had"),
         ("scenes_dir", "~nobody-of-that-name/x", "scenes_dir .* can't be had"),
         ("scene", "../escape", "no plain name"),
+        ("image_transport", "theora", "image_transport 'theora' is unknown; use one of raw, comp"),
+        ("depth_image_transport", "zdepth", "use one of raw, compressedDepth, compressed"),
     ],
 )
 def test_bad_values_are_refused_with_the_reason(name: str, value: Any, words: str) -> None:
@@ -93,5 +97,23 @@ def test_composite_image_is_decoded_as_rgb_or_refused(tmp_path: Path) -> None:
 
 
 def test_help_names_all_choices() -> None:
-    for name, choices in (("backend", ("auto", *BACKENDS)), ("post_matting", POST_MATTINGS)):
+    for name, choices in (
+        ("backend", ("auto", *BACKENDS)),
+        ("post_matting", POST_MATTINGS),
+        ("image_transport", ("raw", "compressed")),
+        ("depth_image_transport", ("raw", "compressedDepth", "compressed")),
+    ):
         assert all(choice in PARAMETERS[name].description for choice in choices)
+
+
+def test_rgbd_needs_the_messages_of_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="install realsense2_camera_msgs"):
+        Settings.defaults().changed({"rgbd": True})
+    monkeypatch.setattr(parameters, "find_spec", lambda name: name)
+    assert Settings.defaults().changed({"rgbd": True}).rgbd
+
+
+def test_defaults_of_pairing_are_those_of_recordings() -> None:
+    settings = Settings.defaults()
+    assert (settings.sync_slop, settings.sync_wait) == (DEFAULT_SLOP, DEFAULT_WAIT)
