@@ -776,7 +776,8 @@ class Composer:
         )
         alpha = placed[3:4] / 255
         offset = (placed[4:5] / alpha.clamp(min=1e-3) - 128) * DEPTH_STEP
-        if self._chance(0.8):
+        sharpened = self._chance(0.8)
+        if sharpened and not sprite.soft:
             # Magnified outlines are as soft as they are large; a camera would see sharp ones.
             width_now = scale * 2 ** _level(sprite, scale)
             slope = min(4.0, max(1.0, width_now * self._uniform(0.9, 2.0)))

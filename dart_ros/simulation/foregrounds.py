@@ -45,7 +45,8 @@ class Sprite:
     """One foreground object, rendered at ``distance`` with ``focal`` pixels of focal length.
 
     ``levels`` holds the sprite at 1, 1/2, 1/4 … of its size, each 5×h×w uint8: RGB multiplied
-    by alpha, alpha, and depth (grey levels as on disk).
+    by alpha, alpha, and depth (grey levels as on disk). ``soft``: its outlines are as soft as they
+    are meant to be, as of hair that was rendered at its full size.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Sprite:
     distance: float
     cut: tuple[str, ...]
     levels: tuple[Tensor, ...]
+    soft: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -125,7 +127,8 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
     depth = np.asarray(
         cv2.resize(half_depth, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
     )
-    return Sprite(name, kind, identity, focal, distance, sides, _pyramid(color, depth))
+    soft = entry.get("soft") is True
+    return Sprite(name, kind, identity, focal, distance, sides, _pyramid(color, depth), soft)
 
 
 def _pyramid(color: NDArray[np.uint8], depth: NDArray[np.uint8]) -> tuple[Tensor, ...]:

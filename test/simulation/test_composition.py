@@ -564,3 +564,20 @@ def test_a_tone_curve_keeps_the_order_of_colors(sprites: list[Sprite], seed: int
     curve = composer._tone(ramp)
     assert bool((curve.diff() >= 0).all()) and float(curve[0]) == 0
     assert 0.5 < float(curve[-1]) <= 1
+
+
+def test_soft_outlines_stay_soft(sprites: list[Sprite]) -> None:
+    """Hair whose alpha never reaches a half is there, unless it is sharpened away."""
+    levels = tuple(
+        torch.where(level > 0, level // 3, 0).to(torch.uint8) for level in sprites[0].levels
+    )
+    faint = replace(sprites[0], levels=levels)
+
+    def seen(sprite: Sprite) -> list[float]:
+        # Magnified, as outlines have to be to be sharpened.
+        place = replace(wall(), focal=700.0)
+        batch = Composer([sprite], [place], SIZE).frames(range(40))
+        return batch.alpha.flatten(1).amax(dim=1).tolist()
+
+    soft, sharp = seen(replace(faint, soft=True)), seen(faint)
+    assert np.mean([value == 0 for value in sharp]) > np.mean([value == 0 for value in soft]) + 0.2

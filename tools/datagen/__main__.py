@@ -1,4 +1,4 @@
-"""Make the training and demo data: ``python -m tools.datagen sprites|rooms|demo``."""
+"""Make the training and demo data: ``python -m tools.datagen sprites|closeups|rooms|demo``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from dart_ros.errors import DartError
+from tools.datagen.closeups import make_closeups
 from tools.datagen.demo_scene import make_demo
 from tools.datagen.furniture import Catalog
 from tools.datagen.rooms import make_rooms
@@ -31,6 +32,16 @@ def _parser() -> argparse.ArgumentParser:
     sprites.add_argument("--objects", type=int, default=60, help="object sprites")
     sprites.add_argument("--max-height", type=int, default=640, help="pixels")
     sprites.add_argument("--quality", type=int, default=85, help="WebP quality")
+
+    closeups = commands.add_parser(
+        "closeups", parents=[shared, avatars], help="close-ups with soft alpha, for training alone"
+    )
+    closeups.add_argument("--count", type=int, default=200, help="close-ups of people")
+    closeups.add_argument("--things", type=int, default=50, help="poles, cables, wheels ...")
+    closeups.add_argument("--max-height", type=int, default=720, help="pixels")
+    closeups.add_argument(
+        "--held-out", action="store_true", help="people kept for evaluation instead of all others"
+    )
 
     rooms = commands.add_parser("rooms", parents=[shared], help="furnished rooms with depth")
     rooms.add_argument("--count", type=int, default=80, help="views")
@@ -58,6 +69,18 @@ def main() -> int:
                 options.seed,
             )
             print(f"{len(made)} sprites in {options.output}")
+        elif options.command == "closeups":
+            soft = make_closeups(
+                sorted(options.avatars.glob("*.glb")),
+                catalog,
+                options.output,
+                options.count,
+                options.things,
+                options.max_height,
+                options.seed,
+                options.held_out,
+            )
+            print(f"{len(soft)} close-ups in {options.output}")
         elif options.command == "rooms":
             make_rooms(catalog, options.output, options.count, options.seed)
         else:

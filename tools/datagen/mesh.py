@@ -149,3 +149,63 @@ def box(
         ((x - w, y - h, z - d), (2 * w, 0, 0), (0, 0, 2 * d)),
     ]
     return [quad(corner, right, up, material) for corner, right, up in sides]
+
+
+def tube(points: NDArray[np.floating], radius: float, material: Material, sides: int = 7) -> Mesh:
+    """A wire along N×3 points (metres)."""
+    points = np.asarray(points, np.float64)
+    along = np.gradient(points, axis=0)
+    along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+    # The axis that the wire runs along least, so that nothing is parallel to it.
+    hint = np.eye(3)[np.argmin(np.abs(along).max(axis=0))]
+    across = np.cross(along, hint)
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    third = np.cross(along, across)
+    angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)[None, :, None]
+    normals = np.cos(angle) * across[:, None] + np.sin(angle) * third[:, None]
+    positions = points[:, None] + radius * normals
+    rows, columns = np.meshgrid(np.arange(len(points) - 1), np.arange(sides), indexing="ij")
+    a, b = rows * sides + columns, rows * sides + (columns + 1) % sides
+    triangles = np.concatenate(
+        [np.stack([a, b, a + sides], -1), np.stack([b, b + sides, a + sides], -1)]
+    )
+    count = len(points) * sides
+    return Mesh(
+        positions.reshape(count, 3).astype(np.float32),
+        normals.reshape(count, 3).astype(np.float32),
+        np.zeros((count, 2), np.float32),
+        triangles.reshape(-1, 3).astype(np.int32),
+        material,
+    )
+
+
+def rod(
+    start: NDArray[np.floating], end: NDArray[np.floating], radius: float, material: Material
+) -> Mesh:
+    """A straight wire between two points (metres)."""
+    return tube(np.linspace(start, end, 3), radius, material)
+
+
+def sheet(points: NDArray[np.floating], material: Material) -> Mesh:
+    """A piece of cloth through a grid of R×C×3 points (metres)."""
+    points = np.asarray(points, np.float64)
+    rows, columns = points.shape[:2]
+    normal = np.cross(np.gradient(points, axis=1), np.gradient(points, axis=0))
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+    i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
+    a = i * columns + j
+    triangles = np.concatenate(
+        [
+            np.stack([a, a + 1, a + columns], -1).reshape(-1, 3),
+            np.stack([a + 1, a + columns + 1, a + columns], -1).reshape(-1, 3),
+        ]
+    )
+    v, u = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+    return Mesh(
+        points.reshape(-1, 3).astype(np.float32),
+        normal.reshape(-1, 3).astype(np.float32),
+        np.stack([u, v], -1).reshape(-1, 2).astype(np.float32),
+        triangles.astype(np.int32),
+        material,
+        foreground=True,
+    )

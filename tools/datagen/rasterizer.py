@@ -170,6 +170,14 @@ layout(location = 1) out vec4 out_mask;
 """
     + _LIGHTING
     + """
+// A hard shadow: soft ones of a million hairs take minutes, and nobody sees them.
+float reached(int i, vec3 place) {
+    vec4 clip = light_clip[i] * vec4(place, 1.0);
+    vec2 at = clip.xy / max(clip.w, 1e-3) * 0.5 + 0.5;
+    bool beyond = any(lessThan(at, vec2(0.01))) || any(greaterThan(at, vec2(0.99)));
+    return clip.w <= 0.0 || beyond || stored(i, at) > clip.w - 0.03 ? 1.0 : 0.0;
+}
+
 // Kajiya and Kay's hair: brightest where the light falls across the hair.
 void main() {
     vec3 albedo = pow(color.rgb, vec3(2.2));
@@ -181,7 +189,7 @@ void main() {
         float away = length(to_light);
         vec3 l = to_light / away;
         float fall = light_reach[i] / away;
-        vec3 arriving = light_color[i] * fall * fall * lit(i, position, l);
+        vec3 arriving = light_color[i] * fall * fall * reached(i, position);
         float across = sqrt(max(1.0 - pow(dot(t, l), 2.0), 0.0));
         light += arriving * across * 0.8;
         float half_angle = dot(t, normalize(l + view));

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -78,6 +78,7 @@ class Sprite:
         distance_m: Depth that the relief counts from, metres.
         height_m: Height of what is in the sprite, metres.
         cut: Sides at which the crop goes through the body.
+        soft: Its outlines are as soft as they are meant to be, at its full size.
     """
 
     name: str
@@ -89,6 +90,11 @@ class Sprite:
     distance_m: float
     height_m: float
     cut: tuple[str, ...]
+    soft: bool = False
+
+
+Draw = Callable[[Camera, Viewpoint, Lighting], Picture]
+"""Draws a picture in a way of its own."""
 
 
 def bleed(values: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -235,9 +241,10 @@ def _place_on(meshes: list[Mesh], height: float) -> list[Mesh]:
     return [replace(m.moved((0.0, height, 0.0)), foreground=True) for m in meshes]
 
 
-def _held_object(
+def held_object(
     catalog: Catalog, person: PosedPerson, yaw: float, rng: np.random.Generator
 ) -> list[Mesh]:
+    """Something between the hands of somebody who holds them before the body."""
     pieces = [p for p in catalog.find(*_HELD) if max(p.size) < 0.6 and max(p.size) > 0.1]
     piece = pieces[int(rng.integers(len(pieces)))]
     middle = 0.5 * (person.joints["LeftHand"] + person.joints["RightHand"])
@@ -268,6 +275,7 @@ def cut_out(
     distance: float,
     floor_cut: float,
     kind: str,
+    draw: Draw | None = None,
 ) -> tuple[Picture, dict[str, object]] | None:
     """Draw something at the origin and crop the picture to it.
 
@@ -276,6 +284,7 @@ def cut_out(
         distance: From the camera, metres.
         floor_cut: What is lower than this (metres) is cropped away.
         kind: Decides how high the camera stands.
+        draw: Draws the picture; None for the renderer, once.
 
     Returns:
         The cropped picture and its numbers, or None when nothing is seen.
@@ -301,7 +310,10 @@ def cut_out(
     camera = Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
     lighting = random_lighting(rng, top, distance)
     lighting = exposed(renderer, view, camera, meshes, lighting, rng.uniform(0.25, 0.55))
-    picture = renderer.draw(camera, view, meshes, lighting, strands)
+    if draw is None:
+        picture = renderer.draw(camera, view, meshes, lighting, strands)
+    else:
+        picture = draw(camera, view, lighting)
     seen = picture.coverage > 0.02
     cut: list[str] = []
     if floor_cut > low[1]:
@@ -324,7 +336,7 @@ def cut_out(
         picture.foreground[window],
         picture.depth[window],
     )
-    solid = crop.depth[crop.coverage > 0.5]
+    solid = crop.depth[(crop.coverage > 0.5) & (crop.depth > 0)]
     if len(solid) < 200:
         return None
     reference = float(np.median(solid))
@@ -391,7 +403,7 @@ def _draw_person(
     person = apply_pose(rig, POSES[pose_name](rng), yaw)
     meshes = list(person.meshes)
     if pose_name == "hold":
-        meshes += _held_object(catalog, person, yaw, rng)
+        meshes += held_object(catalog, person, yaw, rng)
     if pose_name == "sit" and rng.random() < 0.5:
         meshes += _seat(catalog, person, yaw, rng)
     _, high = bounds(list(person.meshes))
