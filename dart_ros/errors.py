@@ -45,3 +45,7 @@ class PostMattingError(DartError):
 
 class MessageError(DartError):
     """An image is malformed: unknown encoding, truncated data, sizes that don't match."""
+
+
+class SinkError(DartError):
+    """A video device or pipe can't be written to."""

@@ -307,7 +307,7 @@ function draw(canvas, points) {
     if (number) context.lineTo(x, y);
     else context.moveTo(x, y);
   });
-  context.strokeStyle = getComputedStyle(canvas).getPropertyValue("--accent") || "#12614f";
+  context.strokeStyle = getComputedStyle(canvas).color;
   context.lineWidth = 2 * scale;
   context.stroke();
 }

@@ -1,0 +1,353 @@
+"""A matting node reached over ROS: requests wait in asyncio, all of rclpy stays in its thread."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage
+from std_srvs.srv import Trigger
+
+from dart_ros.msg import Status
+from dart_ros.operator_page.node import Answer, Picture
+from dart_ros.srv import (
+    CaptureBackground,
+    DeleteScene,
+    FitScene,
+    ListScenes,
+    LoadScene,
+    RenameScene,
+    TakeStill,
+)
+
+TOPICS = {
+    "input": "input",
+    "alpha": "alpha",
+    "cutout": "foreground",
+    "composite": "composite",
+    "trimap": "trimap",
+}
+"""Of each view, the node's output that is shown."""
+
+_PATIENCE = 10.0  # seconds for an answer to what is done at once
+_LONG = 900.0  # seconds for captures and stills
+_STRONGEST = 1.0  # of the blur
+_STALE = 30.0  # seconds without a picture after which a viewer is given up
+
+
+class MattingClient:
+    """One matting node.
+
+    Its methods are for the server's event loop; what they ask of rclpy is posted to rclpy's thread.
+
+    Args:
+        node: node of this process that owns subscriptions and clients.
+        name: fully qualified name of the matting node.
+        post: runs a callable in rclpy's thread.
+        loop: the server's event loop.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        post: Callable[[Callable[[], None]], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.name = name
+        self._node, self._post, self._loop = node, post, loop
+        self._status: Status | None = None
+        self._told = 0.0
+        self._clients: dict[str, Any] = {}
+        self._views: dict[str, _View] = {}
+        self._subscription = node.create_subscription(
+            Status,
+            f"{name}/status",
+            self._on_status,
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+        )
+
+    def destroy(self) -> None:
+        """Take everything back; in rclpy's thread."""
+        self._node.destroy_subscription(self._subscription)
+        for client in self._clients.values():
+            self._node.destroy_client(client)
+        for view in self._views.values():
+            view.close()
+
+    # -- state -------------------------------------------------------------------------------
+
+    def _on_status(self, message: Status) -> None:
+        self._status, self._told = message, time.monotonic()
+
+    def status(self) -> dict[str, Any]:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        status = self._status
+        if status is None:
+            return {}
+        # In whole seconds, so that a node that is silent doesn't make an event each time.
+        age = 1000 * int(time.monotonic() - self._told)
+        return {
+            "age_ms": age,
+            "state": int(status.state),
+            "reason": status.reason,
+            "scene": status.scene,
+            "scene_id": status.scene_id,
+            "activity": status.activity,
+            "progress": _finite(status.progress),
+            "fitting": bool(status.fitting),
+            "frame_rate": _finite(status.frame_rate),
+            "latency": _finite(status.latency),
+            "frames_dropped": int(status.frames_dropped),
+            "backend": status.backend,
+        }
+
+    # -- pictures ----------------------------------------------------------------------------
+
+    async def watch(self, view: str) -> AsyncIterator[Picture]:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        shown = self._views.get(view)
+        if shown is None:
+            topic = f"{self.name}/{TOPICS[view]}/compressed"
+            shown = self._views[view] = _View(self._node, topic, self._post, self._loop)
+        number = 0
+        with shown:
+            while True:
+                number, picture = await asyncio.wait_for(shown.after(number), _STALE)
+                yield picture
+
+    # -- requests ----------------------------------------------------------------------------
+
+    async def capture(self, scene: str, fit: bool) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        request = CaptureBackground.Request(scene=scene, fit=fit)
+        response = await self._call(CaptureBackground, "capture_background", request, _LONG)
+        return _answer(response)
+
+    async def cancel_capture(self) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        return await self._trigger("cancel_capture")
+
+    async def fit(self, scene: str) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        return _answer(await self._call(FitScene, "fit_scene", FitScene.Request(scene=scene)))
+
+    async def cancel_fit(self) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        return await self._trigger("cancel_fit")
+
+    async def scenes(self) -> list[dict[str, Any]]:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        request = ListScenes.Request(thumbnails=True)
+        response = await self._call(ListScenes, "list_scenes", request)
+        if isinstance(response, Answer):
+            return []
+        return [
+            {
+                "name": scene.name,
+                "width": scene.width,
+                "height": scene.height,
+                "captured_at": _iso(scene.captured_at),
+                "fitted": scene.fitted,
+                "loaded": scene.loaded,
+                "problem": scene.problem,
+                "thumbnail": _data_url(scene.thumbnail),
+            }
+            for scene in response.scenes
+        ]
+
+    async def load(self, scene: str) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        request = LoadScene.Request(scene=scene)
+        return _answer(await self._call(LoadScene, "load_scene", request, _LONG))
+
+    async def rename(self, scene: str, name: str) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        request = RenameScene.Request(scene=scene, name=name)
+        return _answer(await self._call(RenameScene, "rename_scene", request))
+
+    async def delete(self, scene: str) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        request = DeleteScene.Request(scene=scene)
+        return _answer(await self._call(DeleteScene, "delete_scene", request))
+
+    async def set_backdrop(self, backdrop: dict[str, Any]) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        try:
+            parameters = backdrop_parameters(backdrop)
+        except ValueError as error:
+            return Answer(False, str(error))
+        request = SetParametersAtomically.Request(parameters=parameters)
+        response = await self._call(SetParametersAtomically, "set_parameters_atomically", request)
+        if isinstance(response, Answer):
+            return response
+        return Answer(response.result.successful, response.result.reason)
+
+    async def still(self) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        request = TakeStill.Request(png=True)
+        response = await self._call(TakeStill, "take_still", request, _LONG)
+        if isinstance(response, Answer):
+            return response
+        return Answer(response.success, response.message, bytes(response.png.data))
+
+    async def _trigger(self, name: str) -> Answer:
+        return _answer(await self._call(Trigger, name, Trigger.Request()))
+
+    async def _call(self, kind: Any, name: str, request: Any, patience: float = _PATIENCE) -> Any:
+        """The response of a service, or an :class:`Answer` that says why there is none."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+
+        def settle(result: Any) -> None:
+            if not done.done():
+                done.set_result(result)
+
+        def answered(future: Any) -> None:
+            error = future.exception()
+            result = future.result() if error is None else Answer(False, f"{name}: {error}")
+            self._loop.call_soon_threadsafe(settle, result)
+
+        def ask() -> None:
+            client = self._clients.get(name)
+            if client is None:
+                client = self._node.create_client(kind, f"{self.name}/{name}")
+                self._clients[name] = client
+            client.call_async(request).add_done_callback(answered)
+
+        self._post(ask)
+        try:
+            return await asyncio.wait_for(done, patience)
+        except asyncio.TimeoutError:
+            return Answer(False, f"{self.name} has not answered for {patience:.0f} s")
+
+
+class _View:
+    """The latest picture of a topic, subscribed to while somebody looks."""
+
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        post: Callable[[Callable[[], None]], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._node, self._topic, self._post, self._loop = node, topic, post, loop
+        self._viewers = 0
+        self._number = 0
+        self._latest = Picture("", b"")
+        self._changed = asyncio.Event()
+        self._subscription: Any = None
+
+    def __enter__(self) -> None:
+        self._viewers += 1
+        self._post(self._match)
+
+    def __exit__(self, *_: object) -> None:
+        self._viewers -= 1
+        self._post(self._match)
+
+    async def after(self, number: int) -> tuple[int, Picture]:
+        """The latest picture that is newer than a number, with its own number."""
+        while self._number <= number:
+            changed = self._changed
+            await changed.wait()
+        return self._number, self._latest
+
+    def close(self) -> None:
+        """Take the subscription back; in rclpy's thread."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def _match(self) -> None:
+        if self._viewers and self._subscription is None:
+            latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self._subscription = self._node.create_subscription(
+                CompressedImage, self._topic, self._received, latest
+            )
+        elif not self._viewers:
+            self.close()
+
+    def _received(self, message: CompressedImage) -> None:
+        data = bytes(message.data)
+        kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+        self._loop.call_soon_threadsafe(self._show, Picture(kind, data))
+
+    def _show(self, picture: Picture) -> None:
+        self._latest, self._number = picture, self._number + 1
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def backdrop_parameters(backdrop: dict[str, Any]) -> list[Parameter]:
+    """Parameters of the matting node for a backdrop that the page asks for.
+
+    Args:
+        backdrop: ``kind`` is color (with ``color``, three integers), picture (with ``file``), blur
+            (with ``strength``, 0 to 1) or none.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    kind = backdrop.get("kind")
+    color, file, blur = [0, 0, 0], "", 0.0
+    if kind == "color":
+        color = backdrop.get("color", [])
+        if not (
+            isinstance(color, list)
+            and len(color) == 3
+            and all(isinstance(part, int) and 0 <= part <= 255 for part in color)
+        ):
+            raise ValueError("a color is three integers from 0 to 255")
+    elif kind == "picture" and isinstance(backdrop.get("file"), str):
+        file = backdrop["file"]
+    elif kind == "blur":
+        strength = backdrop.get("strength")
+        if not isinstance(strength, int | float) or not 0 < strength <= _STRONGEST:
+            raise ValueError("the strength of the blur is above 0 and at most 1")
+        blur = float(strength)
+    elif kind != "none":
+        raise ValueError("a backdrop is a color, a picture, blur or none")
+    values: dict[str, ParameterValue] = {
+        "composite_image": ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=file),
+        "composite_blur": ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=blur),
+    }
+    if kind in ("color", "none"):
+        values["composite_color"] = ParameterValue(
+            type=ParameterType.PARAMETER_INTEGER_ARRAY, integer_array_value=color
+        )
+    return [Parameter(name=name, value=value) for name, value in values.items()]
+
+
+def _answer(response: Any) -> Answer:
+    if isinstance(response, Answer):
+        return response
+    picture = getattr(response, "picture", None)
+    return Answer(
+        response.success, response.message, b"" if picture is None else bytes(picture.data)
+    )
+
+
+def _finite(value: float) -> float:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else 0.0
+
+
+def _iso(stamp: Any) -> str:
+    """A builtin_interfaces/Time as ISO 8601, empty for none."""
+    if not stamp.sec:
+        return ""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stamp.sec))
+
+
+def _data_url(image: CompressedImage) -> str:
+    data = bytes(image.data)
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}" if data else ""
