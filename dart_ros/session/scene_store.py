@@ -12,9 +12,11 @@ import contextlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+
+import cv2
 
 from dart_ros.errors import SceneError
 from dart_ros.files import read_regular, replacing
@@ -28,6 +30,7 @@ _LAST = "last"
 _LONGEST_MEMORY = 4096  # bytes of the file that names the last scene
 _PLAIN_NODE = "matting_node"  # the name that a node has unless it is given another
 _SCOPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_THUMBNAIL = 160  # pixels
 _PERMISSIONS = "check the folder's permissions"
 
 
@@ -44,6 +47,8 @@ class SceneSummary:
         problem: what is wrong with the file, None if nothing is.
         captured_by: fully qualified name of the node that captured it, empty if none did or the
             file can't be read.
+        thumbnail: JPEG of the background plate, at most 160 pixels wide and high; empty if the file
+            can't be read.
     """
 
     name: str
@@ -53,6 +58,7 @@ class SceneSummary:
     fitted: bool
     problem: str | None = None
     captured_by: str = ""
+    thumbnail: bytes = field(default=b"", repr=False)
 
 
 def scope_of(node: str) -> str:
@@ -213,6 +219,37 @@ class SceneStore:
             ) from error
         self._forget_fits(name)
 
+    def rename(self, name: str, new_name: str) -> Scene:
+        """Give a scene of this store another name; its id stays, and with it an unfinished fit.
+
+        Returns:
+            The scene under its new name.
+
+        Raises:
+            SceneError: if there is no such scene, the new name isn't plain or taken, or a file
+                can't be written or deleted.
+        """
+        path, target = self.path(name), self.path(new_name)
+        if os.path.lexists(target):
+            raise SceneError(
+                f"There is a scene '{self.qualified(new_name)}' already; choose another name."
+            )
+        if not os.path.lexists(path):
+            raise SceneError(
+                f"There is no scene '{self.qualified(name)}' in {self.directory}; nothing was "
+                "renamed."
+            )
+        renamed = replace(self.load(name), name=new_name)
+        _write_atomically(target, scene_bytes(renamed), f"scene '{new_name}'")
+        try:
+            path.unlink()
+        except OSError as error:
+            raise SceneError(
+                f"The scene is stored as '{new_name}', but the file {path} can't be deleted "
+                f"({error.strerror}); {_PERMISSIONS}."
+            ) from error
+        return renamed
+
     def _places(self, name: str) -> tuple[Path, ...]:
         own = self.path(name)
         return (own, self.directory / own.name) if self.scope else (own,)
@@ -318,9 +355,23 @@ def _summary(name: str, path: Path) -> SceneSummary:
         size = (scene.camera.width, scene.camera.height)
         fitted = scene.weights is not None
         return SceneSummary(
-            name, scene.id, scene.captured, size, fitted, captured_by=scene.captured_by
+            name,
+            scene.id,
+            scene.captured,
+            size,
+            fitted,
+            captured_by=scene.captured_by,
+            thumbnail=_thumbnail(scene),
         )
     return SceneSummary(name, "", None, (0, 0), False, problem)
+
+
+def _thumbnail(scene: Scene) -> bytes:
+    height, width = scene.plate.shape[:2]
+    scale = min(1.0, _THUMBNAIL / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(scene.plate, size, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _listed(directory: Path, start: str, end: str) -> list[Path]:

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -392,3 +393,61 @@ def test_a_folder_without_permission_is_told() -> None:
         assert len(lines) == 5, result.stderr
         for line in lines:
             assert "Permission denied" in line and "permissions" in line
+
+
+@pytest.mark.parametrize("scope", ["", "left"])
+def test_a_renamed_scene_is_the_same_one(tmp_path: Path, scope: str) -> None:
+    store = SceneStore(tmp_path, scope)
+    scene = make("lab")
+    store.save(scene)
+    store.save(make("hall"))
+    fit = store.unfinished_fit(scene.id)
+    fit.write_bytes(b"a fit that was interrupted")
+    renamed = store.rename("lab", "office.2")
+    assert renamed.id == scene.id and renamed.name == "office.2"
+    assert [summary.name for summary in store.list()] == ["hall", "office.2"]
+    assert np.array_equal(store.load("office.2").plate, scene.plate)
+    assert fit.exists()
+    with pytest.raises(SceneError, match="There is no scene 'lab'"):
+        store.load("lab")
+
+
+def test_renaming_loses_nothing(tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    lab, hall = make("lab"), make("hall", seed=7)
+    store.save(lab)
+    store.save(hall)
+    for old, new, why in (
+        ("lab", "hall", "already"),
+        ("lab", "lab", "already"),
+        ("lab", "../lab", "can't name a scene"),
+        ("lab", ".hidden", "can't name a scene"),
+        ("attic", "cellar", "nothing was renamed"),
+        ("../lab", "x", "can't name a scene"),
+    ):
+        with pytest.raises(SceneError, match=why):
+            store.rename(old, new)
+    assert_same(store.load("lab"), lab)
+    assert_same(store.load("hall"), hall)
+
+
+def test_a_node_renames_no_shared_scene(tmp_path: Path) -> None:
+    SceneStore(tmp_path).save(make("lab"))
+    with pytest.raises(SceneError, match="nothing was renamed"):
+        SceneStore(tmp_path, "left").rename("lab", "mine")
+    assert [summary.name for summary in SceneStore(tmp_path).list()] == ["lab"]
+
+
+def test_a_list_shows_small_pictures(tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    plate = np.zeros((200, 320, 3), np.uint8)
+    plate[:, 160:] = 200, 10, 20
+    store.save(dataclasses.replace(make("lab", 320, 200), plate=plate))
+    (tmp_path / "broken.safetensors").write_bytes(b"no scene")
+    broken, lab = store.list()
+    assert broken.problem and broken.thumbnail == b""
+    picture = cv2.imdecode(np.frombuffer(lab.thumbnail, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (100, 160, 3)
+    # Blue comes first in OpenCV.
+    assert np.abs(picture[50, 140].astype(int) - (20, 10, 200)).max() < 12
+    assert picture[50, 20].max() < 12
