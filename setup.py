@@ -21,7 +21,7 @@ setup(
     license="Apache-2.0",
     url=manifest.findtext("url"),
     packages=find_packages(include=["dart_ros", "dart_ros.*"]),
-    package_data={"dart_ros": ["py.typed", "data/**/*", "data/*"]},
+    package_data={"dart_ros": ["py.typed", "data/**/*", "data/*", "operator_page/web/**/*", "operator_page/web/*"]},
     python_requires=">=3.10",
     install_requires=[
         "numpy>=1.21",
@@ -40,6 +40,7 @@ setup(
         "recordings": ["pyk4a>=1.5", "pyrealsense2>=2.50"],
         "fit": ["kornia>=0.7", "onnx>=1.14", "torch>=2.5"],
         "page": ["aiohttp>=3.8"],
+        "virtual_camera": ["pyvirtualcam>=0.10"],
         "render": ["meshopt>=0.1", "moderngl>=5.8", "pillow>=9.0", "scipy>=1.8"],
         "evaluation": [
             "BackgroundMattingV2>=1.0",
