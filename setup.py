@@ -21,7 +21,15 @@ setup(
     license="Apache-2.0",
     url=manifest.findtext("url"),
     packages=find_packages(include=["dart_ros", "dart_ros.*"]),
-    package_data={"dart_ros": ["py.typed", "data/**/*", "data/*", "operator_page/web/**/*", "operator_page/web/*"]},
+    package_data={
+        "dart_ros": [
+            "py.typed",
+            "data/**/*",
+            "data/*",
+            "operator_page/web/**/*",
+            "operator_page/web/*",
+        ]
+    },
     python_requires=">=3.10",
     install_requires=[
         "numpy>=1.21",

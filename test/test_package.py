@@ -72,6 +72,7 @@ NOT_BY_ROSDEP = {
     "safetensors",
     "tensorrt",
     "pymatting",
+    "pyvirtualcam",
     "realsense2_camera_msgs",
     "transformers",
     "onnxruntime",

@@ -14,19 +14,20 @@ from dart_ros.node.context import NodeContext
 from dart_ros.node.frame_log import FrameLog
 from dart_ros.node.image_messages import ImagePair, frame_from_pair, why_no_points
 from dart_ros.node.motion_watch import MotionWatch
-from dart_ros.node.outputs import COLORED, Outputs
+from dart_ros.node.outputs import COLORED, OF_THE_SOURCE, TRIMAPS, Outputs
 from dart_ros.node.scene_loader import SceneLoader, ScenePredictor, check_size
 from dart_ros.node.still import Still, Stills
 from dart_ros.node.worker import LatestWorker, OrderedWorker
 from dart_ros.session.scene_camera import why_another_camera
 from dart_ros.values import Frame, Matte
 
+_SHOWN_ALWAYS = frozenset({"input/compressed"})  # without a scene too, to set up the view
 _IDLE_PERIOD = 1.0  # seconds between two looks for faults at frames that nobody needs
 
 
 @dataclass(frozen=True, eq=False)
 class _Matted:
-    """A matte on its way out; None if only camera_info is wanted."""
+    """A matte on its way out; None if only outputs of the source are wanted."""
 
     wanted: frozenset[str]
     pair: ImagePair
@@ -130,8 +131,9 @@ class _Run:
     def _process(self, pair: ImagePair) -> None:
         capture, loaded, still = self._capture.session, self._scenes.loaded, self._stills.waiting
         wanted = self.outputs.wanted()
+        shown = wanted & _SHOWN_ALWAYS
         idle = loaded is None or not (wanted or still)
-        if capture is None and idle and not self._look_anyway():
+        if capture is None and idle and not shown and not self._look_anyway():
             return
         settings = self._context.settings()
         frame = frame_from_pair(pair, settings.max_depth, settings.depth_is_aligned)
@@ -144,6 +146,8 @@ class _Run:
             if wanted or still:
                 matte = self._matte(loaded.predictor, wanted, still, pair, frame)
                 self._sender.put(_Matted(wanted, pair, frame, matte))
+        if shown and (capture is not None or loaded is None):
+            self._sender.put(_Matted(shown, pair, frame, None))
         if not (frame.depth > 0).any():
             self._doubt(
                 "depth is unknown in the whole image, so mattes come from color alone: check the "
@@ -173,11 +177,11 @@ class _Run:
         pair: ImagePair,
         frame: Frame,
     ) -> Matte | None:
-        if wanted == {"camera_info"} and still is None:
+        if wanted <= OF_THE_SOURCE and still is None:
             return None
         matte = predictor.predict(
             frame,
-            trimap="trimap" in wanted or still is not None,
+            trimap=bool(TRIMAPS & wanted) or still is not None,
             foreground=bool(COLORED & wanted) or still is not None,
         )
         if still is not None:
@@ -187,10 +191,10 @@ class _Run:
     # ---- in the sender's thread ------------------------------------------------------------
 
     def _send(self, matted: _Matted) -> None:
+        settings = self._context.settings()
         if matted.matte is None:
-            self.outputs.publish_camera_info(matted.pair)
+            self.outputs.publish_source(matted.wanted, matted.pair, matted.frame, settings)
         else:
-            settings = self._context.settings()
             self.outputs.publish(matted.wanted, matted.pair, matted.frame, matted.matte, settings)
             latency = (self._context.now() - matted.frame.stamp) * 1e-9
             self._log.matted(time.monotonic(), latency)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
 
+from dart_ros.node.compositor import Compositor
+from dart_ros.node.compression import compressed_message
+from dart_ros.node.context import NodeContext
 from dart_ros.node.image_messages import (
     ImagePair,
     PointCloudMaker,
@@ -32,9 +36,23 @@ _TOPICS: dict[str, Any] = {
     "foreground_depth": Image,
     "points": PointCloud2,
     "camera_info": CameraInfo,
+    "input/compressed": CompressedImage,
+    "alpha/compressed": CompressedImage,
+    "trimap/compressed": CompressedImage,
+    "foreground/compressed": CompressedImage,
+    "composite/compressed": CompressedImage,
 }
-COLORED = frozenset({"foreground", "composite", "points"})
+COLORED = frozenset(
+    {"foreground", "foreground/compressed", "composite", "composite/compressed", "points"}
+)
 """Outputs that are made of the estimated foreground."""
+
+TRIMAPS = frozenset({"trimap", "trimap/compressed"})
+"""Outputs that are made of the trimap."""
+
+OF_THE_SOURCE = frozenset({"camera_info", "input/compressed"})
+"""Outputs that need no matte."""
+
 
 _KEPT = 5  # messages a publisher keeps for a reliable subscriber that is slow
 
@@ -44,9 +62,10 @@ class Outputs:
 
     Args:
         node: the node; the publishers are managed by its lifecycle.
+        context: of the node; is told if a backdrop can't be shown.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, context: NodeContext) -> None:
         self._node = node
         self._publishers = {
             name: node.create_lifecycle_publisher(
@@ -58,7 +77,9 @@ class Outputs:
             for name, kind in _TOPICS.items()
         }
         self._points = PointCloudMaker()
-        self._backdrop = Backdrop()
+        self._compositor = Compositor(
+            lambda reason: context.post(lambda: context.problems.report(reason))
+        )
 
     def wanted(self) -> frozenset[str]:
         """Return the names of the outputs that somebody subscribes to."""
@@ -83,41 +104,68 @@ class Outputs:
             pair: the messages that the frame was made from.
             frame: the frame.
             matte: its matte, with its foreground if :data:`COLORED` has any of ``wanted``.
-            settings: background of the composite.
+            settings: the composite's parameters, and the quality of JPEG.
         """
-        header = pair.color.header
-        alpha, foreground = matte.alpha, matte.foreground
-        if "alpha" in wanted:
-            self._send("alpha", image_message(alpha, "mono8", header))
-        if "trimap" in wanted and matte.trimap is not None:
-            self._send("trimap", image_message(matte.trimap, "mono8", header))
-        if "foreground" in wanted and foreground is not None:
-            self._send("foreground", image_message(cutout(matte), "rgba8", header))
-        if "composite" in wanted and foreground is not None:
-            backdrop = self._backdrop.of_size(alpha.shape[1], alpha.shape[0], settings)
-            pixels = blend(foreground, alpha, backdrop)
-            self._send("composite", image_message(pixels, "rgb8", header))
+        header, alpha = pair.color.header, matte.alpha
+        images: dict[str, tuple[Callable[[], NDArray[np.uint8]], str]] = {
+            "alpha": (lambda: alpha, "mono8"),
+        }
+        if matte.trimap is not None:
+            trimap = matte.trimap
+            images["trimap"] = (lambda: trimap, "mono8")
+        if matte.foreground is not None:
+            images["foreground"] = (lambda: cutout(matte), "rgba8")
+            images["composite"] = (
+                lambda: self._compositor.composite(frame, matte, settings),
+                "rgb8",
+            )
+        for name, (make, encoding) in images.items():
+            self._publish_image(name, make, encoding, header, wanted, settings)
         if "foreground_depth" in wanted:
             depth = depth_image(frame.depth, alpha, pair.depth_encoding)
             self._send("foreground_depth", image_message(depth, pair.depth_encoding, header))
-        if "points" in wanted and foreground is not None and frame.camera.calibrated:
+        if "points" in wanted and matte.foreground is not None and frame.camera.calibrated:
             height, width = alpha.shape
             lens = lens_from_info(pair.info, width, height, pair.rectified)
-            cloud = self._points.message(lens, frame.depth, alpha, foreground, header)
+            cloud = self._points.message(lens, frame.depth, alpha, matte.foreground, header)
             self._send("points", cloud)
-        if "camera_info" in wanted:
-            self.publish_camera_info(pair)
+        self.publish_source(wanted, pair, frame, settings)
 
-    def publish_camera_info(self, pair: ImagePair) -> None:
-        """Publish the camera_info of a pair, if it has one, stamped like its color image."""
-        if pair.info is None:
+    def publish_source(
+        self, wanted: frozenset[str], pair: ImagePair, frame: Frame, settings: Settings
+    ) -> None:
+        """Publish the wanted outputs that need no matte, see :data:`OF_THE_SOURCE`."""
+        if "camera_info" in wanted and pair.info is not None:
+            info = copy.copy(pair.info)
+            info.header = pair.color.header
+            self._send("camera_info", info)
+        self._publish_image(
+            "input", lambda: frame.color, "rgb8", pair.color.header, wanted, settings
+        )
+
+    def _publish_image(
+        self,
+        name: str,
+        make: Callable[[], NDArray[np.uint8]],
+        encoding: str,
+        header: Header,
+        wanted: frozenset[str],
+        settings: Settings,
+    ) -> None:
+        """Publish an image raw and compressed, as far as either is wanted; made once for both."""
+        compressed = f"{name}/compressed"
+        if not {name, compressed} & wanted:
             return
-        info = copy.copy(pair.info)
-        info.header = pair.color.header
-        self._send("camera_info", info)
+        pixels = make()
+        if name in wanted:
+            self._send(name, image_message(pixels, encoding, header))
+        if compressed in wanted:
+            quality = settings.jpeg_quality
+            self._send(compressed, compressed_message(pixels, encoding, header, quality))
 
     def destroy(self) -> None:
         """Take the publishers back."""
+        self._compositor.close()
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers = {}
@@ -127,59 +175,3 @@ class Outputs:
         # A sender that takes long may find them taken back.
         if publisher is not None:
             publisher.publish(message)
-
-
-class Backdrop:
-    """Background of the composite, made once for each size and choice."""
-
-    def __init__(self) -> None:
-        self._plan: tuple[int, int, tuple[int, int, int]] | None = None
-        self._image: NDArray[np.uint8] | None = None
-        self._pixels: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
-
-    def of_size(self, width: int, height: int, settings: Settings) -> NDArray[np.uint8]:
-        """Return ``height×width×3`` uint8 RGB: the chosen image, cropped to cover, or color."""
-        plan, image = (width, height, settings.composite_color), settings.composite_background
-        if plan != self._plan or image is not self._image:
-            if image is None:
-                self._pixels = np.empty((height, width, 3), np.uint8)
-                self._pixels[:] = settings.composite_color
-            else:
-                self._pixels = cover(image, width, height)
-            self._plan, self._image = plan, image
-        return self._pixels
-
-
-def cover(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Scale an image and crop its middle so that it fills ``width×height`` without distortion.
-
-    Args:
-        image: ``h×w×3`` uint8.
-        width: pixels of the result.
-        height: pixels of the result.
-    """
-    scale = max(width / image.shape[1], height / image.shape[0])
-    size = (max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(image, size, interpolation=method)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return np.ascontiguousarray(scaled[top : top + height, left : left + width])
-
-
-def blend(
-    foreground: NDArray[np.uint8], alpha: NDArray[np.uint8], backdrop: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Lay a foreground over a backdrop: ``alpha·F + (1 - alpha)·B``, within one level of 255.
-
-    Args:
-        foreground: ``H×W×3`` uint8, not premultiplied.
-        alpha: ``H×W`` uint8.
-        backdrop: ``H×W×3`` uint8.
-
-    Returns:
-        ``H×W×3`` uint8.
-    """
-    weight = cv2.merge([alpha, alpha, alpha])
-    lit = cv2.multiply(foreground, weight, scale=1 / 255)
-    rest = cv2.multiply(backdrop, cv2.bitwise_not(weight), scale=1 / 255)
-    return np.asarray(cv2.add(lit, rest), np.uint8)

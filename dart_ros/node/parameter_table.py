@@ -121,8 +121,21 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
     "composite_image": ParameterSpec(
         "",
         "Image file used as background of the composite instead of a color; empty: the color.",
-        constraints="a file that OpenCV can read",
+        constraints="a PNG, JPEG, WebP or BMP file",
     ),
+    "composite_blur": ParameterSpec(
+        0.0,
+        "Show the room itself, blurred, behind the foreground: 0 does not, 1 leaves no shapes.",
+        0.0,
+        1.0,
+    ),
+    "composite_light_wrap": ParameterSpec(
+        0.0, "How far the backdrop's light reaches around the foreground's outline.", 0.0, 1.0
+    ),
+    "composite_clean_edges": ParameterSpec(
+        False, "Replace colors of soft edges by those of the foreground beside them."
+    ),
+    "jpeg_quality": ParameterSpec(85, "Quality of JPEG on the compressed topics.", 1, 100),
     "post_matting": ParameterSpec(
         "closed-form",
         "Method by which ~/take_still solves the outline of a still anew: closed-form or vitmatte.",

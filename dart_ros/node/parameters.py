@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -20,11 +17,17 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from dart_ros.files import read_regular
 from dart_ros.node.parameter_table import PARAMETERS, ParameterSpec
+from dart_ros.picture_files import picture_size
 from dart_ros.postmatting import NAMES as POST_MATTINGS
 from dart_ros.runtime.engine import BACKENDS
 from dart_ros.session.scene import is_plain_name
 
+LARGEST_PICTURE = 100_000_000
+"""Bytes of a file that composite_image names, at most."""
+
+_MOST_PIXELS = 50_000_000  # of that picture
 _CHOICES = {
     "backend": ("auto", *BACKENDS),
     "post_matting": POST_MATTINGS,
@@ -57,11 +60,7 @@ def _choice_of(name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """Values of all parameters (see :data:`dart_ros.node.parameter_table.PARAMETERS`), checked.
-
-    Attributes:
-        composite_background: ``H×W×3`` uint8 RGB, the decoded composite_image, or None.
-    """
+    """Values of all parameters (see :data:`PARAMETERS`), checked."""
 
     scenes_dir: str
     scene: str
@@ -85,9 +84,12 @@ class Settings:
     rgbd: bool
     composite_color: tuple[int, int, int]
     composite_image: str
+    composite_blur: float
+    composite_light_wrap: float
+    composite_clean_edges: bool
+    jpeg_quality: int
     post_matting: str
     post_matting_weights: str
-    composite_background: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     @classmethod
     def defaults(cls) -> Settings:
@@ -105,8 +107,6 @@ class Settings:
         """
         known = {field.name for field in fields(self)} & PARAMETERS.keys()
         changes = {k: _checked(k, v) for k, v in values.items() if k in known}
-        if "composite_image" in changes:
-            changes["composite_background"] = _read_image(changes["composite_image"])
         return replace(self, **changes)
 
 
@@ -129,6 +129,8 @@ def _checked(name: str, value: Any) -> Any:
         return str(_expanded(name, value, "folder"))
     if name == "fit_teacher" and value:
         return str(_expanded(name, value, "file"))
+    if name == "composite_image" and value:
+        return str(_checked_picture(value))
     if name == "composite_color":
         parts = tuple(int(part) for part in value)
         if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):
@@ -157,18 +159,25 @@ def _expanded(name: str, value: str, kind: str = "") -> Path:
     return path
 
 
-def _read_image(path: str) -> NDArray[np.uint8] | None:
-    if not path:
-        return None
-    file = _expanded("composite_image", path, "file")
+def _checked_picture(value: str) -> Path:
+    """The file of a picture whose header tells a size that can be decoded; it isn't decoded here.
+
+    Raises:
+        ValueError: if it is none, or too large.
+    """
+    path = _expanded("composite_image", value, "file")
     try:
-        data = np.fromfile(file, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error) as error:
-        raise ValueError(f"composite_image '{path}' can't be read: {error}") from error
-    if image is None:
-        raise ValueError(f"composite_image '{path}' is no image that OpenCV can decode")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        size = picture_size(read_regular(path, LARGEST_PICTURE))
+    except OSError as error:
+        raise ValueError(f"composite_image '{value}' can't be read: {error.strerror}") from error
+    if size is None:
+        raise ValueError(f"composite_image '{value}' is no PNG, JPEG, WebP or BMP image")
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise ValueError(
+            f"composite_image '{value}' has {size[0]}x{size[1]} pixels: name one of at most "
+            f"{_MOST_PIXELS // 1_000_000} megapixels"
+        )
+    return path
 
 
 class NodeParameters:

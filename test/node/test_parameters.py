@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +82,27 @@ def test_the_home_folder_may_be_written_short(
     assert settings.fit_sprites == str(tmp_path / "people")
 
 
-def test_composite_image_is_decoded_as_rgb_or_refused(tmp_path: Path) -> None:
+def test_composite_image_is_refused_by_its_header(tmp_path: Path) -> None:
     good, bad, none = tmp_path / "good.png", tmp_path / "bad.png", tmp_path / "none.png"
-    cv2.imwrite(str(good), np.full((4, 6, 3), (255, 128, 0), np.uint8))  # BGR
+    cv2.imwrite(str(good), np.full((4, 6, 3), (255, 128, 0), np.uint8))
     bad.write_bytes(good.read_bytes()[:20])
     none.touch()
     settings = Settings.defaults().changed({"composite_image": str(good)})
-    assert settings.composite_background is not None
-    assert settings.composite_background.shape == (4, 6, 3)
-    assert settings.composite_background[0, 0].tolist() == [0, 128, 255]
+    assert settings.composite_image == str(good)
     for path in (bad, none):
-        with pytest.raises(ValueError, match="no image that OpenCV can decode"):
+        with pytest.raises(ValueError, match="no PNG, JPEG, WebP or BMP"):
             settings.changed({"composite_image": str(path)})
-    assert settings.changed({"composite_image": ""}).composite_background is None
+    # Some hundred bytes that would take 37 GB.
+    data = bytearray(good.read_bytes())
+    data[16:24] = (1).to_bytes(4, "big") + (2**31 - 1).to_bytes(4, "big")
+    bad.write_bytes(data)
+    with pytest.raises(ValueError, match="megapixels"):
+        settings.changed({"composite_image": str(bad)})
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="composite_image"):
+        settings.changed({"composite_image": str(pipe)})
+    assert settings.changed({"composite_image": ""}).composite_image == ""
 
 
 def test_help_names_all_choices() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from dart_ros.session.compositing import (
@@ -105,3 +108,30 @@ def test_edges_lose_the_old_background_and_the_rest_stays() -> None:
 def test_cover_fills_any_size(h: int, w: int, height: int, width: int) -> None:
     covered = cover(np.full((h, w, 3), 9, np.uint8), width, height)
     assert covered.shape == (height, width, 3) and (covered == 9).all()
+
+
+images = hnp.arrays(np.uint8, (3, 5, 3))
+
+
+@given(images, hnp.arrays(np.uint8, (3, 5)), images)
+def test_blend_is_within_one_level_of_the_exact_composite(
+    foreground: np.ndarray[Any, Any],
+    alpha: np.ndarray[Any, Any],
+    backdrop: np.ndarray[Any, Any],
+) -> None:
+    weight = alpha[..., None] / 255
+    exact = weight * foreground + (1 - weight) * backdrop
+    assert np.abs(blend(foreground, alpha, backdrop) - exact).max() <= 1
+
+
+def test_blend_is_exact_where_alpha_is() -> None:
+    foreground = np.full((1, 2, 3), 77, np.uint8)
+    backdrop = np.full((1, 2, 3), 201, np.uint8)
+    mixed = blend(foreground, np.array([[0, 255]], np.uint8), backdrop)
+    assert mixed[0].tolist() == [[201] * 3, [77] * 3]
+
+
+def test_cover_keeps_the_middle_undistorted() -> None:
+    image = np.zeros((10, 30, 3), np.uint8)
+    image[:, 10:20] = 200  # the middle third
+    assert (cover(image, 10, 10) == 200).all()
