@@ -69,7 +69,7 @@ class MattingNode(LifecycleNode):
         self._active = False
         self._outputs: Outputs | None = None
         self.problems = Problems(self.get_logger())
-        self._context = context = NodeContext(
+        self._node_context = context = NodeContext(
             name=self.get_fully_qualified_name(),
             logger=self.get_logger(),
             settings=lambda: self._params.settings,
@@ -155,7 +155,7 @@ class MattingNode(LifecycleNode):
         return None
 
     def _configure(self) -> None:
-        self._outputs = Outputs(self, self._context)
+        self._outputs = Outputs(self, self._node_context)
         name = self._params.settings.scene
         try:
             name = name or self._store.last(self.get_fully_qualified_name()) or ""
