@@ -72,8 +72,6 @@ NOT_BY_ROSDEP = {
     "safetensors",
     "tensorrt",
     "pymatting",
-    "pyk4a",
-    "pyrealsense2",
     "pyvirtualcam",
     "realsense2_camera_msgs",
     "transformers",
