@@ -10,6 +10,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_run_time_needs_no_torch() -> None:
 )
 def test_the_lock_pins_all_that_is_installed() -> None:
     allowed = pins()
-    for distribution in importlib.metadata.distributions():
+    for distribution in importlib.metadata.distributions(path=[sysconfig.get_path("purelib")]):
         name = canonical(distribution.metadata["Name"])
         # The ROS wheels hold packages of their own, which pip hasn't installed.
         if name not in ("pip", "dart-ros") and distribution.read_text("INSTALLER"):
