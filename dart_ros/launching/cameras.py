@@ -33,7 +33,7 @@ class Driver:
         package: the ROS package that holds it.
         launch_file: its name in the package's ``launch`` folder.
         arguments: arguments that it is given.
-        unaligned: arguments that change where depth_image_proc registers depth.
+        adapted: arguments that change with one of ours, by its name and value.
         serial: its argument that takes a serial number.
         digits: format of a serial number that is all digits, where the driver asks for one.
         preset: its argument that takes a preset, if it has one.
@@ -46,7 +46,7 @@ class Driver:
     arguments: Mapping[str, str]
     install: str
     serial: str
-    unaligned: Mapping[str, str] = field(default_factory=dict)
+    adapted: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
     digits: str = "{}"
     preset: str = ""
     namespace: str = ""
@@ -84,6 +84,7 @@ REALSENSE = Source(
         "color/image_raw": f"{_CAMERA}/color/image_raw",
         "color/camera_info": f"{_CAMERA}/color/camera_info",
         "depth/image_raw": f"{_CAMERA}/aligned_depth_to_color/image_raw",
+        "rgbd": f"{_CAMERA}/rgbd",
     },
     frame="{camera_name}_color_optical_frame",
     params_file="realsense.yaml",
@@ -110,7 +111,10 @@ REALSENSE = Source(
             "align_depth.enable": "true",
             "enable_sync": "true",
         },
-        unaligned={"align_depth.enable": "false"},
+        adapted={
+            ("register_depth", "true"): {"align_depth.enable": "false"},
+            ("rgbd", "true"): {"enable_rgbd": "true"},
+        },
         serial="serial_no",
         # Launch makes a number of what is all digits, which the driver then refuses.
         digits="_{}",
@@ -150,6 +154,8 @@ AZURE_KINECT = Source(
             "point_cloud": "false",
             "rgb_point_cloud": "false",
         },
+        # In this mode the driver publishes no raw color.
+        adapted={("image_transport", "compressed"): {"color_format": "jpeg"}},
         serial="sensor_sn",
         install="build github.com/microsoft/Azure_Kinect_ROS_Driver, branch humble, in your "
         "workspace",
@@ -193,7 +199,7 @@ ORBBEC = Source(
             "align_target_stream": "COLOR",
             "enable_frame_sync": "true",
         },
-        unaligned={"depth_registration": "false"},
+        adapted={("register_depth", "true"): {"depth_registration": "false"}},
         serial="serial_number",
         preset="device_preset",
         install="sudo apt install ros-$ROS_DISTRO-orbbec-camera (Humble, Jazzy), or build "

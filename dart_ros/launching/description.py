@@ -254,7 +254,7 @@ def _camera(
     started: list[LaunchDescriptionEntity] = [GroupAction([*namespace, *nodes])]
     its_arguments: list[str] = []
     if source.driver is not None and values["start_camera"] == "true":
-        driver, its_arguments = _driver(context, source.driver, values, others, registers)
+        driver, its_arguments = _driver(context, source.driver, values, others)
         # The driver must not see our arguments: one such as log_level means something else there.
         hide = [UnsetLaunchConfiguration(name) for name in hidden]
         started.append(GroupAction([*hide, *namespace, *driver]))
@@ -382,7 +382,6 @@ def _driver(
     driver: Driver,
     values: Mapping[str, str],
     others: Mapping[str, str],
-    registers: bool,
 ) -> tuple[list[LaunchDescriptionEntity], list[str]]:
     """Return the entities that start a driver, and the names of its launch file's arguments."""
     share = _installed(driver.package, f"{driver.install}, or start the camera yourself")
@@ -393,7 +392,9 @@ def _driver(
             f"{driver.package} has no launch file '{launch_file.name}'; it has {', '.join(there)}."
         )
     arguments = {name: text.format_map(values) for name, text in driver.arguments.items()}
-    arguments.update(driver.unaligned if registers else {})
+    for (name, value), changes in driver.adapted.items():
+        if values.get(name, "").lower() == value:
+            arguments.update(changes)
     arguments.update(others)
     namespace = driver.namespace.format_map(values)
     source = PythonLaunchDescriptionSource(str(launch_file))

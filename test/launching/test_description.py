@@ -205,7 +205,9 @@ def test_every_argument_is_described(path: Path) -> None:
 def test_launch_file_connects_the_node(name: str, arguments: dict[str, str], topics: str) -> None:
     nodes, _ = started(name, namespace="left", **arguments)
     color, depth = topics.split()
-    assert nodes["/left/matting_node"].remappings == {
+    remappings = dict(nodes["/left/matting_node"].remappings)
+    assert remappings.pop("rgbd", "camera/camera/rgbd") == "camera/camera/rgbd"
+    assert remappings == {
         "color/image_raw": color,
         "color/camera_info": color.replace("image_raw", "camera_info"),
         "depth/image_raw": depth,
@@ -297,6 +299,14 @@ def test_depth_is_registered_on_the_way(
     assert node.remappings["color/camera_info"] == color_info
     (driver,) = drivers
     assert off.items() <= driver.items()
+
+
+def test_drivers_follow_the_transport_that_is_asked_for(packages: Path) -> None:
+    _, (driver,) = started("azure_kinect", image_transport="compressed", start_camera="true")
+    assert driver["color_format"] == "jpeg"
+    nodes, (driver,) = started("realsense", rgbd="true", start_camera="true")
+    assert driver["enable_rgbd"] == "true"
+    assert nodes["/matting_node"].parameters["rgbd"] is True
 
 
 def test_missing_packages_are_told_with_their_remedy() -> None:
