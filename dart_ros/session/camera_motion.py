@@ -14,6 +14,9 @@ much more. Two of them raise the error of mattes by two thirds."""
 _WIDTH = 640
 """Larger images are reduced to this; the figures below are for it."""
 
+_SMALLEST = 32
+"""Pixels on the shorter side below which a picture has no details; ORB's patches take 31."""
+
 _DETAILS = 500
 _FEWEST = 20
 _SHARE = 0.3
@@ -43,7 +46,9 @@ class CameraMotion:
         self.tolerance = MOVED / self._scale
         self._orb = cv2.ORB_create(_DETAILS)  # type: ignore[attr-defined]
         self._matcher = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True)
-        self._places, self._looks = self._orb.detectAndCompute(self._even(plate), None)
+        self._small = self._scale * min(plate.shape[:2]) < _SMALLEST
+        if not self._small:
+            self._places, self._looks = self._orb.detectAndCompute(self._even(plate), None)
 
     def pixels(self, color: NDArray[np.uint8]) -> float | None:
         """How far the camera has moved.
@@ -55,6 +60,8 @@ class CameraMotion:
             Pixels by which that corner of the picture has moved that moved farthest, 0 where it
             stands still; None where too little of the plate is seen to tell.
         """
+        if self._small:
+            return None
         frame = self._even(color)
         places, looks = self._orb.detectAndCompute(frame, None)
         if self._looks is None or looks is None:

@@ -125,3 +125,9 @@ def test_where_the_plate_is_not_seen_nothing_is_said(
         picture = pictures[other]
     assert motion.pixels(picture) is None
     assert CameraMotion(np.full_like(plate, 120)).pixels(plate) is None
+
+
+@pytest.mark.parametrize("shape", [(480, 1), (1, 640), (1, 1), (1, 5000), (40, 2000), (31, 31)])
+def test_pictures_too_narrow_for_details_tell_nothing(shape: tuple[int, int]) -> None:
+    plate = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
+    assert CameraMotion(plate).pixels(plate) is None
