@@ -3,7 +3,7 @@ aligned to color, and the lenses are wide."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ _SIZES = {
 class AzureKinectRecording(StreamedRecording):
     """Depth is aligned to color by the library. Arguments and errors: see the base."""
 
-    def _play(self) -> Iterator[Shot]:
+    def _play(self) -> Generator[Shot, None, None]:
         try:
             import pyk4a
         except ImportError as error:

@@ -3,7 +3,7 @@ depth in them isn't aligned to color, and has a unit of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def is_realsense(path: Path) -> bool:
 class RealSenseRecording(StreamedRecording):
     """Depth is aligned to color by the library. Arguments and errors: see the base."""
 
-    def _play(self) -> Iterator[Shot]:
+    def _play(self) -> Generator[Shot, None, None]:
         try:
             import pyrealsense2 as rs
         except ImportError as error:
@@ -70,16 +70,35 @@ class RealSenseRecording(StreamedRecording):
             profile.get_device().as_playback().set_real_time(False)
             self.camera = _camera(profile, rs, self.path)
             align = rs.align(rs.stream.color)
-            while True:
-                there, frames = pipeline.try_wait_for_frames(_WAIT)
-                if not there:
-                    return
-                if not (frames.get_color_frame() and frames.get_depth_frame()):
-                    continue
+            for frames in _best_pairs(pipeline):
                 stamp = round(frames.get_color_frame().get_timestamp() * 1e6)
                 yield Shot(stamp, partial(_images, align, frames))
         finally:
             pipeline.stop()
+
+
+def _best_pairs(pipeline: Any) -> Iterator[Any]:
+    """For each color image the pair with the depth image that is nearest in time.
+
+    The library gives a pair whenever one of the two is new.
+    """
+    best: tuple[int, float, Any] | None = None
+    while True:
+        there, frames = pipeline.try_wait_for_frames(_WAIT)
+        if not there:
+            break
+        color, depth = frames.get_color_frame(), frames.get_depth_frame()
+        if not color or not depth:
+            continue
+        number, gap = color.get_frame_number(), abs(color.get_timestamp() - depth.get_timestamp())
+        if best is not None and best[0] != number:
+            yield best[2]
+            best = None
+        if best is None or gap < best[1]:
+            frames.keep()
+            best = (number, gap, frames)
+    if best is not None:
+        yield best[2]
 
 
 def _camera(profile: Any, rs: Any, path: Path) -> Camera:

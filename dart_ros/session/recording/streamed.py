@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ class Shot:
     """One frame as the library gives it.
 
     Attributes:
-        stamp: nanoseconds.
+        stamp: nanoseconds, more than that of the shot before.
         images: decodes and aligns the images; right only until the next shot is asked for.
     """
 
@@ -51,11 +51,13 @@ class StreamedRecording(Recording):
         self.name = path.stem
         self.max_depth = max_depth
         self.notes = []
-        self._playing: Iterator[Shot] = iter(())
-        self._next = 0
+        self._playing: Generator[Shot, None, None] = self._play()
+        self._reached: int | None = None
         self._current: tuple[int, Images] | None = None
         self._stamps: list[int] = []
-        for shot in self._play():
+        for shot in self._playing:
+            if self._stamps and shot.stamp <= self._stamps[-1]:
+                continue
             self._stamps.append(shot.stamp)
             if progress is not None:
                 progress(len(self._stamps), len(self._stamps))
@@ -65,12 +67,14 @@ class StreamedRecording(Recording):
             )
         self.fps = rate_of(self._stamps)
         self.empty, self.occupied = split_by_time(self._stamps, empty_seconds)
-        # Played for good only now: some libraries can't play a file twice at once.
-        self._next = len(self._stamps)
 
     @abstractmethod
-    def _play(self) -> Iterator[Shot]:
+    def _play(self) -> Generator[Shot, None, None]:
         """All frames that have color and depth, from the start; sets the camera."""
+
+    def close(self) -> None:
+        """Stop playing."""
+        self._playing.close()
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -93,17 +97,34 @@ class StreamedRecording(Recording):
         return self._current[1]
 
     def _shot(self, position: int) -> Images:
-        if position < self._next:
-            self._playing, self._next = self._play(), 0
+        wanted = self._stamps[position]
+        if self._reached is None or wanted <= self._reached:
+            self._restart()
+        shot = self._forward(wanted)
+        if shot is None:
+            # A library may lose a frame of one play and have it in the next.
+            self._restart()
+            shot = self._forward(wanted)
+        if shot is None:
+            raise FrameError(f"{self.path} has lost its frame {position} on its way.")
+        try:
+            color, metres = shot.images()
+        except MessageError as error:
+            raise FrameError(f"{self.path}, frame {position}: {error}") from error
+        size = (self.camera.height, self.camera.width)
+        if color.shape[:2] != size or metres.shape != size:
+            raise FrameError(f"{self.path}, frame {position}: its images differ in size.")
+        return color, metres
+
+    def _restart(self) -> None:
+        self._playing.close()
+        self._playing, self._reached = self._play(), None
+
+    def _forward(self, stamp: int) -> Shot | None:
+        """The shot of a stamp that lies ahead, None if it isn't there."""
         for shot in self._playing:
-            self._next += 1
-            if self._next > position:
-                try:
-                    color, metres = shot.images()
-                except MessageError as error:
-                    raise FrameError(f"{self.path}, frame {position}: {error}") from error
-                size = (self.camera.height, self.camera.width)
-                if color.shape[:2] != size or metres.shape != size:
-                    raise FrameError(f"{self.path}, frame {position}: its images differ in size.")
-                return color, metres
-        raise RecordingError(f"{self.path} ends before its frame {position}; has it changed?")
+            self._reached = shot.stamp
+            if shot.stamp >= stamp:
+                return shot if shot.stamp == stamp else None
+        self._reached = None
+        return None
