@@ -140,7 +140,7 @@ def test_version_is_one() -> None:
 def test_rosdep_keys_are_those_of_the_imports() -> None:
     used = imported_modules(ROOT / "dart_ros") | imported_modules(ROOT / "launch")
     needed = {ROSDEP_KEYS.get(name, name) for name in used - NOT_BY_ROSDEP}
-    not_imported = {"rosidl_default_runtime"}
+    not_imported = {"action_msgs", "rosidl_default_runtime"}
     assert set(dependencies("depend", "exec_depend")) - not_imported == needed
 
 
@@ -214,8 +214,10 @@ def test_every_folder_with_modules_is_a_package() -> None:
 
 
 def test_every_interface_is_built() -> None:
-    built = re.findall(r"^\s+((?:msg|srv)/\w+\.\w+)$", (ROOT / "CMakeLists.txt").read_text(), re.M)
-    there = [f"{path.parent.name}/{path.name}" for path in ROOT.glob("[ms][sr][gv]/*.*")]
+    text = (ROOT / "CMakeLists.txt").read_text()
+    built = re.findall(r"^\s+((?:action|msg|srv)/\w+\.\w+)$", text, re.M)
+    folders = ("action", "msg", "srv")
+    there = [f"{folder}/{path.name}" for folder in folders for path in ROOT.glob(f"{folder}/*.*")]
     assert sorted(built) == sorted(there)
 
 

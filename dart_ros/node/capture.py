@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dart_ros.errors import CaptureError, DartError
+from dart_ros.errors import CaptureError, DartError, FitError
 from dart_ros.node.context import NodeContext
 from dart_ros.node.fit import Fits
 from dart_ros.node.scene_loader import Loaded, SceneLoader
@@ -27,6 +27,7 @@ class CaptureOutcome:
         scene_id: id of the scene.
         frames_used: frames that the scene was made of.
         known_depth_share: share of pixels, 0 to 1, whose depth was known at least once.
+        cancelled: whether it was cancelled.
     """
 
     success: bool
@@ -34,6 +35,7 @@ class CaptureOutcome:
     scene_id: str = ""
     frames_used: int = 0
     known_depth_share: float = 0.0
+    cancelled: bool = False
 
 
 class CaptureSession:
@@ -123,10 +125,20 @@ class Capture:
         """The capture that takes frames; from any thread."""
         return self._session
 
+    def check_idle(self) -> None:
+        """Raise CaptureError if a capture takes frames or is being saved."""
+        if (self._session or self._saving) is not None:
+            raise CaptureError("a background is being captured: wait until it is done")
+
     @property
-    def busy(self) -> bool:
-        """Whether a capture takes frames or is being saved."""
-        return (self._session or self._saving) is not None
+    def activity(self) -> str:
+        """What the capture that takes frames does in words, empty if there is none."""
+        session = self._session
+        if session is None:
+            return ""
+        return (
+            f"capturing '{session.name}': frame {session.frames_taken} of {session.frames_wanted}"
+        )
 
     def start(
         self,
@@ -134,7 +146,7 @@ class Capture:
         frames: int,
         fit_seconds: float | None,
         on_end: Callable[[CaptureOutcome], None],
-    ) -> None:
+    ) -> CaptureSession | None:
         """Start a capture.
 
         Args:
@@ -143,6 +155,9 @@ class Capture:
             fit_seconds: length of the fit that is to follow, 0 for the parameter fit_seconds; None
                 for no fit.
             on_end: called with the outcome, at once if the capture is refused.
+
+        Returns:
+            The capture, None if it is refused.
         """
         busy = self._session or self._saving
         settings = self._context.settings()
@@ -163,17 +178,36 @@ class Capture:
         except DartError as error:
             self._context.problems.report(str(error))
             on_end(CaptureOutcome(False, str(error)))
-            return
+            return None
         self._context.logger.info(f"capturing '{scene}': {frames} frames")
         self._session = session
+        return session
+
+    def cancel(self, session: CaptureSession | None = None) -> bool:
+        """Start to cancel a capture.
+
+        Args:
+            session: the capture, None for the one that takes frames.
+
+        Returns:
+            Whether it takes frames; one that is being saved can't be cancelled any more.
+        """
+        session = session or self._session
+        if session is None or session is not self._session:
+            return False
+        outcome = CaptureOutcome(
+            False, f"the capture of '{session.name}' was cancelled", cancelled=True
+        )
+        self._context.post(lambda: self._end_if_current(session, outcome))
+        return True
 
     def feed(self, session: CaptureSession, frame: Frame) -> None:
         """Give a frame to a capture; in the worker's thread."""
         try:
             done = session.add(frame)
         except CaptureError as error:
-            reason = str(error)
-            self._context.post(lambda: self._failed(session, reason))
+            outcome = CaptureOutcome(False, str(error))
+            self._context.post(lambda: self._end_if_current(session, outcome))
             return
         if done:
             self._context.post(lambda: self._complete(session))
@@ -198,14 +232,16 @@ class Capture:
             + (why() or "frames come too rarely")
         )
 
-    def _failed(self, session: CaptureSession, reason: str) -> None:
+    def _end_if_current(self, session: CaptureSession, outcome: CaptureOutcome) -> None:
         if self._session is session:
-            self.give_up(reason)
+            self._end(session, outcome)
 
     def _end(self, session: CaptureSession, outcome: CaptureOutcome) -> None:
         self._session = self._saving = None
         if outcome.success:
             self._context.logger.info(f"scene '{outcome.scene_id}': {outcome.message}")
+        elif outcome.cancelled:
+            self._context.logger.info(outcome.message)
         else:
             self._context.problems.report(outcome.message)
         session.on_end(outcome)
@@ -237,9 +273,17 @@ class Capture:
                 "the captured scene has no depth at all: check the depth sensor"
             )
         if session.fit_seconds is not None:
-            message += (
-                self._fits.start(scene, session.fit_seconds)
-                if self._context.active()
-                else "; not fitted to it: the node is not active any more"
-            )
+            message += f"; {self._fit(scene, session.fit_seconds)}"
         self._end(session, CaptureOutcome(True, message, scene.id, scene.frames, scene.known_share))
+
+    def _fit(self, scene: Scene, seconds: float) -> str:
+        """Start a fit; returns what to tell about it."""
+        if not self._context.active():
+            return "not fitted to it: the node is not active any more"
+        try:
+            self._fits.start(scene, seconds)
+        except FitError as error:
+            self._context.problems.report(str(error))
+            return str(error)
+        length = f" for {seconds:g} s" if seconds else ""
+        return f"fitting to it{length}, see ~/status"

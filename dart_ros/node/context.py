@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from dart_ros.node.parameters import Settings
 from dart_ros.node.problems import Problems
 
+INACTIVE = "the node is not active: activate it first"
+"""Why a request is refused."""
+
 
 class Logger(Protocol):
     """The part of rclpy's logger that is used; each method takes one text."""

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dart_ros.errors import FitError
 from dart_ros.node.context import NodeContext
 from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command, resumption
-from dart_ros.node.scene_loader import SceneLoader
+from dart_ros.node.scene_loader import CLEANED_UP, SceneLoader
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
 
 _LONGEST = 86400.0  # seconds
 _STOP_TIME = 3.0  # seconds that a fit has to end
+
+
+def _ignore(_: FitEnd) -> None:
+    pass
 
 
 class Fits:
@@ -33,6 +37,7 @@ class Fits:
         self._scene_id = ""
         self._resumption = ""
         self._progress = (0.0, "")
+        self._on_end: Callable[[FitEnd], None] = _ignore
 
     @property
     def running(self) -> bool:
@@ -58,16 +63,28 @@ class Fits:
             )
         return seconds
 
-    def start(self, scene: Scene, seconds: float) -> str:
+    def check_idle(self) -> None:
+        """Raise FitError if a fit runs."""
+        if self._process is not None:
+            raise FitError(
+                f"a fit of '{self._name}' is already running: wait until it is done, or cancel it "
+                "(~/cancel_fit)"
+            )
+
+    def start(
+        self, scene: Scene, seconds: float, on_end: Callable[[FitEnd], None] = _ignore
+    ) -> None:
         """Start to fit the network to a scene that is in use.
 
         Args:
             scene: the scene.
             seconds: length of the fit, 0 for its own choice.
+            on_end: called when it has ended.
 
-        Returns:
-            A clause that tells about it, to be appended to a message.
+        Raises:
+            FitError: if a fit runs already, or its process can't be started.
         """
+        self.check_idle()
         self._name, self._scene_id = scene.name, scene.id
         self._progress = (0.0, "fitting: starting")
         post = self._context.post
@@ -88,11 +105,10 @@ class Fits:
         try:
             started.append(FitProcess(command, progressed, ended))
         except OSError as error:
-            self._context.problems.report(f"the fit could not be started: {error}")
-            return f"; the fit could not be started: {error}"
-        self._process = started[0]
-        length = f" for {seconds:g} s" if seconds else ""
-        return f"; fitting to it{length}, see ~/status"
+            raise FitError(
+                f"the fit could not be started ({error}): free some memory and try again"
+            ) from error
+        self._process, self._on_end = started[0], on_end
 
     def cancel(self) -> tuple[bool, str]:
         """Ask the fit to end; returns whether one runs, and what to tell."""
@@ -113,15 +129,20 @@ class Fits:
         return end
 
     def stop(self) -> None:
-        """End the fit that runs, and wait for it; nothing is reported."""
+        """End the fit that runs, and wait for it."""
         if self._process is not None:
             self._process.stop(_STOP_TIME)
             self._process = None
+            self._on_end(FitEnd(False, False, CLEANED_UP, cancelled=True))
 
     def _ended(self, process: FitProcess, end: FitEnd) -> None:
         if self._process is not process:
             return
         self._process = None
+        self._tell(end)
+        self._on_end(end)
+
+    def _tell(self, end: FitEnd) -> None:
         text = f"fit of '{self._name}': {end.message}"
         if end.failed:
             if self._store.unfinished_fit(self._scene_id).exists():

@@ -27,11 +27,13 @@ class FitEnd:
         improved: whether the scene now holds better weights.
         failed: whether it ended by an error (a cancelled fit hasn't failed).
         message: what happened, in words.
+        cancelled: whether it was cancelled before its end.
     """
 
     improved: bool
     failed: bool
     message: str
+    cancelled: bool = False
 
 
 def fit_command(
@@ -165,7 +167,8 @@ class FitProcess:
         if code == 0 and self._last.get("done"):
             return FitEnd(bool(self._last.get("improved")), False, said)
         if self._cancelled:
-            return FitEnd(False, False, "the fit was cancelled, the scene is as it was before")
+            message = "the fit was cancelled, the scene is as it was before"
+            return FitEnd(False, False, message, cancelled=True)
         if "error" in self._last:
             why = str(self._last["error"])
         elif code < 0:

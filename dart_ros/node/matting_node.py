@@ -33,6 +33,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.signals import SignalHandlerOptions
 
 from dart_ros.errors import SceneError
+from dart_ros.node.actions import Actions
 from dart_ros.node.callback_queue import CallbackQueue
 from dart_ros.node.camera_input import CameraInput
 from dart_ros.node.capture import Capture
@@ -94,6 +95,7 @@ class MattingNode(LifecycleNode):
         work = (self._scenes, self._capture, self._fits, self._stills)
         self._status = StatusReporter(self, context, self._camera, self._pipeline, *work)
         self._own_services = Services(self, context, self._store, self._camera, *work)
+        self._actions = Actions(self, context, self._camera, *work)
         refuse_wrong_transitions(self)
         # A steady clock: the node has to report also while simulated time stands still.
         self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -136,6 +138,7 @@ class MattingNode(LifecycleNode):
 
     def close(self) -> bool:
         """End everything; False if a thread is still at work (an engine being built)."""
+        goals = self._actions.running
         self._clean_up()
         ended = [
             self._pipeline.ended(_STOP_TIME),
@@ -143,6 +146,10 @@ class MattingNode(LifecycleNode):
             self._stills.stop(_STOP_TIME),
             self._own_services.close(_STOP_TIME),
         ]
+        self._actions.close()
+        for _ in range(goals):  # each result is sent by a task of the executor
+            if self.executor is not None:
+                self.executor.spin_once(timeout_sec=0)
         return all(ended)
 
     def _logged(self, step: Callable[[], None]) -> TransitionCallbackReturn | None:
@@ -196,6 +203,7 @@ class MattingNode(LifecycleNode):
         self._capture.give_up_if_silent(self._why_no_frame)
         self._stills.give_up_if_silent(self._why_no_frame)
         self._status.update()
+        self._actions.update()
 
     def _why_no_frame(self) -> str:
         """Why no usable frame comes, empty if nothing is wrong with those that come."""

@@ -62,6 +62,9 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
     "max_depth": ParameterSpec(
         5.46, "Range of the depth sensor in metres; depth beyond it counts as unknown.", 0.1, 100.0
     ),
+    "capture_scene": ParameterSpec(
+        "background", "Name of the scene that ~/capture makes.", constraints="a plain name"
+    ),
     "capture_frames": ParameterSpec(
         100, "Frames of the empty background that a capture takes by default.", 2, 10000
     ),
@@ -136,11 +139,16 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
         False, "Replace colors of soft edges by those of the foreground beside them."
     ),
     "jpeg_quality": ParameterSpec(85, "Quality of JPEG on the compressed topics.", 1, 100),
-    "post_matting": ParameterSpec(
-        "closed-form",
-        "Method by which ~/take_still solves the outline of a still anew: closed-form or vitmatte.",
+    "stills_dir": ParameterSpec(
+        "~/.ros/dart_ros/stills", "Folder of the stills that are taken without a file's name."
     ),
+    # Before post_matting, since vitmatte is refused without them.
     "post_matting_weights": ParameterSpec(
         "", "Folder of the weights of vitmatte; closed-form needs none."
+    ),
+    "post_matting": ParameterSpec(
+        "closed-form",
+        "Method by which ~/take_still solves the outline of a still anew: closed-form, or vitmatte "
+        "(needs post_matting_weights).",
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from dart_ros.files import read_regular
 from dart_ros.node.parameter_table import PARAMETERS, ParameterSpec
 from dart_ros.picture_files import picture_size
 from dart_ros.postmatting import NAMES as POST_MATTINGS
+from dart_ros.printable import printable
 from dart_ros.runtime.engine import BACKENDS
 from dart_ros.session.scene import is_plain_name
 
@@ -42,6 +43,8 @@ def descriptor(name: str, spec: ParameterSpec) -> ParameterDescriptor:
         description=spec.description,
         read_only=spec.read_only,
         additional_constraints=_choice_of(name) if name in _CHOICES else spec.constraints,
+        # So that 6 for 6.0 gets here; _typed() checks the types.
+        dynamic_typing=True,
     )
     if isinstance(spec.default, float):
         made.floating_point_range = [
@@ -70,6 +73,7 @@ class Settings:
     threads: int
     refine_fraction: float
     max_depth: float
+    capture_scene: str
     capture_frames: int
     capture_timeout: float
     fit_seconds: float
@@ -88,15 +92,17 @@ class Settings:
     composite_light_wrap: float
     composite_clean_edges: bool
     jpeg_quality: int
-    post_matting: str
+    stills_dir: str
     post_matting_weights: str
+    post_matting: str
 
     @classmethod
     def defaults(cls) -> Settings:
         """Return the settings of a node that was given no parameters."""
         # Where there is no home folder, only those who don't name a scenes_dir are told.
         values = {name: parameter.default for name, parameter in PARAMETERS.items()}
-        checked = {k: _checked(k, v) for k, v in values.items() if k != "scenes_dir"}
+        folders = ("scenes_dir", "stills_dir")
+        checked = {k: _checked(k, v) for k, v in values.items() if k not in folders}
         return cls(**{**values, **checked})
 
     def changed(self, values: Mapping[str, Any]) -> Settings:
@@ -107,24 +113,61 @@ class Settings:
         """
         known = {field.name for field in fields(self)} & PARAMETERS.keys()
         changes = {k: _checked(k, v) for k, v in values.items() if k in known}
-        return replace(self, **changes)
+        after = replace(self, **changes)
+        if after.post_matting == "vitmatte" and not after.post_matting_weights:
+            raise ValueError(
+                "post_matting vitmatte needs weights; set post_matting_weights to their folder "
+                "first, or use closed-form"
+            )
+        return after
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A value in its parameter's type and range.
+
+    Whole numbers are taken for numbers and for texts, since YAML and ``ros2 param set`` make one of
+    ``max_depth:=6`` and ``scene:=5``.
+
+    Raises:
+        ValueError: if it is of another type, or out of range.
+    """
+    parameter = PARAMETERS[name]
+    default, shown = parameter.default, printable(str(value), 80)
+    if type(value) is int and isinstance(default, (float, str)):
+        value = type(default)(value)
+    if isinstance(default, list):
+        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+            raise ValueError(f"{name} is a list such as {default}, not {shown}")
+        return value
+    if type(value) is not type(default):
+        hint = f"; quote it: {name}:=\"'{shown}'\"" if isinstance(default, str) else ""
+        raise ValueError(f"{name} is {_KINDS[type(default)]}, not {shown}{hint}")
+    if parameter.high is not None and not parameter.low <= value <= parameter.high:
+        raise ValueError(
+            f"{name} {shown} is out of range; use {parameter.low:g} to {parameter.high:g}"
+        )
+    return value
 
 
 def _checked(name: str, value: Any) -> Any:
-    # Ranges and types are enforced by rclpy, from the descriptor.
+    value = _typed(name, value)
+    shown = printable(str(value), 80)
     if name in _CHOICES and value not in _CHOICES[name]:
-        raise ValueError(f"{name} '{value}' is unknown; use {_choice_of(name)}")
+        raise ValueError(f"{name} '{shown}' is unknown; use {_choice_of(name)}")
     if name == "rgbd" and value and find_spec("realsense2_camera_msgs") is None:
         raise ValueError(
             "rgbd needs the messages of RealSense's driver: install realsense2_camera_msgs (apt "
             "install ros-$ROS_DISTRO-realsense2-camera-msgs)"
         )
-    if name == "scenes_dir" and not value:
-        raise ValueError("scenes_dir is empty; name a folder")
-    if name == "scenes_dir":
+    if name in ("scenes_dir", "stills_dir"):
+        if not value:
+            raise ValueError(f"{name} is empty; name a folder")
         _expanded(name, value)
-    if name == "scene" and value and not is_plain_name(value):
-        raise ValueError(f"scene '{value}' is no plain name of a scene")
+    if (name == "capture_scene" or (name == "scene" and value)) and not is_plain_name(value):
+        raise ValueError(f"{name} '{shown}' is no plain name of a scene")
     if name in ("fit_sprites", "post_matting_weights") and value:
         return str(_expanded(name, value, "folder"))
     if name == "fit_teacher" and value:
@@ -132,11 +175,11 @@ def _checked(name: str, value: Any) -> Any:
     if name == "composite_image" and value:
         return str(_checked_picture(value))
     if name == "composite_color":
-        parts = tuple(int(part) for part in value)
-        if len(parts) != 3 or not all(0 <= part <= 255 for part in parts):
+        parts = tuple(value)
+        if len(parts) != 3 or not all(type(p) is int and 0 <= p <= 255 for p in parts):
             raise ValueError(
-                f"composite_color {list(value)} is no color; use red, green and blue from 0 to "
-                "255, such as [0, 177, 64]"
+                f"composite_color {printable(str(list(parts)), 80)} is no color; use red, "
+                "green and blue from 0 to 255, such as [0, 177, 64]"
             )
         return parts
     return value
@@ -149,13 +192,14 @@ def _expanded(name: str, value: str, kind: str = "") -> Path:
         ValueError: if it isn't, or can't be: of a user who doesn't exist, where nobody may look, or
             too long for a name.
     """
+    shown = printable(value, 120)
     try:
         path = Path(value).expanduser()
         there = path.is_dir() if kind == "folder" else not kind or path.is_file()
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{name} '{value}' can't be had: {error}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{name} '{shown}' can't be had: {printable(str(error))}") from error
     if not there:
-        raise ValueError(f"{name} '{value}' does not exist or is no {kind}")
+        raise ValueError(f"{name} '{shown}' does not exist or is no {kind}")
     return path
 
 
@@ -166,15 +210,16 @@ def _checked_picture(value: str) -> Path:
         ValueError: if it is none, or too large.
     """
     path = _expanded("composite_image", value, "file")
+    shown = printable(value, 120)
     try:
         size = picture_size(read_regular(path, LARGEST_PICTURE))
     except OSError as error:
-        raise ValueError(f"composite_image '{value}' can't be read: {error.strerror}") from error
+        raise ValueError(f"composite_image '{shown}' can't be read: {error.strerror}") from error
     if size is None:
-        raise ValueError(f"composite_image '{value}' is no PNG, JPEG, WebP or BMP image")
+        raise ValueError(f"composite_image '{shown}' is no PNG, JPEG, WebP or BMP image")
     if size[0] * size[1] > _MOST_PIXELS:
         raise ValueError(
-            f"composite_image '{value}' has {size[0]}x{size[1]} pixels: name one of at most "
+            f"composite_image '{shown}' has {size[0]}x{size[1]} pixels: name one of at most "
             f"{_MOST_PIXELS // 1_000_000} megapixels"
         )
     return path
@@ -190,7 +235,6 @@ class NodeParameters:
 
     Raises:
         rclpy.exceptions.InvalidParameterValueException: if a value given at start is refused.
-        rclpy.exceptions.InvalidParameterTypeException: if it is of the wrong type.
     """
 
     def __init__(self, node: Node, on_change: Callable[[Settings, Settings], None]) -> None:

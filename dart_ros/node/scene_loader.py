@@ -109,6 +109,16 @@ class SceneLoader:
         """The scene in use; from any thread."""
         return self._loaded
 
+    def in_use(self) -> Loaded:
+        """Return the scene in use.
+
+        Raises:
+            SceneError: if there is none.
+        """
+        if self._loaded is None:
+            raise SceneError("there is no background yet: capture one or load a scene first")
+        return self._loaded
+
     @property
     def loading(self) -> bool:
         """Whether a scene or its engine is on the way."""

@@ -15,7 +15,7 @@ from dart_ros.errors import SceneError
 from dart_ros.msg import SceneInfo
 from dart_ros.node.camera_input import CameraInput
 from dart_ros.node.capture import Capture, CaptureOutcome
-from dart_ros.node.context import NodeContext
+from dart_ros.node.context import INACTIVE, NodeContext
 from dart_ros.node.deferred_service import DeferredService, Reply
 from dart_ros.node.fit import Fits
 from dart_ros.node.scene_loader import Loaded, SceneLoader
@@ -24,8 +24,6 @@ from dart_ros.node.worker import JobThread
 from dart_ros.session.scene import check_name
 from dart_ros.session.scene_store import SceneStore, SceneSummary
 from dart_ros.srv import CaptureBackground, ListScenes, LoadScene, TakeStill
-
-_INACTIVE = "the node is not active: activate it first"
 
 
 class Services:
@@ -66,7 +64,9 @@ class Services:
             (LoadScene, "~/load_scene", self._load_requested),
             (ListScenes, "~/list_scenes", self._list_requested),
             (TakeStill, "~/take_still", self._still_requested),
-            (Trigger, "~/cancel_fit", self._cancel_requested),
+            (Trigger, "~/capture", self._default_capture_requested),
+            (Trigger, "~/cancel_capture", self._cancel_capture_requested),
+            (Trigger, "~/cancel_fit", self._cancel_fit_requested),
         )
         self._services = [DeferredService(node, *service) for service in services]
 
@@ -82,7 +82,7 @@ class Services:
 
     def _capture_requested(self, request: CaptureBackground.Request, reply: Reply) -> None:
         if not self._context.active():
-            self._refuse(reply, _INACTIVE)
+            self._refuse(reply, INACTIVE)
             return
 
         def ended(outcome: CaptureOutcome) -> None:
@@ -98,7 +98,7 @@ class Services:
 
     def _load_requested(self, request: LoadScene.Request, reply: Reply) -> None:
         if not self._context.active():
-            self._refuse(reply, _INACTIVE)
+            self._refuse(reply, INACTIVE)
             return
 
         def loaded(made: Loaded) -> None:
@@ -127,19 +127,41 @@ class Services:
 
     def _still_requested(self, request: TakeStill.Request, reply: Reply) -> None:
         if not self._context.active():
-            self._refuse(reply, _INACTIVE)
+            self._refuse(reply, INACTIVE)
             return
 
         def ended(outcome: StillOutcome) -> None:
             reply.response.success = outcome.success
             reply.response.message = outcome.message
+            reply.response.file = outcome.file
             for name, image in outcome.images.items():
                 setattr(reply.response, name, image)
             reply.send()
 
-        self._stills.start(request.file, ended)
+        self._stills.start(request.file, request.images, ended)
 
-    def _cancel_requested(self, _: Trigger.Request, reply: Reply) -> None:
+    def _default_capture_requested(self, _: Trigger.Request, reply: Reply) -> None:
+        if not self._context.active():
+            self._refuse(reply, INACTIVE)
+            return
+
+        def ended(outcome: CaptureOutcome) -> None:
+            reply.response.success = outcome.success
+            reply.response.message = outcome.message
+            reply.send()
+
+        self._capture.start(self._context.settings().capture_scene, 0, None, ended)
+
+    def _cancel_capture_requested(self, _: Trigger.Request, reply: Reply) -> None:
+        reply.response.success = self._capture.cancel()
+        reply.response.message = (
+            "the capture is being cancelled"
+            if reply.response.success
+            else "no capture takes frames now"
+        )
+        reply.send()
+
+    def _cancel_fit_requested(self, _: Trigger.Request, reply: Reply) -> None:
         reply.response.success, reply.response.message = self._fits.cancel()
         self._context.logger.info(f"cancel_fit: {reply.response.message}")
         reply.send()

@@ -143,8 +143,7 @@ class StatusReporter:
         """Return what goes on in words, and how far it is, 0 to 1."""
         session = self._capture.session
         if session is not None:
-            words = f"capturing '{session.name}': frame {session.frames_taken} of "
-            return words + str(session.frames_wanted), session.progress
+            return self._capture.activity, session.progress
         if self._scenes.activity:
             return self._scenes.activity, 0.0
         if self._fits.running:

@@ -52,7 +52,7 @@ def test_a_still_comes_while_the_mattes_go_on(robot: Robot) -> None:
     mattes = robot.subscribe(Image, "alpha")
     mattes.next(2)
     before = len(mattes.messages)
-    answer = robot.call(TakeStill, "take_still", TakeStill.Request())
+    answer = robot.call(TakeStill, "take_still", TakeStill.Request(images=True))
     meanwhile = len(mattes.messages) - before
     mattes.close()
     assert answer.success, answer.message
