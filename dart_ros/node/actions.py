@@ -57,9 +57,9 @@ class Actions:
         self._actions = [DeferredAction(node, context, *action) for action in actions]
 
     @property
-    def running(self) -> int:
-        """How many goals run."""
-        return sum(action.running for action in self._actions)
+    def pending(self) -> int:
+        """How many goals wait for their result."""
+        return sum(action.pending for action in self._actions)
 
     def update(self) -> None:
         """Publish feedback."""

@@ -24,15 +24,15 @@ class Goal:
         self.request = handle.request
         self._server = server
         self._handle = handle
-        self._ended = False
+        self._ended = self._sent = False
         self._feedback: Any = None
         self._give_feedback: Callable[[], Any] = lambda: None
         self._cancel: Callable[[], bool] = lambda: False
 
     @property
-    def ended(self) -> bool:
-        """Whether the goal has a result."""
-        return self._ended
+    def sent(self) -> bool:
+        """Whether the executor has sent the result."""
+        return self._sent
 
     def follow(self, feedback: Callable[[], Any], cancel: Callable[[], bool]) -> None:
         """Have a goal that isn't done at once followed.
@@ -60,6 +60,7 @@ class Goal:
                 handle.canceled()
             else:
                 handle.abort()
+            self._sent = True
             return result
 
         self._server.notify_execute(self._handle, finish)
@@ -127,8 +128,8 @@ class DeferredAction:
         )
 
     @property
-    def running(self) -> int:
-        """How many goals run."""
+    def pending(self) -> int:
+        """How many goals wait for their result."""
         self._forget()
         return len(self._open)
 
@@ -144,7 +145,7 @@ class DeferredAction:
             goal.end(self._type.Result(message=reason), success=False)
 
     def _forget(self) -> None:
-        self._open = {key: goal for key, goal in self._open.items() if not goal.ended}
+        self._open = {key: goal for key, goal in self._open.items() if not goal.sent}
 
     def _accepted(self, handle: Any) -> None:
         goal = Goal(self._server, handle)

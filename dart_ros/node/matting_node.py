@@ -55,6 +55,7 @@ from dart_ros.session.scene_store import SceneStore, scope_of
 
 _TICK = 0.1  # seconds between two looks at the node's state
 _STOP_TIME = 3.0  # seconds that each thread has to end
+_LAST_SPINS = 50  # of the executor, for the results of goals that the node's end has ended
 
 
 class MattingNode(LifecycleNode):
@@ -138,7 +139,7 @@ class MattingNode(LifecycleNode):
 
     def close(self) -> bool:
         """End everything; False if a thread is still at work (an engine being built)."""
-        goals = self._actions.running
+        waiting = self._actions.pending > 0
         self._clean_up()
         ended = [
             self._pipeline.ended(_STOP_TIME),
@@ -147,7 +148,8 @@ class MattingNode(LifecycleNode):
             self._own_services.close(_STOP_TIME),
         ]
         self._actions.close()
-        for _ in range(goals):  # each result is sent by a task of the executor
+        # The executor sends the results of goals, each by two tasks behind what is ready already.
+        for _ in range(_LAST_SPINS if waiting else 0):
             if self.executor is not None:
                 self.executor.spin_once(timeout_sec=0)
         return all(ended)

@@ -99,14 +99,14 @@ def server(node: Node, spin: Spin) -> Server:
 
 def test_goals_end_in_any_order(server: Server) -> None:
     futures = [server.send()[1] for _ in range(3)]
-    assert server.action.running == 3
+    assert server.action.pending == 3
     server.goals[2].end(FitScene.Result(message="first"), success=True)
     server.goals[2].end(FitScene.Result(message="what comes later is ignored"), success=False)
     assert server.result(futures[2]) == (GoalStatus.STATUS_SUCCEEDED, "first")
     assert not futures[0].done() and not futures[1].done()
     server.goals[0].end(FitScene.Result(message="no"), success=False)
     assert server.result(futures[0]) == (GoalStatus.STATUS_ABORTED, "no")
-    assert server.action.running == 1
+    assert server.action.pending == 1
     server.action.abort_open("all is over")
     assert server.result(futures[1]) == (GoalStatus.STATUS_ABORTED, "all is over")
 

@@ -66,6 +66,26 @@ def test_changes_are_taken_over_and_other_names_ignored() -> None:
         ("scene", "../escape", "no plain name"),
         ("image_transport", "theora", "image_transport 'theora' is unknown; use one of raw, comp"),
         ("depth_image_transport", "zdepth", "use one of raw, compressedDepth, compressed"),
+        ("scene", 1.5, "quote it"),
+        ("scene", True, "scene is a text, not True"),
+        ("capture_scene", "", "no plain name"),
+        ("stills_dir", "", "name a folder"),
+        ("max_depth", "three", "max_depth is a number, not three"),
+        ("max_depth", 0, "max_depth 0 is out of range; use 0.1 to 100"),
+        ("max_depth", float("nan"), "out of range"),
+        ("max_depth", float("inf"), "out of range"),
+        ("max_depth", None, "max_depth is a number, not None"),
+        ("max_depth", True, "max_depth is a number"),
+        ("threads", 2.0, "threads is a whole number"),
+        ("threads", -1, "out of range"),
+        ("autostart", 1, "autostart is true or false"),
+        ("composite_color", "green", "is a list such as"),
+        ("composite_color", [0.5, 1.0, 2.0], "no color"),
+        ("composite_color", ["a", "b", "c"], "no color"),
+        ("post_matting", "vitmatte", "needs weights; set post_matting_weights"),
+        ("backend", "x\n[FATAL] forged \x1b[31m", r"backend 'x\\n\[FATAL\] forged \\x1b"),
+        ("backend", 5, "backend '5' is unknown"),
+        ("composite_image", "a\0b", r"composite_image 'a\\x00b' does not exist"),
     ],
 )
 def test_bad_values_are_refused_with_the_reason(name: str, value: Any, words: str) -> None:
@@ -126,3 +146,37 @@ def test_rgbd_needs_the_messages_of_its_driver(monkeypatch: pytest.MonkeyPatch) 
 def test_defaults_of_pairing_are_those_of_recordings() -> None:
     settings = Settings.defaults()
     assert (settings.sync_slop, settings.sync_wait) == (DEFAULT_SLOP, DEFAULT_WAIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "taken"),
+    [("max_depth", 6, 6.0), ("sync_slop", 1, 1.0), ("scene", 5, "5"), ("capture_scene", 7, "7")],
+)
+def test_whole_numbers_are_numbers_and_texts(name: str, value: int, taken: object) -> None:
+    after = getattr(Settings.defaults().changed({name: value}), name)
+    assert after == taken and type(after) is type(taken)
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS))
+def test_no_value_makes_a_long_or_unprintable_reason(name: str) -> None:
+    for value in (
+        "x" * 1_000_000,
+        "\n" * 1000,
+        "~" + "y" * 5000,
+        list(range(100_000)),
+        b"z" * 9999,
+    ):
+        try:
+            Settings.defaults().changed({name: value})
+        except ValueError as error:
+            assert len(str(error)) < 600 and str(error).isprintable()
+
+
+def test_vitmatte_is_taken_with_its_weights_alone(tmp_path: Path) -> None:
+    settings = Settings.defaults().changed({"post_matting_weights": str(tmp_path)})
+    settings = settings.changed({"post_matting": "vitmatte"})
+    with pytest.raises(ValueError, match="needs weights"):
+        settings.changed({"post_matting_weights": ""})
+    # In the order of the table, as at start.
+    names = list(PARAMETERS)
+    assert names.index("post_matting_weights") < names.index("post_matting")

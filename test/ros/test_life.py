@@ -81,7 +81,9 @@ def scene(name: str, width: int = 160, height: int = 120) -> Scene:
     ("parameter", "words"),
     [
         ("max_depth:=0.0", "max_depth"),
-        ("max_depth:=three", "max_depth"),
+        ("max_depth:=three", "max_depth is a number, not three"),
+        ("scene:=1.5", "scene is a text, not 1.5; quote it"),
+        ("post_matting:=vitmatte", "needs weights"),
         ("composite_image:=/no/such.png", "does not exist"),
         ("scenes_dir:=~nobody-of-that-name/x", "can't be had"),
         ("scene:=../escape", "no plain name"),

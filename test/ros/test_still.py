@@ -93,13 +93,17 @@ def test_a_file_that_cannot_be_written(robot: Robot, file: str, reason: str) -> 
     robot.wait_for_state(Status.STATE_MATTING, reason)
 
 
-def test_a_method_that_cannot_be_had(robot: Robot) -> None:
+def test_a_method_that_cannot_be_had(robot: Robot, tmp_path: Path) -> None:
     refused = robot.set_parameter("post_matting", "magic")
     assert not refused.successful and "closed-form" in refused.reason
+    refused = robot.set_parameter("post_matting", "vitmatte")
+    assert not refused.successful and "set post_matting_weights" in refused.reason
+    assert robot.set_parameter("post_matting_weights", str(tmp_path)).successful
     assert robot.set_parameter("post_matting", "vitmatte").successful
     answer = robot.call(TakeStill, "take_still", TakeStill.Request())
     assert not answer.success and "config.json" in answer.message
     assert robot.set_parameter("post_matting", "closed-form").successful
+    assert robot.set_parameter("post_matting_weights", "").successful
 
 
 def test_two_at_once_and_a_process_that_is_killed(robot: Robot, node: NodeProcess) -> None:
