@@ -46,7 +46,7 @@ from dart_ros.node.parameters import NodeParameters, Settings
 from dart_ros.node.problems import Problems
 from dart_ros.node.scene_loader import SceneLoader
 from dart_ros.node.services import Services
-from dart_ros.node.spinning import spin
+from dart_ros.node.spinning import deliver, spin
 from dart_ros.node.status import StatusReporter
 from dart_ros.node.still import Stills
 from dart_ros.node.transitions import refuse_wrong_transitions
@@ -55,7 +55,6 @@ from dart_ros.session.scene_store import SceneStore, scope_of
 
 _TICK = 0.1  # seconds between two looks at the node's state
 _STOP_TIME = 3.0  # seconds that each thread has to end
-_LAST_SPINS = 50  # of the executor, for the results of goals that the node's end has ended
 
 
 class MattingNode(LifecycleNode):
@@ -148,10 +147,8 @@ class MattingNode(LifecycleNode):
             self._own_services.close(_STOP_TIME),
         ]
         self._actions.close()
-        # The executor sends the results of goals, each by two tasks behind what is ready already.
-        for _ in range(_LAST_SPINS if waiting else 0):
-            if self.executor is not None:
-                self.executor.spin_once(timeout_sec=0)
+        if waiting and self.executor is not None:
+            deliver(self.executor)
         return all(ended)
 
     def _logged(self, step: Callable[[], None]) -> TransitionCallbackReturn | None:

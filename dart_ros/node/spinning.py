@@ -10,6 +10,8 @@ from rclpy.executors import Executor
 
 from dart_ros.node.problems import Problems
 
+_LAST_SPINS = 50
+
 
 def spin(executor: Executor, problems: Problems, wanted: Callable[[], bool]) -> bool:
     """Spin while ``wanted`` returns true; a timer of the node must wake the executor to see that.
@@ -26,6 +28,13 @@ def spin(executor: Executor, problems: Problems, wanted: Callable[[], bool]) -> 
                 return False
             problems.report_fault(error)
     return True
+
+
+def deliver(executor: Executor) -> None:
+    """Spin for what is to be sent already: the result of a goal takes two tasks of the executor,
+    behind all that is ready."""
+    for _ in range(_LAST_SPINS):
+        executor.spin_once(timeout_sec=0)
 
 
 def _raised_in_callback(error: Exception) -> bool:
