@@ -308,6 +308,7 @@ def fake_fit(improved: bool, meanwhile: Callable[[], None] = lambda: None) -> Fa
         stop: Any,
         checkpoint: Path,
         logs: Path | None,
+        recorded: object = None,
     ) -> tuple[Scene, FitResult]:
         seconds = run.seconds
         on_progress(0.0, "begins")
@@ -326,6 +327,26 @@ def termination() -> Any:
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
+
+
+def test_a_fit_is_handed_the_frames_of_its_recording(
+    store: SceneStore, termination: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+
+    def fit(scene: Scene, run: FitRun, *arguments: Any) -> tuple[Scene, FitResult]:
+        given.append(arguments[-1])
+        return fake_fit(False)(scene, run, *arguments)
+
+    monkeypatch.setattr(fit_module, "fit", fit)
+    monkeypatch.setattr(
+        "dart_ros.session.recorded_scene.load_frames_of_scene",
+        lambda path, scene: (str(path), scene.name),
+    )
+    command = ["fit", "box", "--scenes-dir", str(store.directory)]
+    assert cli.main(command) == 0
+    assert cli.main([*command, "--recording", "room"]) == 0
+    assert given == [None, ("room", "box")]
 
 
 def test_options_of_a_fit_come_before_its_settings(
@@ -465,7 +486,7 @@ ENDLESS = """
     from dart_ros import cli
     from dart_ros.session import fit as module
 
-    def fit(scene, run, on_progress, stop, checkpoint, logs):
+    def fit(scene, run, on_progress, stop, checkpoint, logs, recorded):
         try:
             checkpoint.write_text("half done")
             on_progress(0.1, "training")

@@ -39,6 +39,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--sprites", type=Path, help="folder of further people or things to fit with (RGBA PNG)"
     )
+    command.add_argument(
+        "--recording",
+        type=Path,
+        help="taken in the scene by its camera: learn from its frames as well, which depth labels",
+    )
     command.add_argument("--teacher", type=Path, help="weights of a teacher to learn from as well")
     command.add_argument("--logs", type=Path, help="folder for TensorBoard's logs (none)")
     command.add_argument(
@@ -78,6 +83,8 @@ def _settings(options: argparse.Namespace) -> FitRun:
         run = replace(run, seconds=options.seconds)
     if options.sprites is not None:
         run = replace(run, sprites=options.sprites)
+    if options.recording is not None:
+        run = replace(run, recording=options.recording)
     if options.teacher is not None:
         run = replace(run, teacher=Teacher(options.teacher))
     return run
@@ -95,6 +102,7 @@ def _fit(options: argparse.Namespace) -> None:
 
     from dart_ros.fitting.processes import is_first_process
     from dart_ros.session.fit import fit
+    from dart_ros.session.recorded_scene import load_frames_of_scene
 
     first = is_first_process()
     hidden = options.json_progress or not first
@@ -106,13 +114,18 @@ def _fit(options: argparse.Namespace) -> None:
             bar.set_description(message)
             bar.update(round(100 * share) - bar.n)
 
+        run, recorded = _settings(options), None
+        if run.recording is not None:
+            on_progress(0.0, "reading the recording")
+            recorded = load_frames_of_scene(run.recording, scene)
         fitted, result = fit(
             scene,
-            _settings(options),
+            run,
             on_progress,
             lambda: False,
             store.unfinished_fit(scene.id),
             options.logs,
+            recorded,
         )
         if not first:
             return

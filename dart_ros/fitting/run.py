@@ -158,6 +158,9 @@ class FitRun:
             fit had that goes on, else 120, and 30 on a GPU.
         library: folder of sprites to train and to validate with; None for those that ship.
         sprites: folder of further ones, the user's own, all to train on.
+        recording: taken in the scene by its camera: its people are learned from where depth alone
+            labels them, and its empty frames have the sensor's noise. None for composites alone.
+        recorded_share: of the frames that are the recording's.
         teacher: whom the student learns from besides the truth.
         seed: the same seed gives the same composites.
         batch: frames of a step, over all processes together.
@@ -168,6 +171,8 @@ class FitRun:
     seconds: float | None = None
     library: Path | None = None
     sprites: Path | None = None
+    recording: Path | None = None
+    recorded_share: float = 0.3
     teacher: Teacher | None = None
     seed: int = 0
     batch: int = 2
@@ -221,6 +226,8 @@ def _content(path: Path) -> Any:
 
 def check_fit(run: FitRun) -> None:
     """Raises ValueError, naming the key, if a value can't be."""
+    if not 0 <= run.recorded_share < 1:
+        raise ValueError(f"recorded_share is {run.recorded_share}: give a number from 0 to below 1")
     _check_numbers(
         {"seconds": run.seconds, "batch": run.batch, "frames": run.frames, **_rates(run.rates)},
         {"seed": run.seed},

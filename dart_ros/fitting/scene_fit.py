@@ -39,6 +39,7 @@ from dart_ros.method.geometry import base_reduction, padding_stride
 from dart_ros.method.network import MattingNetwork
 from dart_ros.simulation.composition import RgbdBackground
 from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.recorded import UNCHANGED, RecordedFrames, RecordedScene
 
 _log = logging.getLogger(__name__)
 
@@ -79,8 +80,8 @@ class FitResult:
     ``weights`` are the better of before and after; ``before`` and ``after`` are the mean absolute
     error of alpha in per mille on composites with people that the fit did not train on; ``steps``
     and ``seconds`` count what was done before an interruption too. ``made_of`` holds the settings
-    as JSON (``run``) and the SHA-256 of the sprites, the weights before, and the user's own sprites
-    and the teacher where there are any.
+    as JSON (``run``) and the SHA-256 of the sprites, the weights before, and the user's own
+    sprites, the recording and the teacher where there are any.
     """
 
     weights: dict[str, NDArray[np.float16]]
@@ -100,6 +101,7 @@ def fit_scene(
     stop: Callable[[], bool],
     checkpoint: Path | None = None,
     logs: Path | None = None,
+    recorded: RecordedScene | None = None,
 ) -> FitResult:
     """Fine-tunes the generic weights on composites over one background.
 
@@ -121,6 +123,8 @@ def fit_scene(
             version of the package; one of another fit is written over. A fit that ends leaves it
             there.
         logs: folder of TensorBoard's logs.
+        recorded: the same scene with frames that were taken in it afterwards. Four of five are
+            trained on, the last ones are judged by as well.
 
     Raises:
         FitError: if weights or sprites can't be read, a number in the run can't be, logs can't be
@@ -132,7 +136,8 @@ def fit_scene(
         raise FitError(f"a fit can't be like this: {error}") from error
     with memory_told(), processes() as together:
         together.check_batch(run.batch)
-        return _Fit(background, max_depth, run, together, checkpoint).fit(on_progress, stop, logs)
+        fit = _Fit(background, max_depth, run, recorded, together, checkpoint)
+        return fit.fit(on_progress, stop, logs)
 
 
 class _Fit:
@@ -143,6 +148,7 @@ class _Fit:
         background: RgbdBackground,
         max_depth: float,
         run: FitRun,
+        recorded: RecordedScene | None,
         together: Processes,
         checkpoint: Path | None,
     ) -> None:
@@ -160,20 +166,33 @@ class _Fit:
         height, width = background.depth.shape
         reduction = base_reduction(height, width)
         size = _crop(height, width, reduction)
+        learned, judged = [], None
+        if recorded is not None:
+            # People compose before the recording's own noise.
+            background = replace(background, samples=recorded.background.samples)
+            count = len(recorded.color)
+            last = count - max(1, count // HELD_OUT)
+            if last < 1:
+                raise FitError("a fit needs a recording with two occupied frames at least")
+            learned = [recorded.part(slice(last))]
+            judged = RecordedFrames([recorded.part(slice(last, None))], size, chances=UNCHANGED)
         self._validation = ValidationSet(
             *(held_out, [background], [size], run.frames, max_depth, run.seed + 1),
             batch=2,
             reduction=reduction,
+            recorded=judged,
         )
         self._stream = CompositionStream(
             *(training, [background], [size], run.batch, run.seed, max_depth),
             device=device if self._on_gpu else None,
             rank=together.rank,
             world=together.world,
+            recorded=learned,
+            recorded_share=run.recorded_share,
         )
         network = network_with(None)
         self._best_weights = weights_of(network)
-        self._made_of = _hashes(library, self._best_weights, run)
+        self._made_of = _hashes(library, self._best_weights, run, recorded)
         self._identity = _identity(background, max_depth, self._made_of)
         # torch's type hints lack this form of to().
         self._network: MattingNetwork = network.to(  # type: ignore[call-overload]
@@ -314,7 +333,9 @@ class _Fit:
             _log.warning("a fit that is interrupted will begin anew: %s", error)
 
 
-def _hashes(library: Path, generic: Weights, run: FitRun) -> dict[str, str]:
+def _hashes(
+    library: Path, generic: Weights, run: FitRun, recorded: RecordedScene | None
+) -> dict[str, str]:
     """See :class:`FitResult`."""
     digest = hashlib.sha256()
     for value in generic.values():
@@ -326,6 +347,8 @@ def _hashes(library: Path, generic: Weights, run: FitRun) -> dict[str, str]:
     }
     if run.sprites is not None:
         hashes["own_sprites"] = folder_hash(run.sprites)
+    if recorded is not None:
+        hashes["recording"] = recorded.digest()
     if run.teacher is not None:
         hashes["teacher"] = file_hash(run.teacher.weights)
     return hashes
@@ -338,7 +361,7 @@ def _identity(background: RgbdBackground, max_depth: float, made_of: dict[str, s
     images = background.color, background.depth, background.std, *(background.samples or ())
     for image in images:
         digest.update(b"-" if image is None else image.numpy().tobytes())
-    for package in ("fitting", "method"):
+    for package in ("fitting", "method", "simulation"):
         for file in sorted((files("dart_ros") / package).iterdir(), key=lambda file: file.name):
             if file.name.endswith(".py"):
                 digest.update(file.read_bytes())

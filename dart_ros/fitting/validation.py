@@ -12,6 +12,7 @@ from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import MattingNetwork
 from dart_ros.simulation.composition import Composer, RgbdBackground
 from dart_ros.simulation.foregrounds import Sprite
+from dart_ros.simulation.recorded import RecordedFrames
 
 
 class ValidationScores(NamedTuple):
@@ -35,6 +36,7 @@ class ValidationSet:
         seed: the same seed gives the same frames.
         batch: frames that go through the network at a time.
         reduction: of the base network's input, None for what the frames' size asks for.
+        recorded: makes real frames, of which there are half as many besides; None for none.
     """
 
     def __init__(
@@ -47,12 +49,18 @@ class ValidationSet:
         seed: int,
         batch: int = 4,
         reduction: int | None = None,
+        recorded: RecordedFrames | None = None,
     ) -> None:
         composers = itertools.cycle(
             [Composer(sprites, backgrounds, size, max_depth, seed) for size in sizes]
         )
         counts = [min(batch, frames - first) for first in range(0, frames, batch)]
         self._batches = [next(composers).batch(count) for count in counts]
+        if recorded is not None:
+            half = range(max(1, frames // 2))
+            self._batches += [
+                recorded.frames(half[first : first + batch]) for first in half[::batch]
+            ]
         self._reduction = reduction
 
     @torch.inference_mode()
@@ -61,7 +69,7 @@ class ValidationSet:
         network.eval()
         device = next(network.parameters()).device
         absolute = squared = 0.0
-        frames = pixels = 0
+        frames, pixels = 0, 0.0
         for batch in self._batches:
             moved = batch.to(device)
             tiles = tile_count(*moved.color.shape[-2:])
@@ -72,11 +80,11 @@ class ValidationSet:
                 tiles=tiles,
                 reduction=self._reduction,
             )
-            difference = output.alpha - moved.alpha
+            difference = (output.alpha - moved.alpha) * moved.weight
             absolute += float(difference.abs().sum(dtype=torch.float64))
             squared += float(difference.square().sum(dtype=torch.float64))
             frames += len(difference)
-            pixels += difference.numel()
+            pixels += float(moved.weight.sum(dtype=torch.float64))
         return ValidationScores(
             absolute / frames / 1000, 1000 * squared / pixels, 1000 * absolute / pixels
         )

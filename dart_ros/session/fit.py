@@ -13,6 +13,7 @@ from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import FitResult, fit_scene
 from dart_ros.session.scene import Scene
 from dart_ros.simulation.composition import RgbdBackground
+from dart_ros.simulation.recorded import RecordedScene
 from dart_ros.values import UNKNOWN_DEPTH
 
 # Of an image's width: a view of 71 degrees. People are scaled by it, which needs no precision.
@@ -38,6 +39,7 @@ def fit(
     stop: Callable[[], bool],
     checkpoint: Path | None = None,
     logs: Path | None = None,
+    recorded: RecordedScene | None = None,
 ) -> tuple[Scene, FitResult]:
     """Fine-tunes the generic weights on a scene.
 
@@ -49,6 +51,8 @@ def fit(
         checkpoint: file of what an interrupted fit goes on from, see
             :meth:`dart_ros.session.scene_store.SceneStore.unfinished_fit`.
         logs: folder of TensorBoard's logs.
+        recorded: frames of the scene to learn from, those of ``run.recording``; see
+            :func:`dart_ros.session.recorded_scene.load_frames_of_scene`.
 
     Returns:
         The scene with fitted weights and the figures of the fit (unchanged if the fit could not
@@ -58,7 +62,7 @@ def fit(
         FitError: as :func:`dart_ros.fitting.scene_fit.fit_scene`.
     """
     result = fit_scene(
-        background_of(scene), scene.max_depth, run, on_progress, stop, checkpoint, logs
+        background_of(scene), scene.max_depth, run, on_progress, stop, checkpoint, logs, recorded
     )
     if not result.improved:
         return scene, result

@@ -53,6 +53,22 @@ def load_recorded_scene(
         recording.close()
 
 
+def load_frames_of_scene(path: str | os.PathLike[str], scene: Scene) -> RecordedScene:
+    """Reads a recording that was taken in a captured scene, by the same camera.
+
+    Raises:
+        RecordingError: if it can't be read.
+        FitError: if it has no occupied frames, or frames of another size.
+    """
+    recording = open_recording(path, max_depth=scene.max_depth)
+    try:
+        empty = _evenly(recording.empty, MOST_EMPTY)
+        frames = [recording.frame(position) for position in empty]
+        return recorded_scene(recording, scene, frames)
+    finally:
+        recording.close()
+
+
 def recorded_scene(
     recording: Recording, scene: Scene, empty: list[Frame] | None = None
 ) -> RecordedScene:

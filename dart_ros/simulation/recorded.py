@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -40,6 +40,16 @@ class RecordedScene:
     depth: Tensor
     labels: Tensor
     follows: Tensor
+
+    def part(self, frames: slice) -> RecordedScene:
+        """The same scene with some of its occupied frames."""
+        return replace(
+            self,
+            color=self.color[frames],
+            depth=self.depth[frames],
+            labels=self.labels[frames],
+            follows=self.follows[frames] & (torch.arange(len(self.follows[frames])) > 0),
+        )
 
     def digest(self) -> str:
         """SHA-256 of all images, hexadecimal."""
@@ -85,6 +95,19 @@ class RecordedChances:
     people_lost: float = 0.08
     all_lost: float = 0.03
     still: float = 0.5
+
+
+UNCHANGED = RecordedChances(
+    mirror=0.0,
+    window=0.0,
+    light=0.0,
+    step=0.0,
+    dark_lost=0.0,
+    parts_lost=0.0,
+    people_lost=0.0,
+    all_lost=0.0,
+)
+"""Real frames as they are, for validation; still larger or smaller where the size asks for it."""
 
 
 class _Light(NamedTuple):
@@ -222,9 +245,11 @@ class RecordedFrames:
     def _window(self, scene: RecordedScene) -> _Window:
         height, width = scene.color.shape[-2:]
         out_height, out_width = self._size
-        zoom = max(out_height / height, out_width / width)
+        # A crop of a larger picture, as it is, unless it is to be another.
+        fit = max(out_height / height, out_width / width)
+        zoom = max(fit, 1.0)
         if self._chance(self._chances.window):
-            zoom *= self._chances.zoom ** self._uniform(0, 1)
+            zoom = fit * self._chances.zoom ** self._uniform(0, 1)
         rows, columns = int(out_height / zoom), int(out_width / zoom)
         top, left = self._integer(height - rows + 1), self._integer(width - columns + 1)
         mirrored = self._chance(self._chances.mirror)

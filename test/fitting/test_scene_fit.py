@@ -7,23 +7,26 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import recorded_example
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dart_ros.errors import FitError
 from dart_ros.fitting import scene_fit, weights
+from dart_ros.fitting.optimization import Stepper
 from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import fit_scene
 from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import network_with, weights_of
 from dart_ros.simulation.backgrounds import invent_room
-from dart_ros.simulation.composition import RgbdBackground
+from dart_ros.simulation.composition import Batch, RgbdBackground
 from dart_ros.simulation.foregrounds import Sprite, load_sprites
 
 pytestmark = pytest.mark.usefixtures("generic_weights")
@@ -49,6 +52,50 @@ def test_a_fit_is_never_worse_and_its_weights_load(
     assert result.steps >= 1 and result.seconds > 0
     fitted = network_with(result.weights)
     assert weights_of(fitted).keys() == result.weights.keys()
+
+
+def test_a_recording_of_the_scene_is_learned_from_and_judged_by(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = recorded_example.scene(10)
+    seen: list[Batch] = []
+    step = Stepper.step
+
+    def watched(stepper: Stepper, batch: Batch) -> float:
+        seen.append(batch)
+        return step(stepper, batch)
+
+    monkeypatch.setattr(Stepper, "step", watched)
+    run = FitRun(seconds=4.0, library=library, recorded_share=0.9, frames=4)
+    plain = replace(recorded.background, samples=None, varied=False)
+    made: list[ValidationSet] = []
+    build = scene_fit.ValidationSet
+    monkeypatch.setattr(
+        scene_fit, "ValidationSet", lambda *a, **k: made.append(build(*a, **k)) or made[-1]
+    )
+    result = fit_scene(plain, 5.46, run, lambda *_: None, lambda: False, recorded=recorded)
+    assert result.made_of["recording"] == recorded.digest()
+
+    def numbers(batches: list[Batch]) -> set[int]:
+        """Of the real frames, which their brightness tells."""
+        real = [
+            b.color[i, 0] for b in batches for i in range(len(b.color)) if (b.weight[i] == 0).any()
+        ]
+        return {round((float(image[30, 30]) * 255 - 150) / 10) for image in real}
+
+    # The last fifth is kept to judge by, as it is.
+    assert numbers(made[0]._batches) <= {8, 9} and numbers(made[0]._batches)
+    assert any((batch.weight == 0).any() for batch in seen)
+
+
+def test_a_recording_of_one_frame_is_too_short(library: Path) -> None:
+    recorded = recorded_example.scene(1)
+    with pytest.raises(FitError, match="two occupied frames"):
+        fit_scene(
+            recorded.background,
+            *(5.46, FitRun(library=library), lambda *_: None, lambda: True),
+            recorded=recorded,
+        )
 
 
 def test_a_fit_that_is_stopped_at_once_keeps_the_generic_weights(

@@ -12,7 +12,11 @@ from recorded_example import SIZE, write_recording
 from dart_ros.errors import FitError, RecordingError
 from dart_ros.session import recorded_scene as module
 from dart_ros.session.capture import capture_scene
-from dart_ros.session.recorded_scene import load_recorded_scene, recorded_scene
+from dart_ros.session.recorded_scene import (
+    load_frames_of_scene,
+    load_recorded_scene,
+    recorded_scene,
+)
 from dart_ros.session.recording import open_recording
 from dart_ros.simulation.depth_labels import BACKGROUND, FOREGROUND
 from dart_ros.values import Frame
@@ -72,3 +76,11 @@ def test_frames_of_another_size_than_the_scene_are_refused(tmp_path: Path) -> No
     scene = capture_scene([half] * 5, 5, "half", 10.0)
     with pytest.raises(FitError, match="64x48 and the scene is of 32x24"):
         recorded_scene(recording, scene)
+
+
+def test_frames_of_a_captured_scene_keep_its_background(tmp_path: Path) -> None:
+    recording = open_recording(write_recording(tmp_path / "room"))
+    captured = capture_scene([recording.frame(p) for p in recording.empty], 6, "room", 10.0)
+    scene = load_frames_of_scene(tmp_path / "room", captured)
+    assert torch.equal(scene.background.color, torch.from_numpy(captured.plate).permute(2, 0, 1))
+    assert len(scene.color) == 4 and scene.background.samples is not None

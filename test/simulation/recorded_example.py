@@ -41,7 +41,7 @@ def scene(frames: int = 3, samples: bool = True, blind: int = 0) -> RecordedScen
     labels = torch.full((frames, *SIZE), UNLABELLED, dtype=torch.uint8)
     labels[:, :, 48:] = BACKGROUND
     for number in range(frames):
-        color[number, 0, PERSON[0], PERSON[1]] = 150 + 20 * number
+        color[number, 0, PERSON[0], PERSON[1]] = 150 + (20 if frames < 6 else 10) * number
         millimetres[number, PERSON[0], PERSON[1]] = 1000
         labels[number, 14:, 24:36] = FOREGROUND
     follows = torch.arange(frames) > 0

@@ -11,20 +11,13 @@ from recorded_example import SIZE, WALL, scene
 from dart_ros.simulation.composition import Batch
 from dart_ros.simulation.depth_labels import FOREGROUND, UNLABELLED
 from dart_ros.simulation.recorded import (
+    UNCHANGED,
     RecordedChances,
     RecordedFrames,
     join_batches,
 )
 
-NEVER = RecordedChances(
-    **{
-        name: 0.0
-        for name in (
-            *("mirror", "window", "light", "step", "still"),
-            *("dark_lost", "parts_lost", "people_lost", "all_lost"),
-        )
-    }
-)
+NEVER = replace(UNCHANGED, still=0.0)
 
 
 def tensors(batch: Batch) -> list[torch.Tensor]:
@@ -163,6 +156,22 @@ def test_columns_that_the_sensor_never_sees_hold_a_guess() -> None:
     batch = frames(4, scene=recorded, chances=NEVER)
     assert (batch.depth[:, 0, 20:, :4] == -2).all()  # 1 m as a guess
     assert (batch.depth[:, 0, 10:20, :4] == -4).all()
+
+
+def test_larger_pictures_are_cropped() -> None:
+    batch = frames(6, (32, 32), chances=NEVER)
+    recorded = scene()
+    for image in batch.color:
+        number = round((float(image[0].max()) * 255 - 150) / 20)
+        whole = recorded.color[number].float() / 255
+        windows = whole.unfold(1, 32, 1).unfold(2, 32, 1).movedim(0, 2)
+        assert bool((windows - image).abs().amax(dim=(2, 3, 4)).lt(1e-6).any())
+
+
+def test_a_part_of_a_scene_begins_anew() -> None:
+    part = scene(5).part(slice(2, 4))
+    assert len(part.color) == 2 and part.follows.tolist() == [False, True]
+    assert torch.equal(part.color, scene(5).color[2:4])
 
 
 def test_scenes_without_frames_are_refused() -> None:
