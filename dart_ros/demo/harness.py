@@ -96,6 +96,11 @@ class Child:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def check(self) -> None:
         """Raise DemoError with the last lines of the log if the process has ended."""
         code = self._process.poll()
