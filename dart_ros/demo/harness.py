@@ -517,6 +517,7 @@ def running_camera(options: argparse.Namespace, logs: Path) -> Iterator[Child]:
         "depth_topic": options.depth_topic,
         "info_topic": options.info_topic,
         "bag_empty_seconds": options.empty_seconds,
+        "depth_unit": options.depth_unit,
     }
     with _running("camera", "demo.replay_node", ros_arguments({}, parameters), logs) as child:
         yield child
@@ -739,7 +740,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line; exits with status 2 and the reason if it is wrong."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--source", default="", help="recording folder, rosbag2 folder or .mcap (default: shipped)"
+        "--source", default="", help="recording, see docs/recordings.md (default: shipped)"
     )
     parser.add_argument("--output", default="demo_output", help="folder for what is written")
     parser.add_argument(
@@ -758,6 +759,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=positive,
         default=MAX_DEPTH,
         help=f"sensor's range in metres (default: {MAX_DEPTH:g})",
+    )
+    parser.add_argument(
+        "--depth-unit",
+        type=float,
+        default=0.0,
+        help="metres a unit of its depth images (default: as its kind prescribes)",
     )
     parser.add_argument("--color-topic", default=f"/{COLOR_TOPIC}", help="for bags")
     parser.add_argument("--depth-topic", default=f"/{DEPTH_TOPIC}", help="for bags")

@@ -13,7 +13,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import rclpy
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.exceptions import ParameterException
@@ -166,7 +166,10 @@ class ReplayNode(Node):
     def _text(
         self, name: str, description: str, default: str = "camera_color_optical_frame"
     ) -> str:
-        descriptor = ParameterDescriptor(description=description, read_only=True)
+        # A name may look like a number.
+        descriptor = ParameterDescriptor(
+            description=description, read_only=True, dynamic_typing=True
+        )
         return str(self.declare_parameter(name, default, descriptor).value)
 
     def _flag(self, name: str, description: str) -> bool:
@@ -176,12 +179,16 @@ class ReplayNode(Node):
     def _number(
         self, name: str, low: float, high: float, description: str, default: float = 0.0
     ) -> float:
+        # A whole number will do as well, so its type is checked here.
         descriptor = ParameterDescriptor(
-            description=description,
-            read_only=True,
-            floating_point_range=[FloatingPointRange(from_value=low, to_value=high)],
+            description=f"{description} {low:g} to {high:g}.", read_only=True, dynamic_typing=True
         )
-        return float(self.declare_parameter(name, default, descriptor).value or 0.0)
+        value = self.declare_parameter(name, default, descriptor).value
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise RecordingError(f"{name} is {value!r:.40}; give it a number.")
+        if not low <= value <= high:
+            raise RecordingError(f"{name} is {value:g}; give it a number from {low:g} to {high:g}.")
+        return float(value)
 
     def _prepare(self, keys: list[Key]) -> None:
         step = max(1, len(keys) // 10)

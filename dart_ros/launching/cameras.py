@@ -219,8 +219,8 @@ REPLAY = Source(
     arguments=(
         Argument(
             "recording",
-            "What to play: a folder of frames, a rosbag2 folder, an .mcap or a .db3 file; empty: "
-            "the recording that ships with the package.",
+            "What to play: a folder of frames, a bag or a file, see docs/recordings.md; empty: the "
+            "recording that ships with the package.",
         ),
         Argument("rate", "Frames a second, such as 15; empty: the recording's own rate."),
         Argument(
@@ -239,6 +239,11 @@ REPLAY = Source(
             "bag_empty_seconds",
             "The first seconds of a bag, which show the empty scene; empty: 3.",
         ),
+        Argument(
+            "depth_unit",
+            "Metres a unit of the recording's depth images, such as 0.00025; empty: as its kind "
+            "prescribes.",
+        ),
     ),
     replayed={
         "recording": "",
@@ -249,6 +254,7 @@ REPLAY = Source(
         "depth_topic": "",
         "info_topic": "",
         "bag_empty_seconds": 3.0,
+        "depth_unit": 0.0,
     },
 )
 

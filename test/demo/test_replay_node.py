@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -302,3 +303,22 @@ def test_what_cannot_be_played_ends_with_the_reason(
     assert wrong.process.wait(90) == 1
     assert "rate" in wrong.log
     assert "Traceback" not in missing.log + wrong.log
+
+
+def test_broken_frames_are_skipped_and_whole_numbers_will_do(
+    folder: Path, tmp_path: Path, camera: Callable[..., Camera]
+) -> None:
+    broken = tmp_path / "7"
+    shutil.copytree(folder, broken)
+    for name in ("color_0001.png", "depth_0004.png"):
+        (broken / name).write_bytes((broken / name).read_bytes()[:60])
+    replay = camera(f'recording:="{broken}"', "rate:=25", "empty_seconds:=2", "depth_unit:=0.002")
+    replay.until(lambda: "the foreground enters" in replay.log)
+    replay.levels(4)
+    assert set(replay.levels(12)) == {value(n) for n in (3, 5, 6)}
+    deep = np.frombuffer(replay.seen[DEPTH][0].data, np.uint16)
+    assert set(deep[1:]) <= {20 * value(n) for n in (0, 2)}
+    assert replay.report()["rate"] == 25
+    assert replay.stop() == 0
+    assert "skipping 2 frames that can't be read" in replay.log and "color_0001" in replay.log
+    assert "Traceback" not in replay.log

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import recording_files as files
 from recording_files import COLOR, DEPTH, INFO, START, STEP, write_bag
-from rosbags.rosbag2 import CompressionMode, StoragePlugin
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 
 from dart_ros.errors import FrameError, RecordingError
 from dart_ros.session.recording import Recording, open_recording
@@ -82,6 +90,37 @@ def test_one_topic_on_two_channels(tmp_path: Path) -> None:
         files.split_channel(db3, topic, first)
     for place in (path, db3):
         assert numbers(open_recording(place)) == list(range(40))
+
+
+def test_one_topic_on_two_channels_of_an_mcap_file(tmp_path: Path) -> None:
+    """As a publisher that came back with another quality of service leaves it."""
+    path = tmp_path / "bag"
+    time = QosTime(0, 0)
+    qos = [
+        Qos(
+            QosHistory.KEEP_LAST, 5, reliability, QosDurability.VOLATILE, time, time,
+            QosLiveliness.AUTOMATIC, time, False,
+        )
+        for reliability in (QosReliability.RELIABLE, QosReliability.BEST_EFFORT)
+    ]  # fmt: skip
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        channels = {}
+        for number, (topic, at, message) in enumerate(files.frames(40)):
+            kind, half = message.__msgtype__, int(number >= 63)
+            if (topic, half) not in channels:
+                channels[topic, half] = writer.add_connection(
+                    topic, kind, typestore=files.STORE, offered_qos_profiles=[qos[half]]
+                )
+            raw = files.STORE.serialize_cdr(message, kind)
+            writer.write(channels[topic, half], at, bytes(raw))
+    assert len(channels) == 6
+    # The recorder lists a topic once, with the first of its publishers.
+    text = (path / "metadata.yaml").read_text()
+    for place in (path, files.storage_file(path)):
+        assert numbers(open_recording(place)) == list(range(40))
+    parts = text.split("    - message_count:")
+    (path / "metadata.yaml").write_text("    - message_count:".join(parts[:4]))
+    assert numbers(open_recording(path)) == list(range(40))
 
 
 @pytest.mark.parametrize("storage", list(StoragePlugin))
