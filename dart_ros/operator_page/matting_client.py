@@ -9,24 +9,21 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import cv2
+import numpy as np
+from action_msgs.msg import GoalStatus
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 
+from dart_ros.action import CaptureBackground, FitScene, TakeStill
 from dart_ros.msg import Status
 from dart_ros.operator_page.node import Answer, Picture
-from dart_ros.srv import (
-    CaptureBackground,
-    DeleteScene,
-    FitScene,
-    ListScenes,
-    LoadScene,
-    RenameScene,
-    TakeStill,
-)
+from dart_ros.srv import DeleteScene, ListScenes, LoadScene, RenameScene
 
 TOPICS = {
     "input": "input",
@@ -37,8 +34,21 @@ TOPICS = {
 }
 """Of each view, the node's output that is shown."""
 
+_SERVICES = {
+    "list_scenes": ListScenes,
+    "load_scene": LoadScene,
+    "rename_scene": RenameScene,
+    "delete_scene": DeleteScene,
+    "cancel_fit": Trigger,
+    "set_parameters_atomically": SetParametersAtomically,
+}
+_ACTIONS = {
+    "capture_background": CaptureBackground,
+    "fit_scene": FitScene,
+    "take_still": TakeStill,
+}
 _PATIENCE = 10.0  # seconds for an answer to what is done at once
-_LONG = 900.0  # seconds for captures and stills
+_LONG = 300.0  # seconds for a scene to load
 _STRONGEST = 1.0  # of the blur
 _STALE = 30.0  # seconds without a picture after which a viewer is given up
 
@@ -66,7 +76,15 @@ class MattingClient:
         self._node, self._post, self._loop = node, post, loop
         self._status: Status | None = None
         self._told = 0.0
-        self._clients: dict[str, Any] = {}
+        self._clients = {
+            service: node.create_client(kind, f"{name}/{service}")
+            for service, kind in _SERVICES.items()
+        }
+        self._actions = {
+            action: ActionClient(node, kind, f"{name}/{action}")
+            for action, kind in _ACTIONS.items()
+        }
+        self._goals: dict[str, Any] = {}  # that run, by action
         self._views: dict[str, _View] = {}
         self._subscription = node.create_subscription(
             Status,
@@ -80,6 +98,8 @@ class MattingClient:
         self._node.destroy_subscription(self._subscription)
         for client in self._clients.values():
             self._node.destroy_client(client)
+        for action in self._actions.values():
+            action.destroy()
         for view in self._views.values():
             view.close()
 
@@ -128,26 +148,27 @@ class MattingClient:
 
     async def capture(self, scene: str, fit: bool) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
-        request = CaptureBackground.Request(scene=scene, fit=fit)
-        response = await self._call(CaptureBackground, "capture_background", request, _LONG)
-        return _answer(response)
+        goal = CaptureBackground.Goal(scene=scene, fit=fit)
+        answer, _ = await self._achieve("capture_background", goal)
+        return answer
 
     async def cancel_capture(self) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
-        return await self._trigger("cancel_capture")
+        return await self._cancel("capture_background")
 
     async def fit(self, scene: str) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
-        return _answer(await self._call(FitScene, "fit_scene", FitScene.Request(scene=scene)))
+        answer, _ = await self._achieve("fit_scene", FitScene.Goal(scene=scene))
+        return answer
 
     async def cancel_fit(self) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
-        return await self._trigger("cancel_fit")
+        return _answer(await self._call("cancel_fit", Trigger.Request()))
 
     async def scenes(self) -> list[dict[str, Any]]:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
         request = ListScenes.Request(thumbnails=True)
-        response = await self._call(ListScenes, "list_scenes", request)
+        response = await self._call("list_scenes", request)
         if isinstance(response, Answer):
             return []
         return [
@@ -167,17 +188,17 @@ class MattingClient:
     async def load(self, scene: str) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
         request = LoadScene.Request(scene=scene)
-        return _answer(await self._call(LoadScene, "load_scene", request, _LONG))
+        return _answer(await self._call("load_scene", request, _LONG))
 
     async def rename(self, scene: str, name: str) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
         request = RenameScene.Request(scene=scene, name=name)
-        return _answer(await self._call(RenameScene, "rename_scene", request))
+        return _answer(await self._call("rename_scene", request))
 
     async def delete(self, scene: str) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
         request = DeleteScene.Request(scene=scene)
-        return _answer(await self._call(DeleteScene, "delete_scene", request))
+        return _answer(await self._call("delete_scene", request))
 
     async def set_backdrop(self, backdrop: dict[str, Any]) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
@@ -186,21 +207,82 @@ class MattingClient:
         except ValueError as error:
             return Answer(False, str(error))
         request = SetParametersAtomically.Request(parameters=parameters)
-        response = await self._call(SetParametersAtomically, "set_parameters_atomically", request)
+        response = await self._call("set_parameters_atomically", request)
         if isinstance(response, Answer):
             return response
         return Answer(response.result.successful, response.result.reason)
 
     async def still(self) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
-        request = TakeStill.Request(png=True)
-        response = await self._call(TakeStill, "take_still", request, _LONG)
-        if isinstance(response, Answer):
-            return response
-        return Answer(response.success, response.message, bytes(response.png.data))
+        answer, result = await self._achieve("take_still", TakeStill.Goal(images=True))
+        if not answer.success:
+            return answer
+        image = result.foreground
+        pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 4)
+        png = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA))[1].tobytes()
+        return Answer(True, answer.message, png)
 
-    async def _trigger(self, name: str) -> Answer:
-        return _answer(await self._call(Trigger, name, Trigger.Request()))
+    async def _achieve(self, name: str, goal: Any) -> tuple[Answer, Any]:
+        """Send a goal; what became of it, and its result (None if it has none)."""
+        done: asyncio.Future[tuple[Answer, Any]] = self._loop.create_future()
+
+        def settle(answer: Answer, result: Any = None) -> None:
+            def now() -> None:
+                if not done.done():
+                    done.set_result((answer, result))
+
+            self._loop.call_soon_threadsafe(now)
+
+        def accepted(future: Any) -> None:
+            handle = future.result()
+            if not handle.accepted:
+                settle(Answer(False, "the node refuses the request"))
+                return
+            self._goals[name] = handle
+            handle.get_result_async().add_done_callback(ended)
+
+        def ended(future: Any) -> None:
+            self._goals.pop(name, None)
+            response = future.result()
+            success = response.status == GoalStatus.STATUS_SUCCEEDED
+            picture = getattr(response.result, "picture", None)
+            data = b"" if picture is None else bytes(picture.data)
+            settle(Answer(success, response.result.message, data), response.result)
+
+        def ask() -> None:
+            client = self._actions[name]
+            if client.server_is_ready():
+                client.send_goal_async(goal).add_done_callback(accepted)
+            else:
+                settle(Answer(False, f"{self.name} offers no {name} now: try again"))
+
+        self._post(ask)
+        return await done
+
+    async def _cancel(self, name: str) -> Answer:
+        """Cancel the goal of this page; one that another client has sent goes on."""
+        done: asyncio.Future[Answer] = self._loop.create_future()
+
+        def settle(answer: Answer) -> None:
+            def now() -> None:
+                if not done.done():
+                    done.set_result(answer)
+
+            self._loop.call_soon_threadsafe(now)
+
+        def answered(future: Any) -> None:
+            cancelling = bool(future.result().goals_canceling)
+            settle(Answer(cancelling, "" if cancelling else "it is too late to cancel"))
+
+        def ask() -> None:
+            handle = self._goals.get(name)
+            if handle is None:
+                settle(Answer(False, "nothing of this page runs"))
+            else:
+                handle.cancel_goal_async().add_done_callback(answered)
+
+        self._post(ask)
+        return await asyncio.wait_for(done, _PATIENCE)
 
     async def _call(self, kind: Any, name: str, request: Any, patience: float = _PATIENCE) -> Any:
         """The response of a service, or an :class:`Answer` that says why there is none."""
@@ -216,11 +298,7 @@ class MattingClient:
             self._loop.call_soon_threadsafe(settle, result)
 
         def ask() -> None:
-            client = self._clients.get(name)
-            if client is None:
-                client = self._node.create_client(kind, f"{self.name}/{name}")
-                self._clients[name] = client
-            client.call_async(request).add_done_callback(answered)
+            self._clients[name].call_async(request).add_done_callback(answered)
 
         self._post(ask)
         try:
@@ -330,10 +408,7 @@ def backdrop_parameters(backdrop: dict[str, Any]) -> list[Parameter]:
 def _answer(response: Any) -> Answer:
     if isinstance(response, Answer):
         return response
-    picture = getattr(response, "picture", None)
-    return Answer(
-        response.success, response.message, b"" if picture is None else bytes(picture.data)
-    )
+    return Answer(response.success, response.message)
 
 
 def _finite(value: float) -> float:
