@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from builtin_interfaces.msg import Time
 from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 
 from dart_ros.errors import SceneError
@@ -21,9 +23,16 @@ from dart_ros.node.fit import Fits
 from dart_ros.node.scene_loader import Loaded, SceneLoader
 from dart_ros.node.still import StillOutcome, Stills
 from dart_ros.node.worker import JobThread
-from dart_ros.session.scene import check_name
+from dart_ros.session.scene import Scene, check_name
 from dart_ros.session.scene_store import SceneStore, SceneSummary
-from dart_ros.srv import CaptureBackground, ListScenes, LoadScene, TakeStill
+from dart_ros.srv import (
+    CaptureBackground,
+    DeleteScene,
+    ListScenes,
+    LoadScene,
+    RenameScene,
+    TakeStill,
+)
 
 
 class Services:
@@ -63,6 +72,8 @@ class Services:
             (CaptureBackground, "~/capture_background", self._capture_requested),
             (LoadScene, "~/load_scene", self._load_requested),
             (ListScenes, "~/list_scenes", self._list_requested),
+            (RenameScene, "~/rename_scene", self._rename_requested),
+            (DeleteScene, "~/delete_scene", self._delete_requested),
             (TakeStill, "~/take_still", self._still_requested),
             (Trigger, "~/capture", self._default_capture_requested),
             (Trigger, "~/cancel_capture", self._cancel_capture_requested),
@@ -114,16 +125,70 @@ class Services:
             return
         self._scenes.load(request.scene, self._camera.size(), loaded, reply.refuse)
 
-    def _list_requested(self, _: ListScenes.Request, reply: Reply) -> None:
+    def _list_requested(self, request: ListScenes.Request, reply: Reply) -> None:
         def listed(scenes: list[SceneSummary]) -> None:
             loaded = self._scenes.loaded
             current = loaded.scene.id if loaded is not None else None
             reply.response.success = True
             reply.response.message = f"{len(scenes)} scenes in {self._store.directory}"
-            reply.response.scenes = [_scene_info(scene, current) for scene in scenes]
+            reply.response.scenes = [
+                _scene_info(scene, current, request.thumbnails) for scene in scenes
+            ]
             reply.send()
 
         self._files.submit(self._store.list, listed, lambda error: reply.refuse(str(error)))
+
+    def _rename_requested(self, request: RenameScene.Request, reply: Reply) -> None:
+        if reason := self._why_not_changed(request.scene):
+            self._refuse(reply, reason)
+            return
+
+        def renamed(scene: Scene) -> None:
+            reply.response.success = True
+            reply.response.message = f"scene '{request.scene}' is called '{scene.name}' now"
+            if self._is_in_use(request.scene):
+                # The name in use is the one that is loaded again at the next start.
+                self._scenes.load(scene.name, self._camera.size())
+            reply.send()
+
+        self._files.submit(
+            lambda: self._store.rename(request.scene, request.name),
+            renamed,
+            lambda error: self._refuse(reply, self._context.problems.describe(error)),
+        )
+
+    def _delete_requested(self, request: DeleteScene.Request, reply: Reply) -> None:
+        reason = self._why_not_changed(request.scene)
+        if not reason and self._is_in_use(request.scene):
+            reason = f"scene '{request.scene}' is in use: load another one first"
+        if reason:
+            self._refuse(reply, reason)
+            return
+
+        def deleted(_: None) -> None:
+            reply.response.success = True
+            reply.response.message = f"scene '{request.scene}' is deleted"
+            reply.send()
+
+        self._files.submit(
+            lambda: self._store.delete(request.scene),
+            deleted,
+            lambda error: self._refuse(reply, self._context.problems.describe(error)),
+        )
+
+    def _why_not_changed(self, scene: str) -> str:
+        """Why a scene's file must not be touched now, empty if it may."""
+        try:
+            check_name(scene)
+        except SceneError as error:
+            return str(error)
+        if self._fits.running and self._is_in_use(scene):
+            return f"the network is being fitted to '{scene}': wait, or cancel the fit first"
+        return ""
+
+    def _is_in_use(self, scene: str) -> bool:
+        loaded = self._scenes.loaded
+        return loaded is not None and loaded.scene.name == scene
 
     def _still_requested(self, request: TakeStill.Request, reply: Reply) -> None:
         if not self._context.active():
@@ -167,8 +232,8 @@ class Services:
         reply.send()
 
 
-def _scene_info(summary: SceneSummary, current: str | None) -> SceneInfo:
-    return SceneInfo(
+def _scene_info(summary: SceneSummary, current: str | None, thumbnail: bool) -> SceneInfo:
+    info = SceneInfo(
         name=summary.name,
         scene_id=summary.id,
         captured_at=_time(summary.captured),
@@ -179,6 +244,9 @@ def _scene_info(summary: SceneSummary, current: str | None) -> SceneInfo:
         captured_by=summary.captured_by,
         problem=summary.problem or "",
     )
+    if thumbnail and summary.thumbnail:
+        info.thumbnail = CompressedImage(format="jpeg", data=array("B", summary.thumbnail))
+    return info
 
 
 def _time(when: datetime | None) -> Time:

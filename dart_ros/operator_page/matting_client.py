@@ -39,6 +39,7 @@ _SERVICES = {
     "load_scene": LoadScene,
     "rename_scene": RenameScene,
     "delete_scene": DeleteScene,
+    "cancel_capture": Trigger,
     "cancel_fit": Trigger,
     "set_parameters_atomically": SetParametersAtomically,
 }
@@ -84,7 +85,6 @@ class MattingClient:
             action: ActionClient(node, kind, f"{name}/{action}")
             for action, kind in _ACTIONS.items()
         }
-        self._goals: dict[str, Any] = {}  # that run, by action
         self._views: dict[str, _View] = {}
         self._subscription = node.create_subscription(
             Status,
@@ -154,7 +154,7 @@ class MattingClient:
 
     async def cancel_capture(self) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
-        return await self._cancel("capture_background")
+        return _answer(await self._call("cancel_capture", Trigger.Request()))
 
     async def fit(self, scene: str) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
@@ -238,11 +238,9 @@ class MattingClient:
             if not handle.accepted:
                 settle(Answer(False, "the node refuses the request"))
                 return
-            self._goals[name] = handle
             handle.get_result_async().add_done_callback(ended)
 
         def ended(future: Any) -> None:
-            self._goals.pop(name, None)
             response = future.result()
             success = response.status == GoalStatus.STATUS_SUCCEEDED
             picture = getattr(response.result, "picture", None)
@@ -259,32 +257,7 @@ class MattingClient:
         self._post(ask)
         return await done
 
-    async def _cancel(self, name: str) -> Answer:
-        """Cancel the goal of this page; one that another client has sent goes on."""
-        done: asyncio.Future[Answer] = self._loop.create_future()
-
-        def settle(answer: Answer) -> None:
-            def now() -> None:
-                if not done.done():
-                    done.set_result(answer)
-
-            self._loop.call_soon_threadsafe(now)
-
-        def answered(future: Any) -> None:
-            cancelling = bool(future.result().goals_canceling)
-            settle(Answer(cancelling, "" if cancelling else "it is too late to cancel"))
-
-        def ask() -> None:
-            handle = self._goals.get(name)
-            if handle is None:
-                settle(Answer(False, "nothing of this page runs"))
-            else:
-                handle.cancel_goal_async().add_done_callback(answered)
-
-        self._post(ask)
-        return await asyncio.wait_for(done, _PATIENCE)
-
-    async def _call(self, kind: Any, name: str, request: Any, patience: float = _PATIENCE) -> Any:
+    async def _call(self, name: str, request: Any, patience: float = _PATIENCE) -> Any:
         """The response of a service, or an :class:`Answer` that says why there is none."""
         done: asyncio.Future[Any] = self._loop.create_future()
 

@@ -1,0 +1,173 @@
+"""The operator's page in a headless browser, against a real node over DDS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from robot import DOMAIN, PATIENCE, REPOSITORY, NodeProcess, Robot, empty_view, occupied_view
+
+from dart_ros.msg import Status
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.ros,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+PARAMETERS = ("backend:=torch", "threads:=1")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page's address; its server runs in a process of its own."""
+    folder = tmp_path_factory.mktemp("operator")
+    command = [sys.executable, "-m", "dart_ros.operator_page.operator_node", "--ros-args"]
+    for parameter in ("port:=0", f"backdrops_dir:={folder / 'backdrops'}"):
+        command += ["-p", parameter]
+    environment = {
+        **os.environ,
+        "ROS_DOMAIN_ID": str(DOMAIN),
+        "PYTHONPATH": f"{REPOSITORY}:{os.environ.get('PYTHONPATH', '')}",
+    }
+    with (folder / "log").open("w+") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            end = time.monotonic() + PATIENCE
+            while "http://" not in (text := (folder / "log").read_text()):
+                assert process.poll() is None and time.monotonic() < end, text
+                time.sleep(0.1)
+            yield "http://" + text.partition("http://")[2].split()[0]
+            assert process.poll() is None, (folder / "log").read_text()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+            assert "Traceback" not in (folder / "log").read_text()
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def page(node: NodeProcess, url: str) -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page(locale="en-US", viewport={"width": 1280, "height": 900})
+        opened.set_default_timeout(1000 * PATIENCE)
+        errors: list[str] = []
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.goto(url)
+        yield opened
+        assert errors == []
+        browser.close()
+
+
+def shown(page: Any) -> np.ndarray[Any, Any]:
+    """What the live picture shows now."""
+    data = page.locator("#screen").screenshot()
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+def wait_for_color(page: Any, bgr: tuple[int, int, int]) -> None:
+    """Wait until a good part of the live picture has about a color."""
+    end = time.monotonic() + PATIENCE
+    while (np.abs(shown(page).astype(int) - bgr).max(axis=2) < 40).mean() < 0.2:
+        assert time.monotonic() < end, f"the live picture never got to be {bgr}"
+        time.sleep(0.3)
+
+
+def test_a_capture_is_refused_with_a_reason_then_done(page: Any, robot: Robot) -> None:
+    from playwright.sync_api import expect
+
+    expect(page.locator("#state")).to_contain_text("No background yet")
+    page.get_by_role("radio", name="Input").click()
+    expect(page.locator("#picture")).to_be_visible()
+    page.fill("#scene-name", "booth")
+    page.get_by_role("button", name="Capture background").click()
+    expect(page.locator("#countdown")).to_have_text("5")
+    expect(page.locator("#countdown")).to_be_hidden(timeout=9000)
+    expect(page.locator("#state")).to_contain_text("Capturing")
+    robot.view = occupied_view()  # somebody walks in
+    expect(page.locator("#dialog")).to_be_visible()
+    assert len(page.locator("#dialog-text").inner_text()) > 20
+    page.get_by_role("button", name="OK").click()
+    robot.view = empty_view()
+    page.get_by_role("button", name="Capture background").click()
+    expect(page.locator("#state")).to_contain_text("Matting: booth", timeout=90_000)
+    expect(page.get_by_role("button", name="Use: booth")).to_be_disabled()
+    assert page.locator("#scenes img").count() == 1
+
+
+def test_backdrops_are_seen(page: Any, robot: Robot, tmp_path: Path) -> None:
+    page.get_by_role("radio", name="Composite").click()
+    robot.view = empty_view()
+    wait_for_color(page, (64, 177, 0))
+    page.locator("#color").evaluate(
+        "input => { input.value = '#c81e1e'; input.dispatchEvent(new Event('change')) }"
+    )
+    wait_for_color(page, (30, 30, 200))
+    picture = tmp_path / "sea.png"
+    cv2.imwrite(str(picture), np.full((90, 120, 3), (210, 120, 20), np.uint8))
+    page.set_input_files("#file", str(picture))
+    wait_for_color(page, (210, 120, 20))
+    page.get_by_label("Nothing (black)").check()
+    wait_for_color(page, (0, 0, 0))
+
+
+def test_scenes_are_renamed_and_a_second_one_deleted(page: Any, robot: Robot) -> None:
+    from playwright.sync_api import expect
+
+    page.get_by_role("button", name="Rename: booth").click()
+    page.fill("#dialog-input", "stage")
+    page.get_by_role("button", name="OK").click()
+    expect(page.locator("#state")).to_contain_text("stage")
+    assert robot.capture("second").success
+    expect(page.get_by_role("button", name="Use: stage")).to_be_enabled()
+    page.get_by_role("button", name="Use: stage").click()
+    expect(page.locator("#state")).to_contain_text("Matting: stage")
+    page.get_by_role("button", name="Delete: second").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("button", name="Delete: second")).to_have_count(0)
+
+
+def test_languages_and_sizes(page: Any) -> None:
+    from playwright.sync_api import expect
+
+    page.select_option("#language", "de")
+    expect(page.get_by_role("button", name="Hintergrund aufnehmen")).to_be_visible()
+    page.select_option("#language", "en")
+    for width in (360, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_fault_of_accessibility(page: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page.emulate_media(color_scheme=scheme)
+    found = axe.Axe().run(page).response["violations"]
+    assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
+
+
+def test_a_node_that_is_gone_and_back(
+    page: Any, robot: Robot, node: NodeProcess, scenes_dir: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    second = NodeProcess(scenes_dir, *PARAMETERS, namespace="second")
+    try:
+        expect(page.get_by_role("tab", name="/second/matting_node")).to_be_visible()
+    finally:
+        second.stop(signal.SIGKILL)
+    expect(page.get_by_role("tab", name="/second/matting_node")).to_have_count(0, timeout=40_000)
+    expect(page.locator("#state")).to_contain_text("Matting")
+    robot.wait_for_state(Status.STATE_MATTING)
