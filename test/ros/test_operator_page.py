@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 PARAMETERS = ("backend:=torch", "threads:=1")
+playwright.expect.set_options(timeout=1000 * PATIENCE)
 
 
 @pytest.fixture(scope="module")
