@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.run import Rates
+from dart_ros.fitting.sequences import paired_loss
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import MattingNetwork, MattingOutput
 from dart_ros.simulation.composition import Batch
@@ -143,15 +144,22 @@ class Stepper:
         total, count = 0.0, len(batch.color)
         for part in _split(batch, self.parts):
             with self._precision():
-                color = part.color.contiguous(memory_format=torch.channels_last)
-                tiles = tile_count(*color.shape[-2:])
-                output = self.network(
-                    color, part.depth, part.background, tiles=tiles, reduction=self._reduction
-                )
-                loss = self._loss(output, part) * (len(color) / count)
+                if part.previous is None:
+                    loss = self._loss(self._matted(part), part)
+                else:
+                    loss = paired_loss(self._matted, self._loss, part)
+                loss = loss * (len(part.color) / count)
             self.scaler.scale(loss).backward()
             total += loss.item()
         return total
+
+    def _matted(self, batch: Batch) -> MattingOutput:
+        color = batch.color.contiguous(memory_format=torch.channels_last)
+        tiles = tile_count(*color.shape[-2:])
+        output: MattingOutput = self.network(
+            color, batch.depth, batch.background, tiles, self._reduction
+        )
+        return output
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if self._kind == "cuda":

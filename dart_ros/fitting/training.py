@@ -37,7 +37,7 @@ from dart_ros.fitting.processes import Processes, processes
 from dart_ros.fitting.run import Run, described
 from dart_ros.fitting.stream import CompositionStream
 from dart_ros.fitting.validation import ValidationScores, ValidationSet
-from dart_ros.fitting.weights import load_network, save_network
+from dart_ros.fitting.weights import grown, load_network, save_network
 from dart_ros.method import blind_sides
 from dart_ros.method.network import MattingNetwork
 from dart_ros.simulation import composition
@@ -354,13 +354,7 @@ def starting_network(run: Run) -> MattingNetwork:
         FitError: if the weights can't be read or are of another network than the run's.
     """
     if run.start.weights is not None:
-        network = load_network(run.start.weights)
-        if network.config != run.network:
-            raise FitError(
-                f"{run.start.weights} holds {network.config}, the run wants {run.network}: make "
-                "the run's network agree with it"
-            )
-        return network
+        return grown(load_network(run.start.weights), run.network)
     network = MattingNetwork(run.network)
     if run.start.imagenet is not None:
         load_imagenet_encoder(network.base.encoder, run.start.imagenet)

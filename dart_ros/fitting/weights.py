@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -46,6 +47,35 @@ def load_network(path: Path | None = None) -> MattingNetwork:
     network = MattingNetwork(NetworkConfig.from_metadata(meta))
     _load_state(network, state, str(path))
     return network.eval()
+
+
+def grown(network: MattingNetwork, config: NetworkConfig) -> MattingNetwork:
+    """The network with further inputs, which have no weight yet: it gives what it gave before, but
+    where the configuration changes the rules around it.
+
+    Args:
+        network: the network.
+        config: what it shall be; the encoder and the use of depth must be the same.
+
+    Raises:
+        FitError: if that is another network and not one with further inputs.
+    """
+    larger = MattingNetwork(config)
+    state = network.state_dict()
+    for name, value in larger.state_dict().items():
+        given = state.get(name)
+        if given is None or given.dim() != 4 or given.shape[1] >= value.shape[1]:
+            continue
+        # All further inputs stand behind those that there were.
+        state[name] = F.pad(given, (0, 0, 0, 0, 0, value.shape[1] - given.shape[1]))
+    try:
+        larger.load_state_dict(state)
+    except RuntimeError as error:
+        raise FitError(
+            f"{network.config} can't become {config}: give the run other weights to start from, or "
+            "make its network agree with them"
+        ) from error
+    return larger.train(network.training)
 
 
 def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -> None:

@@ -28,6 +28,7 @@ class NetworkConfig:
     depth. ``depth_in_light`` takes a change of light out of the frame before the network sees it
     (:mod:`dart_ros.method.light`), ``depth_in_shadow`` takes shadows on the background out of alpha
     (:mod:`dart_ros.method.shadow`). With none of them this is the network of Background Matting V2.
+    ``shadow_in_base`` shows the base network where that rule sees shadows instead, as an input.
     """
 
     encoder: EncoderName = "mobilenetv2"
@@ -36,11 +37,13 @@ class NetworkConfig:
     depth_in_error: bool = True
     depth_in_light: bool = True
     depth_in_shadow: bool = True
+    shadow_in_base: bool = False
 
     @property
     def base_channels(self) -> int:
         """Input channels of the base network."""
-        return COLOR_CHANNELS + (1 + DEPTH_CHANNELS if self.depth_in_base else 0)
+        depth = 1 + DEPTH_CHANNELS if self.depth_in_base else 0
+        return COLOR_CHANNELS + depth + self.shadow_in_base
 
     @property
     def refiner_channels(self) -> int:
@@ -51,9 +54,13 @@ class NetworkConfig:
     def from_metadata(metadata: Mapping[str, str]) -> NetworkConfig:
         """The network of a weights file, by the file's metadata.
 
-        Switches that a file doesn't name are on, as they were before they existed.
+        Switches that a file doesn't name are as they were before they existed: on where they are
+        on by default.
         """
-        switches = {name: metadata.get(name, "true") == "true" for name in _switches()}
+        switches = {
+            name: metadata.get(name, str(default).lower()) == "true"
+            for name, default in _switches().items()
+        }
         if "depth_in_shadow" not in metadata:
             # Files of before it have it where light is taken out: the paper's designs do neither.
             switches["depth_in_shadow"] = switches["depth_in_light"]
@@ -68,5 +75,7 @@ class NetworkConfig:
         return {"encoder": self.encoder, **switches}
 
 
-def _switches() -> list[str]:
-    return [field.name for field in fields(NetworkConfig) if field.name != "encoder"]
+def _switches() -> dict[str, bool]:
+    """The switches and their defaults."""
+    named = {entry.name: entry.default for entry in fields(NetworkConfig)}
+    return {name: default for name, default in named.items() if isinstance(default, bool)}

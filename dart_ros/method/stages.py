@@ -38,7 +38,7 @@ class BaseInput(NamedTuple):
 
     ``maps``: B×C×h×w, the channels of :attr:`dart_ros.method.config.NetworkConfig.base_channels`.
     ``posterior``: A_D. ``gain``: B×3×1×1, of the frame's light over the plate's. ``lit``: B×1×h×w,
-    0 in shadows, else 1.
+    0 in shadows, else 1; all 1 where shadows aren't taken out.
     """
 
     maps: Tensor
@@ -61,11 +61,15 @@ def base_input(config: NetworkConfig, reduced: Reduced) -> BaseInput:
     plate = plate.to(dtype)
     posterior = posterior_map(depth, mean, std).to(dtype)
     lit = torch.ones_like(posterior)
-    if config.depth_in_shadow:
+    if config.depth_in_shadow or config.shadow_in_base:
         lit = unshadowed(color, plate, posterior, depth, mean, std)
     maps = [color, plate]
     if config.depth_in_base:
         maps += [posterior, depth_channels(depth, behind, known).to(dtype)]
+    if config.shadow_in_base:
+        maps.append(1 - lit)
+    if not config.depth_in_shadow:
+        lit = torch.ones_like(posterior)
     return BaseInput(torch.cat(maps, dim=1), posterior, gain, lit)
 
 

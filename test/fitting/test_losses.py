@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 from torch import Tensor
 
-from dart_ros.fitting.losses import alpha_loss, matting_loss
+from dart_ros.fitting.losses import (
+    FRACTIONAL,
+    PYRAMID,
+    alpha_loss,
+    matting_loss,
+    steadiness_loss,
+)
 from dart_ros.method.network import Background, MattingOutput
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.composition import Batch, Previous
 
 
 def blocks(image: np.ndarray) -> np.ndarray:
@@ -50,6 +57,21 @@ def perfect(batch: Batch) -> MattingOutput:
     )
 
 
+def pyramid(difference: np.ndarray) -> float:
+    """The bands of a Laplacian pyramid written out."""
+    total = 0.0
+    for level in range(4):
+        if min(difference.shape) < 2:
+            break
+        rows, columns = (side // 2 * 2 for side in difference.shape)
+        small = difference[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
+        size = difference.shape[::-1]
+        smooth = cv2.resize(small.astype(np.float64), size, interpolation=cv2.INTER_LINEAR)
+        total += 2**level * float(np.abs(difference - smooth).mean())
+        difference = small
+    return total
+
+
 def test_a_perfect_matte_loses_nothing() -> None:
     assert float(matting_loss(perfect(truth()), truth())) == pytest.approx(0, abs=1e-6)
 
@@ -67,7 +89,61 @@ def test_one_wrong_pixel_of_alpha_by_hand() -> None:
     wrong = alpha.clone()
     wrong[0, 0, 2, 2] = 0.5
     # |A|: 0.5 / 25. Each Sobel map: 0.5 (1 + 2 + 1 + 1 + 2 + 1) / 4 = 1, two maps over 50.
-    assert float(alpha_loss(wrong, alpha, torch.ones_like(alpha))) == pytest.approx(0.02 + 2 / 50)
+    plain = 0.02 + 2 / 50
+    bands = pyramid((wrong - alpha)[0, 0].numpy())
+    loss = float(alpha_loss(wrong, alpha, torch.ones_like(alpha)))
+    assert loss == pytest.approx(plain + PYRAMID * bands, rel=1e-5)
+
+
+def test_soft_pixels_count_more_than_solid_ones() -> None:
+    weight = torch.ones(1, 1, 16, 16)
+    losses = [
+        float(alpha_loss(value + 0.01 * weight, value * weight, weight)) for value in (0.0, 0.5)
+    ]
+    # A constant has no gradients but at the border, and no bands.
+    assert losses[1] - losses[0] == pytest.approx(0.01 * FRACTIONAL, rel=1e-4)
+
+
+def pairs() -> Batch:
+    batch = truth()
+    return batch._replace(
+        previous=Previous(batch.color.clone(), batch.depth, batch.alpha.clone(), batch.weight)
+    )
+
+
+def test_steadiness_is_the_mean_change_where_nothing_moves() -> None:
+    batch = pairs()
+    alpha = batch.alpha * 0.5
+    assert float(steadiness_loss(alpha, alpha, batch)) == 0
+    assert float(steadiness_loss(alpha + 0.1, alpha, batch)) == pytest.approx(0.1)
+
+
+def test_what_moves_need_not_be_steady() -> None:
+    batch = pairs()
+    assert batch.previous is not None
+    alpha, before = batch.alpha, batch.alpha.clone()
+    before[..., 16:] += 0.3
+    recolored = batch.previous.color.clone()
+    recolored[..., 13:] = 1 - recolored[..., 13:].round()
+    moved = batch._replace(
+        color=batch.color.round(), previous=batch.previous._replace(color=batch.color.round())
+    )
+    assert float(steadiness_loss(alpha, before, moved)) > 0.1
+    moved = batch._replace(previous=batch.previous._replace(color=recolored))
+    assert float(steadiness_loss(alpha, before, moved)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_truth_that_changes_need_not_be_steady_where_it_is_known() -> None:
+    batch = pairs()
+    assert batch.previous is not None
+    other = batch.previous.alpha.clone()
+    other[..., 24:] = 0
+    changed = batch._replace(previous=batch.previous._replace(alpha=other))
+    assert float(steadiness_loss(batch.alpha, other, changed)) == 0
+    unknown = batch.weight.clone()
+    unknown[..., 24:] = 0
+    changed = changed._replace(weight=unknown)
+    assert float(steadiness_loss(batch.alpha, other, changed)) > 0.1
 
 
 def test_what_is_not_known_does_not_count() -> None:
@@ -119,7 +195,10 @@ def test_equals_the_sum_written_out_in_numpy() -> None:
             for x, y in zip(a[:, 0], b[:, 0], strict=True)
             for k in (kernel, kernel.T)
         ]
-        return float(np.abs(a - b).mean() + np.mean(slopes))
+        soft = (b > 0.02) & (b < 0.98)
+        difference = (a - b) * (1 + FRACTIONAL * soft)
+        bands = np.mean([pyramid(image) for image in difference[:, 0]])
+        return float(np.abs(difference).mean() + np.mean(slopes) + PYRAMID * bands)
 
     fine = alpha_part(found["alpha"], target["alpha"])
     seen = target["alpha"] > 0.01

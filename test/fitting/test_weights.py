@@ -11,9 +11,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dart_ros.errors import FitError
-from dart_ros.fitting.weights import load_network, network_with, save_network, weights_of
+from dart_ros.fitting.weights import (
+    grown,
+    load_network,
+    network_with,
+    save_network,
+    weights_of,
+)
 from dart_ros.method.config import NetworkConfig
-from dart_ros.method.network import MattingNetwork
+from dart_ros.method.network import Background, MattingNetwork
 
 pytestmark = pytest.mark.usefixtures("generic_weights")
 
@@ -39,10 +45,11 @@ def same(found: MattingNetwork, expected: dict[str, Tensor]) -> bool:
     [
         NetworkConfig(),
         NetworkConfig(depth_in_base=False),
+        NetworkConfig(depth_in_shadow=False, shadow_in_base=True),
         NetworkConfig(depth_in_refiner=False, depth_in_error=False),
         NetworkConfig("resnet50"),
     ],
-    ids=["student", "colors", "plain", "teacher"],
+    ids=["student", "colors", "shadows", "plain", "teacher"],
 )
 def test_what_is_saved_is_loaded(config: NetworkConfig, tmp_path: Path) -> None:
     network = MattingNetwork(config)
@@ -67,6 +74,26 @@ def test_files_of_before_shadows_go_as_the_light(in_light: bool, tmp_path: Path)
     save_file(half(network), path, metadata=older)
     config = load_network(path).config
     assert config == NetworkConfig(depth_in_light=in_light, depth_in_shadow=in_light)
+
+
+def test_a_network_with_a_further_input_gives_what_it_gave_before() -> None:
+    torch.manual_seed(1)
+    network = MattingNetwork(NetworkConfig(depth_in_shadow=False)).eval()
+    larger = grown(network, NetworkConfig(depth_in_shadow=False, shadow_in_base=True))
+    assert larger.config.shadow_in_base and not larger.training
+    images = [torch.rand(1, channels, 32, 48) for channels in (3, 1, 3, 1, 1, 1)]
+    color, depth, plate, mean, std, known = images
+    background = Background(plate, 1 + mean, 0.01 + std, known.round())
+    with torch.inference_mode():
+        before, after = (net(color, depth, background) for net in (network, larger))
+    assert torch.equal(before.alpha, after.alpha)
+
+
+def test_a_network_of_another_kind_does_not_grow() -> None:
+    with pytest.raises(FitError, match="can't become"):
+        grown(MattingNetwork(), NetworkConfig("resnet50"))
+    with pytest.raises(FitError, match="can't become"):
+        grown(MattingNetwork(NetworkConfig(shadow_in_base=True)), NetworkConfig())
 
 
 def test_saving_again_replaces(tmp_path: Path) -> None:
