@@ -50,8 +50,8 @@ fi
 # Modules are linked, not copied, so only their names matter here, not their contents.
 interfaces_key=$({
   echo "$requirements_key"
-  cat CMakeLists.txt package.xml scripts/executable.py.in msg/* srv/*
-  find dart_ros launch config msg srv -name __pycache__ -prune -o -type f -print | LC_ALL=C sort
+  cat CMakeLists.txt package.xml scripts/executable.py.in action/* msg/* srv/*
+  find dart_ros launch config action msg srv -name __pycache__ -prune -o -type f -print | LC_ALL=C sort
 } | sha256sum)
 if [ "$(cat install/interfaces.key 2> /dev/null)" = "$interfaces_key" ]; then
   say "The colcon build is up to date (install)"

@@ -245,6 +245,9 @@ def _camera(
         hidden: launch configurations that the driver must not see.
     """
     registers = values.get("register_depth") == "true"
+    serial = others.get(source.driver.serial, "").strip("'\"_") if source.driver else ""
+    if serial and not values["camera_serial"]:
+        values = {**values, "camera_serial": serial}
     namespace = [PushRosNamespace(values["namespace"])] if values["namespace"] else []
     nodes = [_matting_node(source, values, joined(outer, values["namespace"]), registers)]
     if registers:

@@ -309,6 +309,13 @@ def test_drivers_follow_the_transport_that_is_asked_for(packages: Path) -> None:
     assert nodes["/matting_node"].parameters["rgbd"] is True
 
 
+def test_the_node_knows_the_serial_number_that_its_driver_gets(packages: Path) -> None:
+    nodes, _ = started("realsense", serial_no="_831612073525", start_camera="true")
+    assert nodes["/matting_node"].parameters["camera_serial"] == "831612073525"
+    nodes, _ = started("orbbec", serial_number="A1", camera_serial="B2", start_camera="true")
+    assert nodes["/matting_node"].parameters["camera_serial"] == "B2"
+
+
 def test_missing_packages_are_told_with_their_remedy() -> None:
     with pytest.raises(RuntimeError, match=r"apt install ros-.*-depth-image-proc"):
         started("realsense", register_depth="true")
@@ -346,6 +353,9 @@ cameras:
         "/robot/tape/replay_node",
     }
     assert matting["left"].parameters["max_depth"] == 4.0
+    # A scene of another camera is refused by its serial number.
+    assert matting["left"].parameters["camera_serial"] == "831612073525"
+    assert matting["right"].parameters["camera_serial"] == "000123"
     assert matting["left"].remappings["color/image_raw"] == "camera/left/color/image_raw"
     assert matting["right"].parameters["scene"] == "5"
     assert matting["right"].remappings["depth/image_raw"] == "depth_to_rgb/image_raw"
