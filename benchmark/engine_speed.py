@@ -10,7 +10,6 @@ official network always refines a number of pixels that is set beforehand.
 from __future__ import annotations
 
 import argparse
-import copy
 import functools
 import itertools
 import json
@@ -18,7 +17,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,8 @@ from dart_ros.errors import DartError, EngineError, EvaluationError
 from dart_ros.files import DEMO_RECORDING
 
 if TYPE_CHECKING:
-    from dart_ros.method.network import Background, MattingNetwork
+    from dart_ros.runtime.scene_buffers import CapturedBackground
+    from dart_ros.runtime.weights import NetworkWeights
     from dart_ros.values import Frame
 
 SIZES = "640x480,1280x720,1920x1080"
@@ -66,16 +66,16 @@ def _bench(options: argparse.Namespace) -> None:
         raise EvaluationError(f"--sizes: {error}") from error
     import torch
 
-    from dart_ros.fitting.weights import network_with
+    from dart_ros.runtime.weights import load_weights
 
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    network = network_with(None)
+    weights = load_weights()
     rows = []
     for height, width in sizes:
-        rows += _at_size(network, height, width, options)
+        rows += _at_size(weights, height, width, options)
     for row in rows:
         print(_line(row))
-    growth = _growth(network, options) if options.growth else {}
+    growth = _growth(weights, options) if options.growth else {}
     for name, points in growth.items():
         print(f"{name}: " + ", ".join(f"{x} {ms:.1f} ms" for x, ms in points))
     if options.output is not None:
@@ -83,7 +83,7 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _at_size(
-    network: MattingNetwork, height: int, width: int, options: argparse.Namespace
+    weights: NetworkWeights, height: int, width: int, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """A row for each engine at one size."""
     from benchmark.timing import multiplications, resident_memory, time_interleaved
@@ -98,9 +98,9 @@ def _at_size(
     for name in asked or automatic():
         before = resident_memory()
         try:
-            engine, _ = create_engine(network, background, tiles, name, options.threads)
+            engine, _ = create_engine(weights, background, tiles, name, options.threads)
             memory[engine.name] = resident_memory() - before
-            unsure = unsure_everywhere(network)
+            unsure = unsure_everywhere(weights)
             every, _ = create_engine(unsure, background, tiles, name, options.threads)
         except EngineError as error:
             print(f"{name} is left out: {error}", file=sys.stderr)
@@ -109,12 +109,11 @@ def _at_size(
 
         def alpha(engine: Any = engine, turns: Iterator[Frame] = turns) -> object:
             frame = next(turns)
-            return engine.matte(frame.color, frame.depth, foreground=False)
+            return engine.run(frame.color, frame.depth, trimap=False, foreground=False)
 
         def everything(engine: Any = engine, turns: Iterator[Frame] = turns) -> object:
             frame = next(turns)
-            made = engine.matte(frame.color, frame.depth)
-            return engine.trimap(made[0], frame.depth)
+            return engine.run(frame.color, frame.depth)
 
         calls[engine.name] = alpha
         calls[f"{engine.name}, with foreground and trimap"] = everything
@@ -124,7 +123,7 @@ def _at_size(
     if not calls:
         raise EngineError("there is no engine to time: name others with --backends")
     timings = time_interleaved(calls, options.rounds)
-    macs = multiplications(network, background, tiles)
+    macs = multiplications(weights, background, tiles)
     rows = []
     for name, timing in timings.items():
         than = _SAME_AREA if name.endswith(_EVERY_TILE) else _DEFAULT
@@ -144,16 +143,15 @@ def _at_size(
     return rows
 
 
-def unsure_everywhere(network: MattingNetwork) -> MattingNetwork:
+def unsure_everywhere(weights: NetworkWeights) -> NetworkWeights:
     """The same network with an error map of 1: no engine leaves out a tile."""
-    import torch
+    name = "base.decoder.head.bias"
+    bias = weights.state[name].copy()
+    bias[4] = 1
+    return replace(weights, state={**weights.state, name: bias})
 
-    unsure = copy.deepcopy(network)
-    torch.nn.init.ones_(unsure.base.decoder.head.get_parameter("bias")[4:5])
-    return unsure
 
-
-def recorded(height: int, width: int) -> tuple[Background, list[Frame]]:
+def recorded(height: int, width: int) -> tuple[CapturedBackground, list[Frame]]:
     """The scene of the recording that ships, and some of its occupied frames, at another size."""
     import numpy as np
 
@@ -224,7 +222,7 @@ def _official(height: int, width: int, tiles: int | None) -> dict[str, Callable[
 
 
 def _growth(
-    network: MattingNetwork, options: argparse.Namespace
+    weights: NetworkWeights, options: argparse.Namespace
 ) -> dict[str, list[tuple[str, float]]]:
     """Medians of the fastest engine here, with more tiles and with more threads."""
     from benchmark.timing import time_interleaved
@@ -233,7 +231,7 @@ def _growth(
 
     height, width = 720, 1280
     background, frames = recorded(height, width)
-    unsure, frame = unsure_everywhere(network), frames[-1]
+    unsure, frame = unsure_everywhere(weights), frames[-1]
     default = tile_count(height, width) or 1
     cores = os.cpu_count() or 1
     grown: dict[str, list[tuple[int, int]]] = {
@@ -246,7 +244,9 @@ def _growth(
         for tiles, threads in cases:
             engine, _ = create_engine(unsure, background, tiles, "auto", threads)
             key = str(tiles if kind == "tiles" else threads)
-            calls[key] = functools.partial(engine.matte, frame.color, frame.depth, foreground=False)
+            calls[key] = functools.partial(
+                engine.run, frame.color, frame.depth, trimap=False, foreground=False
+            )
         timings = time_interleaved(calls, options.rounds)
         result[f"{kind} at {width}x{height}"] = [(key, t.median) for key, t in timings.items()]
     return result

@@ -17,7 +17,7 @@ from dart_ros.errors import DartError
 from dart_ros.evaluation.metrics import sad
 from dart_ros.evaluation.scenes import RecordingScene
 from dart_ros.files import DEMO_RECORDING
-from dart_ros.fitting.weights import load_network
+from dart_ros.runtime.weights import load_weights
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import open_recording
@@ -53,11 +53,11 @@ def measure(stride: int, backend: str) -> dict[str, dict[str, float]]:
     recording = open_recording(DEMO_RECORDING, max_depth=_MAX_DEPTH)
     scene = RecordingScene(recording, DEMO_RECORDING, _MAX_DEPTH, stride)
     captured = capture_scene(scene.empty(), EMPTY_FRAMES, "light", _MAX_DEPTH)
-    without = load_network()
-    without.config = replace(without.config, depth_in_light=False)
+    shipped = load_weights()
+    without = replace(shipped, config=replace(shipped.config, depth_in_light=False))
     predictors = {
         "dart": Predictor(captured, backend),
-        "without": Predictor(captured, backend, network=without),
+        "without": Predictor(captured, backend, weights=without),
     }
     found: dict[str, dict[str, float]] = {}
     for light, gain in tqdm(LIGHTS.items(), unit="light", disable=None):

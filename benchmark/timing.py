@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dart_ros.method.network import Background, MattingNetwork
-from dart_ros.runtime.graph import BakedGraph, MattingGraph
-from dart_ros.runtime.resident import FrameBuffer, prepare
+from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.runtime.torch_engine import TorchEngine
+from dart_ros.runtime.weights import NetworkWeights
 
 _WARM_UPS = 3
 
@@ -62,22 +61,19 @@ def time_interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> 
     }
 
 
-@torch.inference_mode()
-def multiplications(network: MattingNetwork, background: Background, tiles: int | None) -> float:
+def multiplications(
+    weights: NetworkWeights, background: CapturedBackground, tiles: int | None
+) -> float:
     """Multiply-accumulates of the deployed graph for one frame, in millions.
 
     Args:
-        network: the network.
-        background: a scene, 1×C×H×W.
+        weights: of the network.
+        background: a scene.
         tiles: number of refined tiles, None for all.
     """
-    height, width = background.plate.shape[-2:]
-    graph = BakedGraph(
-        MattingGraph(network, height, width, tiles), prepare(network, background)
-    ).eval()
-    frame = FrameBuffer(height, width)
+    engine = TorchEngine(weights, background, tiles)
     with FlopCounterMode(display=False) as counter:
-        graph(torch.from_numpy(frame.color), torch.from_numpy(frame.depth))
+        engine.run(background.plate, background.mean, trimap=False, foreground=False)
     return counter.get_total_flops() / 2e6
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dart_ros.commands.options import network_of, network_options, positive, size
+from dart_ros.commands.options import network_options, positive, size, weights_named
 from dart_ros.errors import EngineError
 
 if TYPE_CHECKING:
@@ -74,15 +74,16 @@ def _build_openvino(
             "--compute-capability is of a GPU, and OpenVINO builds for the CPU: leave it out, or "
             "build with --backend tensorrt"
         )
-    from dart_ros.method.network import Background
     from dart_ros.runtime.engine_cache import EngineCache
+    from dart_ros.runtime.layout import Layout
     from dart_ros.runtime.openvino_engine import OpenVinoEngine, is_compiled
+    from dart_ros.runtime.scene_buffers import CapturedBackground
 
-    cache, network = EngineCache(), network_of(options)
+    cache, weights = EngineCache(), weights_named(options)
     # What is compiled serves every scene of the size.
-    blank = Background.blank(*options.size)
-    OpenVinoEngine(network, blank, tiles, cache=cache, on_progress=on_progress)
-    if not is_compiled(network, options.size, tiles, cache):
+    blank = CapturedBackground.blank(*options.size)
+    OpenVinoEngine(weights, blank, tiles, cache=cache, on_progress=on_progress)
+    if not is_compiled(weights, Layout(*options.size), tiles, cache):
         raise EngineError(_missing(cache, "what OpenVINO compiles"))
     return f"what OpenVINO needs in {cache.directory}", cache.notes
 
@@ -91,29 +92,30 @@ def _build_tensorrt(
     options: argparse.Namespace, tiles: int | None, on_progress: Callable[[float, str], None]
 ) -> tuple[str, list[str]]:
     """Returns what was built, in words, and what went wrong on the way."""
-    import torch
-
+    from dart_ros.runtime import cuda
     from dart_ros.runtime.engine_cache import EngineCache
-    from dart_ros.runtime.tensorrt_engine import library, make_plan, plan_name
+    from dart_ros.runtime.layout import Layout
+    from dart_ros.runtime.scene_buffers import CapturedBackground
+    from dart_ros.runtime.tensorrt_engine import Plans, TensorRtEngine, library
 
     capability = options.compute_capability
-    if capability is None and not torch.cuda.is_available():
+    if capability is None and not cuda.available():
         raise EngineError(
-            "torch finds no NVIDIA GPU here: name one with --compute-capability (TensorRT-RTX), or "
+            "there is no NVIDIA GPU here: name one with --compute-capability (TensorRT-RTX), or "
             "build on the machine that has it"
         )
-    trt, cache, network = library(), EngineCache(), network_of(options)
-    height, width = options.size
-    here = capability or torch.cuda.get_device_capability()
-    name = plan_name(trt, network, (height, width), tiles, here)
-
-    def build() -> bytes:
-        return make_plan(trt, network, (height, width), tiles, cache, capability, on_progress)
-
-    plan = cache.get(name, build)
-    if cache.read(name) is None:
-        raise EngineError(_missing(cache, str(cache.directory / name)))
-    return f"{cache.directory / name} ({len(plan) / 1e6:.0f} MB)", cache.notes
+    trt, cache, weights = library(), EngineCache(), weights_named(options)
+    layout = Layout(*options.size)
+    device = cuda.device() if capability is None else cuda.Device("any", capability, 0)
+    count = layout.tiles if tiles is None else min(tiles, layout.tiles)
+    plans = Plans(trt, weights, layout, count, cache, device, here=capability is None)
+    plans.build_all(on_progress)
+    if not plans.are_built():
+        raise EngineError(_missing(cache, str(cache.directory / plans.name(plans.stages[0]))))
+    if capability is None:
+        # Compares it with another engine; what is built serves every scene of the size.
+        TensorRtEngine(weights, CapturedBackground.blank(*options.size), tiles, cache=cache)
+    return f"what TensorRT needs in {cache.directory}", cache.notes
 
 
 def _missing(cache: EngineCache, what: str) -> str:

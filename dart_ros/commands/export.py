@@ -1,11 +1,12 @@
-"""``dart-ros export``: the graph as an ONNX file."""
+"""``dart-ros export``: the graph of a size as ONNX files."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from dart_ros.commands.options import network_of, network_options, size
+from dart_ros.commands.options import network_options, size, weights_named
+from dart_ros.errors import EngineError
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -13,23 +14,37 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "export",
         parents=[network_options()],
-        help="write the whole graph as ONNX, for TensorRT or ONNX Runtime",
+        help="write the stages of the graph as ONNX, for other programs",
     )
     command.add_argument("--size", type=size, required=True, metavar="WxH", help="of the frames")
-    command.add_argument("--output", type=Path, required=True, help="the .onnx file")
+    command.add_argument("--output", type=Path, required=True, help="folder for the .onnx files")
     command.add_argument("--half", action="store_true", help="float16 inside, for a GPU")
     command.set_defaults(run=_export)
 
 
 def _export(options: argparse.Namespace) -> None:
+    from dart_ros.files import replacing
     from dart_ros.method.geometry import tile_count
-    from dart_ros.runtime.export import onnx_bytes, write_onnx
+    from dart_ros.runtime.graphs import STAGES, graphs_of
+    from dart_ros.runtime.layout import Layout
 
-    height, width = options.size
-    tiles = tile_count(height, width)
-    content = onnx_bytes(network_of(options), height, width, tiles, options.half)
-    write_onnx(options.output, content)
+    layout, weights = Layout(*options.size), weights_named(options)
+    count = tile_count(layout.height, layout.width) or layout.tiles
+    graphs = graphs_of(weights.config)
+    written = 0
+    for stage in STAGES:
+        content = graphs.model(stage, layout, count, options.half, weights)
+        written += len(content)
+        try:
+            options.output.mkdir(parents=True, exist_ok=True)
+            with replacing(options.output / f"{stage}.onnx") as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            raise EngineError(
+                f"{options.output} can't be written to ({error.strerror}): choose another place"
+            ) from error
     print(
-        f"Wrote {options.output} ({len(content) / 1e6:.0f} MB): {width}x{height}, {tiles} refined "
-        f"tiles, {'float16' if options.half else 'float32'}"
+        f"Wrote {', '.join(STAGES)} to {options.output} ({written / 1e6:.0f} MB): "
+        f"{layout.width}x{layout.height}, {count} refined tiles, "
+        f"{'float16' if options.half else 'float32'}"
     )

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dart_ros.method.network import MattingNetwork
+    from dart_ros.runtime.weights import NetworkWeights
     from dart_ros.session.recording import Recording
 
 SCENES_DIR = "~/.ros/dart_ros/scenes"
@@ -61,15 +61,16 @@ def network_options() -> argparse.ArgumentParser:
     return parser
 
 
-def network_of(options: argparse.Namespace) -> MattingNetwork:
-    """The network that the arguments name."""
-    from dart_ros.fitting.weights import network_with
+def weights_named(options: argparse.Namespace) -> NetworkWeights:
+    """The weights that the arguments name."""
+    from dart_ros.runtime.weights import load_weights
+    from dart_ros.session.predictor import weights_of
     from dart_ros.session.scene_store import find_scene
 
     if options.scene is None:
-        return network_with(None)
+        return load_weights()
     store, name = find_scene(options.scenes_dir, options.scene)
-    return network_with(store.load(name).weights)
+    return weights_of(store.load(name))
 
 
 def size(text: str) -> tuple[int, int]:

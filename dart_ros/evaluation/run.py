@@ -26,9 +26,9 @@ from dart_ros.evaluation.metrics import flicker, score
 from dart_ros.evaluation.results import Results, SceneResult, versions
 from dart_ros.evaluation.scenes import LabelledScene
 from dart_ros.files import replacing
-from dart_ros.fitting.weights import generic_weights_path
 from dart_ros.picture_files import decode_file
 from dart_ros.runtime.engine import automatic
+from dart_ros.runtime.weights import generic_weights_path
 from dart_ros.session.scene_store import SceneStore
 
 PARTS = "parts"

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dart_ros.errors import FitError
 from dart_ros.files import replacing
-from dart_ros.method.blind_sides import metres_or_guess
 from dart_ros.method.network import Background
+from dart_ros.method.posterior import metres_or_guess
 from dart_ros.simulation.composition import Batch, Previous
 
 _STD_STEP = 1e-4

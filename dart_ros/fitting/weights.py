@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from dart_ros.errors import FitError
-from dart_ros.files import open_regular, replacing
-from dart_ros.method.config import NetworkConfig
+from dart_ros.files import replacing
 from dart_ros.method.network import MattingNetwork
+from dart_ros.runtime.weights import NetworkWeights, check_state, load_weights
 
 Weights = Mapping[str, NDArray[np.float16]]
-
-
-def generic_weights_path() -> Path:
-    """Where the weights that ship with the package lie."""
-    return Path(str(files("dart_ros"))) / "data" / "weights.safetensors"
 
 
 def load_network(path: Path | None = None) -> MattingNetwork:
@@ -36,16 +29,9 @@ def load_network(path: Path | None = None) -> MattingNetwork:
     Raises:
         FitError: if the file is missing, broken or of another network.
     """
-    path = path or generic_weights_path()
-    try:
-        # A named pipe would block for ever.
-        with open_regular(path), safe_open(str(path), framework="pt") as file:
-            meta = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise FitError(f"{path} can't be read as weights ({error}): reinstall dart_ros") from error
-    network = MattingNetwork(NetworkConfig.from_metadata(meta))
-    _load_state(network, state, str(path))
+    weights = load_weights(path)
+    network = MattingNetwork(weights.config)
+    _load_state(network, weights.state, str(path or "the weights that ship"))
     return network.eval()
 
 
@@ -108,8 +94,7 @@ def network_with(weights: Weights | None) -> MattingNetwork:
     """
     network = load_network()
     if weights is not None:
-        state = {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
-        _load_state(network, state, "the scene's fitted weights")
+        _load_state(network, weights, "the scene's fitted weights")
     return network
 
 
@@ -118,24 +103,20 @@ def weights_of(network: MattingNetwork) -> dict[str, NDArray[np.float16]]:
     return {name: value.half().numpy() for name, value in _state(network).items()}
 
 
+def deployed(network: MattingNetwork) -> NetworkWeights:
+    """The network as engines take it, in full precision."""
+    return NetworkWeights(network.config, {k: v.numpy() for k, v in _state(network).items()})
+
+
 def _state(network: MattingNetwork) -> dict[str, Tensor]:
     """All weights and statistics, less the batch counters that only training reads."""
     state = network.state_dict()
     return {k: v.detach().cpu() for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
 
-def _fits(value: Tensor, expected: Tensor) -> bool:
-    """Whether a value can take another's place: as large, and finite numbers with fractions."""
-    fractions = value.is_floating_point() or not expected.is_floating_point()
-    return value.shape == expected.shape and fractions and bool(torch.isfinite(value).all())
-
-
-def _load_state(network: MattingNetwork, state: Mapping[str, Tensor], source: str) -> None:
-    expected = _state(network)
-    wrong = [k for k, v in expected.items() if k not in state or not _fits(state[k], v)]
-    if wrong or len(state) != len(expected):
-        raise FitError(
-            f"{source}: not the weights of this network ({len(wrong)} of {len(expected)} do not "
-            "fit): delete them and fit again"
-        )
-    network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+def _load_state(
+    network: MattingNetwork, state: Mapping[str, NDArray[np.floating]], source: str
+) -> None:
+    check_state(state, _state(network), source)
+    tensors = {name: torch.from_numpy(np.array(value, np.float32)) for name, value in state.items()}
+    network.load_state_dict(tensors, strict=False)

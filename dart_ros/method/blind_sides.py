@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 STRAY = 0.03
 """Share of a column's depth that is known by accident where the sensor sees nothing."""
@@ -31,21 +31,21 @@ class BlindSides(NamedTuple):
     right: int
 
 
-def blind_sides(known: Tensor) -> BlindSides:
+def blind_sides(known: NDArray[np.bool_]) -> BlindSides:
     """The blind sides of a scene.
 
     Args:
-        known: H×W bool, where the background's depth is known.
+        known: H×W, where the background's depth is known.
     """
     width = known.shape[-1]
-    seen = torch.nonzero(known.float().mean(dim=0) >= STRAY)[:, 0]
+    seen = np.flatnonzero(known.mean(axis=0) >= STRAY)
     if not len(seen):
         return BlindSides(0, 0)
     left, right = int(seen[0]), width - 1 - int(seen[-1])
     return BlindSides(*(side if side < WIDEST * width else 0 for side in (left, right)))
 
 
-def continued(depth: Tensor, sides: BlindSides) -> Tensor:
+def continued(depth: NDArray[np.float32], sides: BlindSides) -> NDArray[np.float32]:
     """Depth with a guess where a row begins or ends unknown at a blind side: its first known depth.
 
     Args:
@@ -54,29 +54,26 @@ def continued(depth: Tensor, sides: BlindSides) -> Tensor:
 
     Returns:
         H×W; ``-1 - guess`` where there is one, so that what isn't positive stays unknown. A guess
-        of 0 is none.
+        of 0 is none. The depth itself where there is no blind side, else a copy.
     """
+    if not any(sides):
+        return depth
     width = depth.shape[-1]
     reach = max(1, round(REACH * width))
     left, right = (side + reach if side else 0 for side in sides)
-    middle = depth[:, left : width - right]
-    outer = depth[:, width - right :].flip(-1)
-    return torch.cat(
-        [_continued_left(depth[:, :left]), middle, _continued_left(outer).flip(-1)], dim=1
-    )
+    guessed = depth.copy()
+    if left:
+        guessed[:, :left] = _continued_left(depth[:, :left])
+    if right:
+        guessed[:, width - right :] = _continued_left(depth[:, : width - right - 1 : -1])[:, ::-1]
+    return guessed
 
 
-def metres_or_guess(depth: Tensor) -> Tensor:
-    """Metres of what :func:`continued` returns, known or guessed; 0 where neither."""
-    return torch.where(depth > 0, depth, -1 - depth)
-
-
-def _continued_left(zone: Tensor) -> Tensor:
-    if not zone.shape[1]:
-        return zone
+def _continued_left(zone: NDArray[np.float32]) -> NDArray[np.float32]:
     known = zone > 0
-    # The first of equal values, by the rule of argmax.
-    first = known.int().argmax(dim=1, keepdim=True)
-    guess = torch.where(known.any(dim=1, keepdim=True), -1 - zone.gather(1, first), -1.0)
-    before = torch.arange(zone.shape[1], device=zone.device) < first
-    return torch.where(before, guess, zone)
+    first = known.argmax(axis=1)[:, None]
+    guess = np.where(
+        known.any(axis=1, keepdims=True), -1 - np.take_along_axis(zone, first, 1), np.float32(-1)
+    )
+    before = np.arange(zone.shape[1]) < first
+    return np.where(before, guess, zone)

@@ -9,10 +9,6 @@ from torch import Tensor
 BETA = 0.05
 """Weight of the depth error in the combined map (paper: beta)."""
 
-SURE = 0.03
-"""Error below which a tile gains nothing by refinement, for engines that can do with fewer tiles;
-more than ``beta / 2``, which is what remains of Eq. 10 where depth is unknown and color is sure."""
-
 
 def depth_error(posterior: Tensor, raw_alpha: Tensor) -> Tensor:
     """Eq. 9: disagreement of the depth posterior A_D and the raw alpha, element by element.

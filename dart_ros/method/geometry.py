@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 TILE = 4
 """Side of a tile in quarter-size pixels: 16 pixels of the image."""
 
@@ -21,6 +24,9 @@ REFINED_SHARE = 0.25
 
 MOST_TILES = 1024
 """TopK over more than this doesn't build everywhere."""
+
+MOST_SAMPLES = 2048
+"""Pixels of :func:`light_samples`; TopK of more than 3840 doesn't build everywhere."""
 
 _REFERENCE_PIXELS = 640 * 480
 
@@ -82,3 +88,18 @@ def padded_sides(height: int, width: int, reduction: int) -> tuple[int, int]:
 def padding_stride(reduction: int) -> int:
     """What padded sides are multiples of."""
     return math.lcm(STRIDE, 4 * reduction)
+
+
+def light_samples(height: int, width: int) -> NDArray[np.int64]:
+    """The pixels from which the change of light is told, on a regular grid.
+
+    Args:
+        height: rows of the image that the base network sees.
+        width: columns of it.
+
+    Returns:
+        Indices into its pixels, row by row, at most about :data:`MOST_SAMPLES`.
+    """
+    step = math.ceil(math.sqrt(height * width / MOST_SAMPLES))
+    rows = np.arange(step // 2, height, step)[:, None]
+    return (rows * width + np.arange(step // 2, width, step)).reshape(-1)

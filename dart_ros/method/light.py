@@ -7,13 +7,10 @@ light; from these comes one gain per color channel, and the network sees the fra
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-MOST_SAMPLES = 2048
-"""Pixels that are looked at, on a regular grid; TopK of more than 3840 doesn't build everywhere."""
+from dart_ros.method.geometry import light_samples
 
 DEVIATIONS = 2.0
 """Standard deviations within which a depth counts as the background's."""
@@ -33,7 +30,13 @@ KNEE = 0.95
 
 
 def light_gain(
-    color: Tensor, plate: Tensor, depth: Tensor, mean: Tensor, std: Tensor, known: Tensor
+    color: Tensor,
+    plate: Tensor,
+    depth: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    known: Tensor,
+    samples: Tensor | None = None,
 ) -> Tensor:
     """How much brighter the frame is than the plate, by the median over sure background.
 
@@ -44,15 +47,16 @@ def light_gain(
         mean: B×1×h×w background mean in metres.
         std: B×1×h×w background standard deviation in metres.
         known: B×1×h×w, 1 where the background's depth is known, else 0.
+        samples: int64, the pixels that are looked at; None for
+            :func:`dart_ros.method.geometry.light_samples`.
 
     Returns:
         B×3×1×1 gains, of red, green and blue; 1 where too little background is seen.
     """
-    height, width = color.shape[-2:]
-    step = math.ceil(math.sqrt(height * width / MOST_SAMPLES))
-    grid = (..., slice(step // 2, None, step), slice(step // 2, None, step))
+    if samples is None:
+        samples = torch.from_numpy(light_samples(*color.shape[-2:])).to(color.device)
     color, plate, depth, mean, std, known = (
-        x[grid].flatten(2).float() for x in (color, plate, depth, mean, std, known)
+        x.flatten(2)[..., samples].float() for x in (color, plate, depth, mean, std, known)
     )
     sure = (depth > 0) & (known > 0) & ((depth - mean).abs() <= DEVIATIONS * std)
     for image in (color, plate):
@@ -60,13 +64,12 @@ def light_gain(
         sure = sure & (image.amax(1, keepdim=True) < BRIGHTEST)
     # Those that don't count are sorted behind all others.
     ratios = torch.where(sure, color / plate.clamp(min=DARKEST), 1 / DARKEST)
-    samples = ratios.shape[-1]
-    ordered = torch.topk(ratios, samples, dim=2, largest=False).values
+    ordered = torch.topk(ratios, ratios.shape[-1], dim=2, largest=False).values
     count = sure.float().sum(2, keepdim=True)
     middle = ((count - 1) / 2).floor()
-    places = torch.arange(samples, device=color.device, dtype=count.dtype)
-    median = (ordered * (places == middle).to(count.dtype)).sum(2, keepdim=True)
-    enough = count >= max(1.0, LEAST_SHARE * samples)
+    places = torch.arange(ratios.shape[-1], device=color.device)
+    median = (ordered * (places == middle).to(ordered.dtype)).sum(2, keepdim=True)
+    enough = (count >= 1) & (sure.float().mean(2, keepdim=True) >= LEAST_SHARE)
     gain = torch.where(enough, median, torch.ones_like(median))
     return gain.clamp(1 / MOST_GAIN, MOST_GAIN)[..., None]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dart_ros.method.base_network import BaseNetwork, BaseOutput
@@ -31,10 +33,16 @@ class Background(NamedTuple):
     known: Tensor
 
     @staticmethod
-    def blank(height: int, width: int) -> Background:
-        """A black wall one metre away, for what is made for every scene of a size."""
-        wall = torch.ones(3, 1, 1, height, width).unbind()
-        return Background(torch.zeros(1, 3, height, width), *wall)
+    def of_images(
+        plate: NDArray[np.uint8],
+        mean: NDArray[np.float32],
+        std: NDArray[np.float32],
+        known: NDArray[np.bool_],
+    ) -> Background:
+        """A scene as it was captured: plate H×W×3 RGB, the others H×W; mean and std in metres."""
+        color = torch.from_numpy(plate.copy()).permute(2, 0, 1)[None].float() / 255
+        maps = (torch.from_numpy(image.copy())[None, None].float() for image in (mean, std, known))
+        return Background(color.contiguous(), *maps)
 
 
 class MattingOutput(NamedTuple):

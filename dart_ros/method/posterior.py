@@ -7,14 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from dart_ros.method.blind_sides import metres_or_guess
+from dart_ros.method.constants import ZETA
 from dart_ros.method.filters import gaussian_blur, push_pull, remove_small_regions
 
 PRIOR = 0.5
 """Foreground probability before depth is seen (paper: P_F)."""
-
-ZETA = 0.001
-"""Density per metre that makes an unknown depth give the prior (paper: zeta)."""
 
 BLUR_SIGMA = 0.7
 """Blur of the posterior map, in pixels of the quarter-size map."""
@@ -124,3 +121,9 @@ def depth_channels(depth: Tensor, behind: Tensor, plate_known: Tensor) -> Tensor
     live = metres_or_guess(depth)
     before = (behind - live) * ((live > 0) & (behind > 0)).to(behind.dtype)
     return torch.cat([(before * 10.0).clamp(-1, 1), before.clamp(-1, 1), known, plate_known], dim=1)
+
+
+def metres_or_guess(depth: Tensor) -> Tensor:
+    """Metres of what :func:`dart_ros.method.blind_sides.continued` returns, known or guessed; 0
+    where neither."""
+    return torch.where(depth > 0, depth, -1 - depth)

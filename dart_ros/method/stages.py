@@ -47,16 +47,23 @@ class BaseInput(NamedTuple):
     lit: Tensor
 
 
-def base_input(config: NetworkConfig, reduced: Reduced) -> BaseInput:
+def base_input(
+    config: NetworkConfig, reduced: Reduced, light_samples: Tensor | None = None
+) -> BaseInput:
     """Takes light out of the frame, and puts the base network's channels together.
 
     All results have the type of ``color``; depth is compared in its own.
+
+    Args:
+        config: where depth enters.
+        reduced: the frame and its scene.
+        light_samples: see :func:`dart_ros.method.light.light_gain`.
     """
     color, depth, plate, mean, std, known, behind = reduced
     dtype = color.dtype
     gain = torch.ones(color.shape[0], 3, 1, 1, dtype=dtype, device=color.device)
     if config.depth_in_light:
-        gain = light_gain(color, plate, depth, mean, std, known).to(dtype)
+        gain = light_gain(color, plate, depth, mean, std, known, light_samples).to(dtype)
         color = in_plate_light(color, plate.to(dtype), gain)
     plate = plate.to(dtype)
     posterior = posterior_map(depth, mean, std).to(dtype)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dart_ros.method.constants import LOWER_THRESHOLD, TRIMAP_BLUR_SIGMA, UPPER_THRESHOLD, ZETA
 from dart_ros.method.filters import gaussian_blur
-from dart_ros.method.posterior import ZETA, background_density, foreground_density
-
-LOWER_THRESHOLD = 0.25
-UPPER_THRESHOLD = 0.8
-BLUR_SIGMA = 1.5
-"""Blur before the thresholds, in pixels of the full image."""
+from dart_ros.method.posterior import background_density, foreground_density
 
 
 def depth_corrected_alpha(
@@ -46,7 +42,7 @@ def trimap(corrected: Tensor) -> Tensor:
     Returns:
         B×1×H×W: 0 background (below 0.25), 1 foreground (above 0.8), 0.5 unknown between.
     """
-    blurred = gaussian_blur(corrected, BLUR_SIGMA)
+    blurred = gaussian_blur(corrected, TRIMAP_BLUR_SIGMA)
     background = (blurred < LOWER_THRESHOLD).to(corrected.dtype)
     foreground = (blurred > UPPER_THRESHOLD).to(corrected.dtype)
     return 0.5 * (1 - background + foreground)

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dart_ros.errors import EngineError
-from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.runtime import cuda
+from dart_ros.runtime.engine_cache import EngineCache
+from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.runtime.weights import NetworkWeights
+from dart_ros.values import Matte
 
-BACKENDS = ("tensorrt", "torch", "openvino", "onnxruntime")
+BACKENDS = ("tensorrt", "openvino", "openvino-gpu", "onnxruntime", "torch")
 """Names of the engines."""
 
 
@@ -26,27 +29,23 @@ class Engine(Protocol):
         """What went wrong on the way and doesn't keep the engine from running, for the user."""
         ...
 
-    def matte(
-        self, color: NDArray[np.uint8], depth: NDArray[np.float32], foreground: bool = True
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """Frame (H×W×3 RGB, H×W metres with -1 unknown) to alpha (H×W) and foreground (H×W×3).
+    def run(
+        self,
+        color: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        trimap: bool = True,
+        foreground: bool = True,
+    ) -> Matte:
+        """Mattes a frame; computes nothing that isn't wanted.
 
         What is returned is the caller's own: the next frame doesn't write to it.
 
         Args:
-            color: the frame's color.
-            depth: the frame's depth, maybe with the guesses of
+            color: H×W×3 RGB.
+            depth: H×W metres, -1 where unknown, maybe with the guesses of
                 :func:`dart_ros.method.blind_sides.continued`.
-            foreground: False if the foreground isn't needed; an engine that saves time by it
-                returns None for it.
-
-        Raises:
-            EngineError: if the engine fails on this frame.
-        """
-        ...
-
-    def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Alpha and depth to the trimap, H×W, 0 / 128 / 255.
+            trimap: whether the trimap is wanted.
+            foreground: whether the foreground's colors are wanted.
 
         Raises:
             EngineError: if the engine fails on this frame.
@@ -55,8 +54,8 @@ class Engine(Protocol):
 
 
 def create_engine(
-    network: MattingNetwork,
-    background: Background,
+    weights: NetworkWeights,
+    background: CapturedBackground,
     tiles: int | None,
     backend: str = "auto",
     threads: int = 0,
@@ -65,8 +64,8 @@ def create_engine(
     """Builds an engine for a scene.
 
     Args:
-        network: the network with its weights, in evaluation mode.
-        background: the captured scene, 1×C×H×W.
+        weights: of the network.
+        background: the captured scene.
         tiles: number of refined tiles, None for all.
         backend: one of :data:`BACKENDS`, or ``auto`` for the best one that works here.
         threads: CPU threads, 0 for as many as there are cores.
@@ -85,12 +84,12 @@ def create_engine(
         )
     notes: list[str] = []
     names = automatic() if backend == "auto" else (backend,)
-    if ready_only and must_build(network, background, tiles, backend):
+    if ready_only and must_build(weights, background, tiles, backend):
         notes.append("the TensorRT engine is not built yet: another engine serves until it is")
         names = tuple(name for name in automatic() if name != "tensorrt")
     for name in names:
         try:
-            engine = _builder(name)(network, background, tiles, threads)
+            engine = _builder(name)(weights, background, tiles, threads)
             return engine, (*notes, *engine.notes)
         except EngineError as error:
             notes.append(str(error))
@@ -98,47 +97,44 @@ def create_engine(
 
 
 def must_build(
-    network: MattingNetwork, background: Background, tiles: int | None, backend: str
+    weights: NetworkWeights, background: CapturedBackground, tiles: int | None, backend: str
 ) -> bool:
     """Whether a TensorRT engine is asked for, can be built here, and has not been built."""
-    if backend not in ("auto", "tensorrt") or not torch.cuda.is_available():
+    if backend not in ("auto", "tensorrt") or not cuda.available():
         return False
-    from dart_ros.runtime.engine_cache import EngineCache
     from dart_ros.runtime.tensorrt_engine import is_built
 
-    height, width = background.plate.shape[-2:]
-    return not is_built(network, (height, width), tiles, EngineCache())
+    return not is_built(weights, background.layout, tiles, EngineCache())
 
 
 def must_compile(
-    network: MattingNetwork, background: Background, tiles: int | None, backend: str
+    weights: NetworkWeights, background: CapturedBackground, tiles: int | None, backend: str
 ) -> bool:
-    """Whether OpenVINO is the engine here, and has yet to compile the network into the cache.
-
-    That takes seconds in which a process does nothing else, for tracing holds the interpreter.
-    """
-    if backend != "openvino" and (backend != "auto" or torch.cuda.is_available()):
+    """Whether OpenVINO on the CPU is the engine here, and has yet to compile the network."""
+    if backend != "openvino" and (backend != "auto" or cuda.available()):
         return False
-    from dart_ros.runtime.engine_cache import EngineCache
     from dart_ros.runtime.openvino_engine import is_compiled
 
-    cache, (height, width) = EngineCache(), background.plate.shape[-2:]
+    cache = EngineCache()
     try:
-        return cache.keeps() and not is_compiled(network, (height, width), tiles, cache)
+        return cache.keeps() and not is_compiled(weights, background.layout, tiles, cache)
     except EngineError:
         return False
 
 
 def automatic() -> tuple[str, ...]:
-    """The engines in the order in which ``auto`` tries them here: the fastest first."""
-    if torch.cuda.is_available():
-        return BACKENDS
+    """The engines in the order in which ``auto`` tries them here: the fastest first.
+
+    Torch is fast on a GPU alone; an Intel GPU is used only where it is asked for.
+    """
+    if cuda.available():
+        return ("tensorrt", "torch", "openvino", "onnxruntime")
     return ("tensorrt", "openvino", "onnxruntime", "torch")
 
 
 def _builder(
     name: str,
-) -> Callable[[MattingNetwork, Background, int | None, int], Engine]:
+) -> Callable[[NetworkWeights, CapturedBackground, int | None, int], Engine]:
     # Imported here because engines are heavy and most machines lack some.
     if name == "tensorrt":
         from dart_ros.runtime.tensorrt_engine import TensorRtEngine
@@ -148,10 +144,16 @@ def _builder(
         from dart_ros.runtime.openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine
+    if name == "openvino-gpu":
+        from dart_ros.runtime.openvino_engine import OpenVinoGpuEngine
+
+        return OpenVinoGpuEngine
     if name == "onnxruntime":
         from dart_ros.runtime.onnxruntime_engine import OnnxRuntimeEngine
 
         return OnnxRuntimeEngine
-    from dart_ros.runtime.torch_engine import TorchEngine
-
+    try:
+        from dart_ros.runtime.torch_engine import TorchEngine
+    except ImportError as error:
+        raise EngineError(f"torch can't be imported ({error}): pip install torch") from error
     return TorchEngine

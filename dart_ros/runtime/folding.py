@@ -1,96 +1,139 @@
-"""Layers in the form in which they are deployed: fewer steps, the same result."""
+"""Weights in the form in which they are deployed: fewer steps, the same result.
+
+Batch norms go into their convolutions, doubling into the convolution behind it. The names are
+those of the exported graph's initializers (:mod:`dart_ros.export.stages`).
+"""
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+import numpy as np
+from numpy.typing import NDArray
 
-from dart_ros.method.base_network import ConvNorm, Decoder, join
+from dart_ros.method.config import HIDDEN_CHANNELS, NetworkConfig
+
+Array = NDArray[np.float32]
+State = Mapping[str, NDArray[np.floating]]
+
+COARSE_CHANNELS = 4
+"""Alpha and residual."""
+
+HEAD = COARSE_CHANNELS + 1 + HIDDEN_CHANNELS
+"""Channels of the decoder: alpha, residual, error, hidden."""
+
+COLORS = 12
+"""Channels of color of the 2×2 pixels of a half-size pixel."""
+
+LIVE = (*range(12), *range(24, 36), 36, 37, 38)
+"""Channels of the refiner's picture that come with a frame: color, its difference from the plate,
+both differences of depth, known."""
+
+FIXED = (*range(12, 24), 39)
+"""Channels of the refiner's picture that the scene knows: the plate, and where depth is known."""
+
+_NORM_EPSILON = 1e-5
 
 
-class FoldedDecoder(nn.Module):
-    """The decoder, its last two doublings folded into the convolutions behind them.
-
-    Those are exact at any size of whole tiles; the ones before are cut.
+def coarse_weights(state: State) -> dict[str, Array]:
+    """What the coarse stage's graph takes, by name.
 
     Args:
-        decoder: the decoder, in evaluation mode.
+        state: the network's weights by torch's names.
     """
-
-    def __init__(self, decoder: Decoder) -> None:
-        super().__init__()
-        *first, last = decoder.blocks
-        self._first = nn.ModuleList(map(folded, first))
-        weight, bias = fold_norm(last)
-        head = decoder.head
-        assert head.bias is not None
-        before = fold_norm(first[-1])[1].shape[0]
-        self._last = _DoublingConvolution(weight, bias, before)
-        self._head = _DoublingConvolution(head.weight.detach(), head.bias.detach(), len(bias))
-
-    def forward(self, x: Tensor, skips: Sequence[Tensor]) -> Tensor:
-        """See :class:`dart_ros.method.base_network.Decoder`."""
-        for block, skip in zip(self._first, skips[:-2], strict=True):
-            x = block(join(x, skip))
-        return self._head(self._last(x, skips[-2]).relu(), skips[-1])
+    folded: dict[str, Array] = {}
+    for part in ("encoder", "aspp"):
+        prefix = f"base.{part}."
+        named = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+        folded |= {f"{part}.{name}": value for name, value in _folded(named).items()}
+    return folded | _decoder(state)
 
 
-class _DoublingConvolution(nn.Module):
-    """A 3×3 convolution over a doubled map beside its skip, edges padded with zeros."""
+def refiner_weights(state: State, config: NetworkConfig) -> dict[str, Array]:
+    """What the refining stage's graph takes, by name.
 
-    def __init__(self, weight: Tensor, bias: Tensor, channels: int) -> None:
-        super().__init__()
-        self.map_weight = learned(fold_nearest(weight[:, :channels]))
-        self.skip_weight = learned(weight[:, channels:])
-        self.bias = learned(bias)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        doubled = F.pixel_shuffle(F.conv2d(x, self.map_weight, padding=1), 2)
-        beside = F.conv2d(skip, self.skip_weight, self.bias, padding=1)
-        return doubled[..., 1:-1, 1:-1] + beside
-
-
-def learned(value: Tensor) -> nn.Parameter:
-    """What comes of training, as a parameter of a deployed module; its buffers are the same for
-    all weights."""
-    return nn.Parameter(value.detach().clone(memory_format=torch.contiguous_format), False)
-
-
-def folded(module: nn.Module) -> nn.Module:
-    """A copy of a module in evaluation mode, each batch norm folded into its convolution."""
-    module = copy.deepcopy(module).requires_grad_(False)
-    for block in module.modules():
-        if isinstance(block, ConvNorm):
-            block[0] = _fused(block)
-            del block[1]
-    return module
+    Args:
+        state: the network's weights by torch's names.
+        config: the network's.
+    """
+    weight, _ = fold_norm(state, "refiner.stage1")
+    maps = HIDDEN_CHANNELS + COARSE_CHANNELS
+    # The maps come in the order of the decoder's channels, the error among them.
+    ordered = np.zeros((len(weight), HEAD, 3, 3), np.float32)
+    ordered[:, :COARSE_CHANNELS] = weight[:, HIDDEN_CHANNELS:maps]
+    ordered[:, -HIDDEN_CHANNELS:] = weight[:, :HIDDEN_CHANNELS]
+    live = LIVE if config.depth_in_refiner else LIVE[: 2 * COLORS]
+    color, difference, depth = np.split(weight[:, maps:][:, live], [COLORS, 2 * COLORS], axis=1)
+    stage2, bias2 = fold_norm(state, "refiner.stage2")
+    return {
+        "stage1_maps": fold_nearest(ordered),
+        "stage1_picture": np.concatenate(
+            [_as_bytes_lie(color) / np.float32(255), _as_bytes_lie(difference), depth], axis=1
+        ),
+        "stage2_weight": stage2,
+        "stage2_bias": bias2,
+        "head_weight": _single(state["refiner.head.weight"]),
+        "head_bias": _single(state["refiner.head.bias"]),
+    }
 
 
-def fold_norm(block: nn.Module) -> tuple[Tensor, Tensor]:
-    """Convolution and batch norm (:class:`ConvNorm`) as one convolution.
+def fixed_weights(state: State, config: NetworkConfig) -> tuple[Array, Array]:
+    """Weight and bias of what the scene alone adds to the refiner's first convolution.
+
+    Colors are from 0 to 255 there, and the 2×2 pixels lie row by row.
+
+    Args:
+        state: the network's weights by torch's names.
+        config: the network's.
+
+    Returns:
+        O×C×3×3 for 12 colors and, unless depth is kept out, where depth is known; and O.
+    """
+    weight, bias = fold_norm(state, "refiner.stage1")
+    picture = weight[:, HIDDEN_CHANNELS + COARSE_CHANNELS :]
+    fixed = picture[:, FIXED if config.depth_in_refiner else FIXED[:COLORS]]
+    colors = _as_bytes_lie(fixed[:, :COLORS]) / np.float32(255)
+    return np.concatenate([colors, fixed[:, COLORS:]], axis=1), bias
+
+
+def fold_norm(state: State, name: str) -> tuple[Array, Array]:
+    """Convolution and batch norm (``ConvNorm``) as one convolution.
+
+    Args:
+        state: weights by torch's names.
+        name: of the block, whose convolution is ``0`` and whose batch norm is ``1``.
 
     Returns:
         Its weight, O×I×k×k, and its bias, O.
     """
-    convolution = _fused(block)
-    assert convolution.bias is not None
-    return convolution.weight.detach(), convolution.bias.detach()
+    weight = _single(state[f"{name}.0.weight"])
+    gamma, beta, mean, var = (
+        _single(state[f"{name}.1.{part}"])
+        for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = gamma / np.sqrt(var + np.float32(_NORM_EPSILON))
+    return weight * scale[:, None, None, None], beta - mean * scale
 
 
-def _fused(block: nn.Module) -> nn.Conv2d:
-    assert isinstance(block, ConvNorm)
-    convolution, norm = block[0], block[1]
-    assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-    return fuse_conv_bn_eval(convolution, norm)
+def fold_nearest(weight: Array) -> Array:
+    """A 3×3 convolution after nearest ×2, as a 2×2 convolution before a pixel shuffle.
+
+    Args:
+        weight: O×I×3×3, applied without padding to the upsampled map.
+
+    Returns:
+        4O×I×2×2.
+    """
+    taps = np.zeros((2, 3, 2), np.float32)
+    for phase in (0, 1):
+        for tap in range(3):
+            taps[phase, tap, (phase + tap) // 2] = 1
+    folded = np.einsum("oiyx,pya,qxb->opqiab", weight, taps, taps)
+    return np.ascontiguousarray(folded.reshape(-1, *folded.shape[3:]), np.float32)
 
 
-def bilinear_taps(scale: int, offset: int, length: int, sources: int) -> Tensor:
+def bilinear_taps(scale: int, offset: int, length: int, sources: int) -> Array:
     """Weights of bilinear upsampling (half-pixel centers) along one axis.
 
     Args:
@@ -105,7 +148,7 @@ def bilinear_taps(scale: int, offset: int, length: int, sources: int) -> Tensor:
     Raises:
         ValueError: if the sources don't reach so far.
     """
-    taps = torch.zeros(length, sources)
+    taps = np.zeros((length, sources), np.float32)
     for pixel in range(length):
         center = (offset + pixel + 0.5) / scale - 0.5
         first = math.floor(center)
@@ -118,23 +161,54 @@ def bilinear_taps(scale: int, offset: int, length: int, sources: int) -> Tensor:
     return taps
 
 
-def fold_nearest(weight: Tensor) -> Tensor:
-    """A 3×3 convolution after nearest ×2, as a 2×2 convolution before a pixel shuffle.
-
-    Args:
-        weight: O×I×3×3, applied without padding to the upsampled map.
-
-    Returns:
-        4O×I×2×2.
-    """
-    taps = torch.zeros(2, 3, 2)
-    for phase in (0, 1):
-        for tap in range(3):
-            taps[phase, tap, (phase + tap) // 2] = 1
-    return _fold(weight, taps)
+def _folded(state: State) -> dict[str, Array]:
+    """A part's weights, each batch norm folded into the convolution before it."""
+    norms = {k.removesuffix(".1.running_mean") for k in state if k.endswith(".1.running_mean")}
+    folded = {}
+    for block in norms:
+        folded[f"{block}.0.weight"], folded[f"{block}.0.bias"] = fold_norm(state, block)
+    for name, value in state.items():
+        # Less the layers of the blocks: "block.0.weight", "block.1.bias" and so on.
+        if name.rsplit(".", 2)[0] not in norms:
+            folded[name] = _single(value)
+    return folded
 
 
-def _fold(weight: Tensor, taps: Tensor) -> Tensor:
-    """Weights over source pixels, from weights over upsampled ones; taps are phase×tap×source."""
-    folded = torch.einsum("oiyx,pya,qxb->opqiab", weight, taps, taps)
-    return folded.reshape(-1, *folded.shape[3:])
+def _decoder(state: State) -> dict[str, Array]:
+    """The decoder's last two doublings folded into the convolutions behind them."""
+    prefix = "base.decoder"
+    count = len({k.split(".")[3] for k in state if k.startswith(f"{prefix}.blocks.")})
+    folded: dict[str, Array] = {}
+    channels = 0
+    for block in range(count):
+        weight, bias = fold_norm(state, f"{prefix}.blocks.{block}")
+        if block < count - 1:
+            folded |= {
+                f"decoder.first.{block}.0.weight": weight,
+                f"decoder.first.{block}.0.bias": bias,
+            }
+        else:
+            folded |= _doubling("decoder.last", weight, bias, channels)
+        channels = len(bias)
+    head = _single(state[f"{prefix}.head.weight"]), _single(state[f"{prefix}.head.bias"])
+    return folded | _doubling("decoder.head", *head, channels)
+
+
+def _doubling(name: str, weight: Array, bias: Array, channels: int) -> dict[str, Array]:
+    """A 3×3 convolution over a doubled map of so many channels beside its skip."""
+    return {
+        f"{name}.map_weight": fold_nearest(weight[:, :channels]),
+        f"{name}.skip_weight": np.ascontiguousarray(weight[:, channels:]),
+        f"{name}.bias": bias,
+    }
+
+
+def _as_bytes_lie(weight: Array) -> Array:
+    """Weights over 2×2 colors, from channel by channel to row by row and pixel by pixel."""
+    out, _, *kernel = weight.shape
+    split = weight.reshape(out, 3, 2, 2, *kernel).transpose(0, 2, 3, 1, 4, 5)
+    return split.reshape(out, COLORS, *kernel)
+
+
+def _single(value: NDArray[np.floating]) -> Array:
+    return np.asarray(value, np.float32)

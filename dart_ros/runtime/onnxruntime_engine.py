@@ -1,4 +1,4 @@
-"""Runs the exported graph through ONNX Runtime, on a GPU where its build has a provider for it."""
+"""Runs the network through ONNX Runtime, on an NVIDIA GPU where its build has CUDA."""
 
 from __future__ import annotations
 
@@ -9,86 +9,100 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import EngineError
-from dart_ros.method.network import Background, MattingNetwork
-from dart_ros.runtime.cpu_trimap import CpuTrimap
-from dart_ros.runtime.export import depth_bytes, onnx_bytes, scene_inputs
+from dart_ros.runtime.graphs import (
+    COARSE,
+    FOREGROUND,
+    INPUTS,
+    OUTPUTS,
+    REFINING,
+    graphs_of,
+)
+from dart_ros.runtime.scene_buffers import CapturedBackground, scene_buffers
+from dart_ros.runtime.staged_engine import StagedEngine
+from dart_ros.runtime.weights import NetworkWeights
 
-_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider")
+# Its TensorRT provider is left out: the engine "tensorrt" does the same with a cache.
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+_READ = ("worst", "alpha", "foreground")
+"""Outputs that the CPU reads."""
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(StagedEngine):
     """ONNX Runtime in float32.
 
     Args:
-        network: the network, in evaluation mode.
-        background: the captured scene, 1×C×H×W.
-        tiles: number of refined tiles, None for all.
+        weights: of the network.
+        background: the captured scene.
+        tiles: largest number of refined tiles, None to refine all, sure or not.
         threads: CPU threads, 0 for as many as there are cores.
 
     Raises:
         EngineError: if ONNX Runtime is not installed or can't load the network.
     """
 
+    title = "ONNX Runtime"
+
     def __init__(
-        self, network: MattingNetwork, background: Background, tiles: int | None, threads: int = 0
+        self,
+        weights: NetworkWeights,
+        background: CapturedBackground,
+        tiles: int | None,
+        threads: int = 0,
     ) -> None:
+        super().__init__(background, tiles)
         try:
             import onnxruntime
         except ImportError as error:
             raise EngineError(
-                f"ONNX Runtime can't be imported ({error}): pip install onnx onnxruntime"
+                f"ONNX Runtime can't be imported ({error}): pip install onnxruntime"
             ) from error
-        self.notes: tuple[str, ...] = ()
-        height, width = background.plate.shape[-2:]
+        self._runtime: Any = onnxruntime
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         # Waiting threads would take the cores from the rest of the node.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         here = onnxruntime.get_available_providers()
         providers = [name for name in _PROVIDERS if name in here]
-        onnx = onnx_bytes(network, height, width, tiles)
+        graphs = graphs_of(weights.config)
         try:
-            self._session: Any = onnxruntime.InferenceSession(onnx, options, providers=providers)
-            used = self._session.get_providers()[0]
-            self._binding: Any = self._session.io_binding()
-            device = "cpu" if used == "CPUExecutionProvider" else "cuda"
-            # Kept, because the binding only points to them.
-            self._scene = {
-                name: onnxruntime.OrtValue.ortvalue_from_numpy(value.numpy(), device)
-                for name, value in scene_inputs(network, background).items()
+            self._sessions = {
+                stage: onnxruntime.InferenceSession(
+                    graphs.model(stage, self._layout, 0, weights=weights),
+                    options,
+                    providers=providers,
+                )
+                for stage in (COARSE, REFINING, FOREGROUND)
             }
-            for name, value in self._scene.items():
-                self._binding.bind_ortvalue_input(name, value)
+            used = self._sessions[COARSE].get_providers()[0]
+            self._device = "cpu" if used == "CPUExecutionProvider" else "cuda"
+            self._values = {
+                name: self._value(array)
+                for name, array in scene_buffers(weights, background).items()
+            }
         except Exception as error:  # its errors have no common base
             raise EngineError(f"ONNX Runtime can't load the network: {error}") from error
         self.name = f"onnxruntime ({used.removesuffix('ExecutionProvider').lower()})"
-        self._shape = height, width
-        self._trimap = CpuTrimap(background)
-        self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
-    def matte(
-        self, color: NDArray[np.uint8], depth: NDArray[np.float32], foreground: bool = True
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """See :class:`dart_ros.runtime.engine.Engine`."""
-        if color.shape != (*self._shape, 3) or depth.shape != self._shape:
-            raise EngineError(
-                f"ONNX Runtime failed on a frame: color is {color.shape} and depth {depth.shape}, "
-                f"the engine is made for {self._shape}"
-            )
-        try:
-            self._binding.bind_cpu_input("color", np.ascontiguousarray(color))
-            self._binding.bind_cpu_input("depth", depth_bytes(depth))
-            for name in ("alpha", "foreground", "trimap"):
-                self._binding.bind_output(name)
-            self._session.run_with_iobinding(self._binding)
-            alpha, picture, trimap = self._binding.copy_outputs_to_cpu()
-        except Exception as error:
-            raise EngineError(f"ONNX Runtime failed on a frame: {error}") from error
-        self._last = alpha, trimap
-        return alpha, picture if foreground else None
+    def _value(self, array: NDArray[Any]) -> Any:
+        return self._runtime.OrtValue.ortvalue_from_numpy(array, self._device)
 
-    def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """See :class:`dart_ros.runtime.engine.Engine`."""
-        if self._last is not None and self._last[0] is alpha:
-            return self._last[1]  # it was made with this alpha
-        return self._trimap(alpha, depth)
+    def _infer(self, stage: str, count: int) -> None:
+        if stage == COARSE:
+            self._values["color"] = self._value(self._frame.color)
+            self._values["depth"] = self._value(self._frame.depth)
+        session = self._sessions[stage]
+        binding = session.io_binding()
+        for name in INPUTS[stage]:
+            binding.bind_ortvalue_input(name, self._values[name])
+        for name in OUTPUTS[stage]:
+            binding.bind_output(name, "cpu" if name in _READ else self._device)
+        session.run_with_iobinding(binding)
+        self._values |= zip(OUTPUTS[stage], binding.get_outputs(), strict=True)
+
+    def _output(self, name: str) -> NDArray[Any]:
+        value: NDArray[Any] = self._values[name].numpy()
+        return value
+
+    def _set_tiles(self, tiles: NDArray[np.int32]) -> None:
+        self._values["tiles"] = self._value(tiles)

@@ -2,280 +2,223 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import io
-import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from dart_ros.errors import EngineError
-from dart_ros.method.error_map import SURE
-from dart_ros.method.geometry import STRIDE
-from dart_ros.method.network import Background, MattingNetwork
-from dart_ros.runtime.cpu_trimap import CpuTrimap
 from dart_ros.runtime.engine_cache import EngineCache
-from dart_ros.runtime.export import graph_digest, weights_digest
-from dart_ros.runtime.graph import CoarseGraph, ForegroundGraph, MattingGraph, RefiningGraph
-from dart_ros.runtime.resident import FrameBuffer, Resident, padded_shape, prepare
+from dart_ros.runtime.graphs import (
+    COARSE,
+    FOREGROUND,
+    INPUTS,
+    OUTPUTS,
+    REFINING,
+    graphs_of,
+    has_weights,
+)
+from dart_ros.runtime.layout import Layout
+from dart_ros.runtime.scene_buffers import CapturedBackground, scene_buffers
+from dart_ros.runtime.staged_engine import StagedEngine
+from dart_ros.runtime.tile_choice import tile_counts
+from dart_ros.runtime.weights import NetworkWeights
 
 if TYPE_CHECKING:
     import openvino
 
 
-SHARES = (0.25, 0.5, 0.75, 1.0)
-"""The refiner is compiled for these shares of the tiles: for any number it runs half as fast."""
-
-_COARSE = "coarse"
-_FOREGROUND = "foreground"
-
-_MADE = (0, 1, 4, 5)
-"""Outputs of the coarse graph that the refining one reads: maps, picture, gain, lit."""
-
-_TILES = 9
-"""Input of the refining graph that tells the tiles."""
-
-
-class OpenVinoEngine:
-    """OpenVINO on the CPU, bfloat16 inside where the CPU computes it natively.
+class OpenVinoEngine(StagedEngine):
+    """OpenVINO, in the precision that the device computes natively.
 
     The scene is an input that stays in its place, so one compiled network serves all scenes of a
-    size; it is kept in the cache, from where it comes back in a fraction of a second. Tiles of
-    which the network is sure are left out, so that a frame costs what is in it.
+    size; it is kept in the cache, from where it comes back in a fraction of a second.
 
     Args:
-        network: the network, in evaluation mode.
-        background: the captured scene, 1×C×H×W.
+        weights: of the network.
+        background: the captured scene.
         tiles: largest number of refined tiles, None to refine all, sure or not.
         threads: CPU threads, 0 for as many as there are cores.
         cache: where compiled networks are kept, None for the user's cache folder.
         on_progress: told the share that is ready, 0 to 1, and what comes next in words.
 
     Raises:
-        EngineError: if OpenVINO is not installed or can't compile the network.
+        EngineError: if OpenVINO is not installed, lacks the device or can't compile the network.
     """
+
+    title = "OpenVINO"
+    device = "CPU"
 
     def __init__(
         self,
-        network: MattingNetwork,
-        background: Background,
+        weights: NetworkWeights,
+        background: CapturedBackground,
         tiles: int | None,
         threads: int = 0,
         cache: EngineCache | None = None,
         on_progress: Callable[[float, str], None] | None = None,
     ) -> None:
-        height, width = background.plate.shape[-2:]
-        core, precision, stem = _here(network, height, width)
-        self.name = f"openvino ({precision})"
+        super().__init__(background, tiles)
         cache = cache or EngineCache()
-        kinds = _kinds(height, width, tiles)
-
-        def request(
-            kind: str, make: Callable[[], openvino.Model], precision: str
-        ) -> openvino.InferRequest:
-            if on_progress:
-                on_progress(kinds.index(kind) / len(kinds), f"compiling {kind}")
-            options = {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": threads,
-                "NUM_STREAMS": 1,
-                "INFERENCE_PRECISION_HINT": precision,
-            }
-            name = _name(stem, kind)
-            return _load(core, cache, name, make, options).create_infer_request()
-
-        self._frame = FrameBuffer(height, width)
-        frame = torch.from_numpy(self._frame.color), torch.from_numpy(self._frame.depth)
-        # Kept, because the requests only point to it.
-        self._scene = scene = Resident(*(x.contiguous() for x in prepare(network, background)))
-        far = *frame, *scene.far
-        near = *frame, scene.near_plate, scene.near_behind, scene.stage1
-        self._trimap = CpuTrimap(background)
-
-        def graph() -> MattingGraph:
-            return MattingGraph(network, height, width, tiles)
-
-        def coarse() -> openvino.Model:
-            return _converted(CoarseGraph(graph()), far)
-
-        @functools.cache
-        def any_refining() -> openvino.Model:
-            made = graph()
-            given, chosen = made.blank_coarse(), made.blank_parts().tiles
-            example = *near, *(given[index] for index in _MADE), chosen
-            return _converted(RefiningGraph(made), example, free=(_TILES,))
-
-        def refining(count: int) -> openvino.Model:
-            model = any_refining().clone()
-            model.reshape({model.input(_TILES): [count]})
-            return model
-
-        def foreground() -> openvino.Model:
-            made = graph()
-            example = frame[0], *made.blank_parts()
-            return _converted(ForegroundGraph(made), example, free=(2, 3))
-
+        compiler = Compiler(self.device, weights, self._layout, cache, threads)
+        self.name = f"openvino ({compiler.description})"
+        # Kept, because the requests only point to them.
+        self._buffers: dict[str, NDArray[Any]] = {
+            "color": self._frame.color,
+            "depth": self._frame.depth,
+            **scene_buffers(weights, background),
+        }
+        self._requests: dict[tuple[str, int], openvino.InferRequest] = {}
+        parts = _parts(self._counts)
         try:
-            self._coarse = request(_COARSE, coarse, precision)
-            self._foreground = request(_FOREGROUND, foreground, "f32")
-            _place(self._coarse, [value.numpy() for value in far])
-            made = [self._coarse.get_output_tensor(index).data for index in _MADE]
-            self._refining = {}
-            for count in _counts(height, width, tiles):
-                one = request(_refining(count), functools.partial(refining, count), precision)
-                _place(one, [*(value.numpy() for value in near), *made])
-                self._refining[count] = one
+            for done, (stage, count) in enumerate(parts):
+                if on_progress:
+                    on_progress(done / len(parts), f"compiling {stage}")
+                request = compiler.load(stage, count).create_infer_request()
+                self._requests[stage, count] = request
+                self._place(request, stage)
+                if stage == COARSE:
+                    for name, output in zip(OUTPUTS[COARSE], request.output_tensors, strict=True):
+                        self._buffers[name] = output.data
         except RuntimeError as error:
             raise EngineError(f"OpenVINO can't compile the network: {error}") from error
         if on_progress:
             on_progress(1.0, "ready")
         self.notes = tuple(cache.notes)
 
-    def matte(
-        self, color: NDArray[np.uint8], depth: NDArray[np.float32], foreground: bool = True
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """See :class:`dart_ros.runtime.engine.Engine`."""
-        try:
-            self._frame.fill(color, depth)
-            self._coarse.infer()
-            tiles = uncertain_tiles(self._coarse.get_output_tensor(3).data, list(self._refining))
-            refining = self._refining[len(tiles)]
-            refining.infer({_TILES: tiles}, share_inputs=True)
-            if foreground:
-                residual = self._coarse.get_output_tensor(2).data
-                refined = refining.get_output_tensor(1).data
-                inputs = [self._frame.color, residual, tiles, refined]
-                self._foreground.infer(inputs, share_inputs=True)
-        except (RuntimeError, ValueError) as error:
-            raise EngineError(f"OpenVINO failed on a frame: {error}") from error
-        # Copied, since the requests' own buffers are written again by the next frame.
-        alpha = _output(refining)
-        return alpha, _output(self._foreground) if foreground else None
+    def _place(self, request: openvino.InferRequest, stage: str) -> None:
+        """Lets a request read what is made already from memory that stays where it is."""
+        import openvino
 
-    def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """See :class:`dart_ros.runtime.engine.Engine`."""
-        return self._trimap(alpha, depth)
+        for index, name in enumerate(INPUTS[stage]):
+            if name in self._buffers:
+                memory = openvino.Tensor(self._buffers[name], shared_memory=True)
+                request.set_input_tensor(index, memory)
+
+    def _infer(self, stage: str, count: int) -> None:
+        request = self._requests[stage, count if stage == REFINING else 0]
+        inputs = {
+            index: self._buffers[name]
+            for index, name in enumerate(INPUTS[stage])
+            if name in ("tiles", "refined")
+        }
+        request.infer(inputs, share_inputs=True)
+        for name, output in zip(OUTPUTS[stage], request.output_tensors, strict=True):
+            self._buffers[name] = output.data
+
+    def _output(self, name: str) -> NDArray[Any]:
+        return self._buffers[name]
+
+    def _set_tiles(self, tiles: NDArray[np.int32]) -> None:
+        self._buffers["tiles"] = tiles
+
+
+class OpenVinoGpuEngine(OpenVinoEngine):
+    """The same on an Intel GPU."""
+
+    device = "GPU"
+
+
+class Compiler:
+    """Compiles the stages for a size and a set of weights, or finds them in the cache.
+
+    Args:
+        device: OpenVINO's name of it.
+        weights: of the network.
+        layout: of the frames.
+        cache: where compiled networks are kept.
+        threads: CPU threads, 0 for as many as there are cores.
+
+    Attributes:
+        description: the precision, and the device where it isn't the CPU.
+
+    Raises:
+        EngineError: if OpenVINO is not installed or finds no such device.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        weights: NetworkWeights,
+        layout: Layout,
+        cache: EngineCache,
+        threads: int = 0,
+    ) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise EngineError(
+                f"OpenVINO can't be imported ({error}): pip install openvino"
+            ) from error
+        try:
+            self._core = openvino.Core()
+            native = self._core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+            processor = self._core.get_property(device, "FULL_DEVICE_NAME")
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO finds no {device} to run on: {error}") from error
+        half = "BF16" if device == "CPU" else "FP16"
+        self._precision = half.lower().replace("fp", "f") if half in native else "f32"
+        self.description = self._precision if device == "CPU" else f"{device}, {self._precision}"
+        self._device = device
+        self._weights, self._layout, self._cache = weights, layout, cache
+        self._graphs = graphs_of(weights.config)
+        self._settings = repr((self._precision, openvino.__version__, processor, native))
+        self._threads = threads
+
+    def load(self, stage: str, count: int) -> openvino.CompiledModel:
+        """A stage, compiled; one that OpenVINO doesn't accept is made once more."""
+        precision = self._precision if has_weights(stage) else "f32"
+        options: dict[str, object] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        if self._device == "CPU":
+            options["INFERENCE_NUM_THREADS"] = self._threads
+
+        def compiled() -> bytes:
+            content = self._graphs.model(stage, self._layout, count, weights=self._weights)
+            stream = io.BytesIO()
+            model = self._core.compile_model(self._core.read_model(content), self._device, options)
+            model.export_model(stream)
+            return stream.getvalue()
+
+        name, cache = self.name(stage, count), self._cache
+        try:
+            return self._core.import_model(cache.get(name, compiled), self._device, options)
+        except RuntimeError as error:
+            cache.notes.append(f"{cache.directory / name} doesn't load ({error}) and is made again")
+            cache.drop(name)
+            return self._core.import_model(cache.get(name, compiled), self._device, options)
+
+    def is_ready(self, counts: list[int]) -> bool:
+        """Whether all stages lie in the cache."""
+        return all(self._cache.has(self.name(*part)) for part in _parts(counts))
+
+    def name(self, stage: str, count: int) -> str:
+        """File name of a compiled stage: everything that decides what is in it."""
+        graph = self._graphs.digest(stage, self._layout, count)
+        settings = hashlib.sha256(f"{graph}{self._settings}".encode()).hexdigest()
+        weights = self._weights.digest[:16] if has_weights(stage) else "any"
+        size = f"{self._layout.width}x{self._layout.height}"
+        return f"{stage}{count or ''}_{size}_{settings[:16]}_{weights}.openvino"
 
 
 def is_compiled(
-    network: MattingNetwork, size: tuple[int, int], tiles: int | None, cache: EngineCache
+    weights: NetworkWeights, layout: Layout, tiles: int | None, cache: EngineCache
 ) -> bool:
-    """Whether all that the engine of a size needs lies in the cache.
+    """Whether all that the engine of a size needs on the CPU lies in the cache.
 
     Raises:
         EngineError: if OpenVINO is not installed or finds no CPU.
     """
-    _, _, stem = _here(network, *size)
-    return all(cache.has(_name(stem, kind)) for kind in _kinds(*size, tiles))
+    compiler = Compiler(OpenVinoEngine.device, weights, layout, cache)
+    return compiler.is_ready(tile_counts(layout.tiles, tiles))
 
 
-def uncertain_tiles(worst: NDArray[np.float32], counts: Sequence[int]) -> NDArray[np.int64]:
-    """The tiles to refine: those with the largest errors, down to errors that are none.
-
-    Args:
-        worst: largest error of each tile.
-        counts: how many it may be, rising.
-
-    Returns:
-        Indices in no particular order: of the smallest count that is enough, or of the last.
-    """
-    wanted = int(np.count_nonzero(worst > SURE))
-    count = next((count for count in counts if count >= wanted), counts[-1])
-    return np.argpartition(worst, -count)[-count:]
-
-
-def _here(network: MattingNetwork, height: int, width: int) -> tuple[openvino.Core, str, str]:
-    """OpenVINO, the precision that the CPU computes natively, and what files are named by."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise EngineError(f"OpenVINO can't be imported ({error}): pip install openvino") from error
-    try:
-        core = openvino.Core()
-        native = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        processor = core.get_property("CPU", "FULL_DEVICE_NAME")
-    except RuntimeError as error:
-        raise EngineError(f"OpenVINO finds no CPU to run on: {error}") from error
-    precision = "bf16" if "BF16" in native else "f32"
-    settings = (height, width), precision, openvino.__version__, processor, native
-    graph, weights = graph_digest(network.config, *settings), weights_digest(network)
-    return core, precision, f"{graph[:16]}_{weights[:16]}_{width}x{height}"
-
-
-def _name(stem: str, kind: str) -> str:
-    return f"{stem}_{kind}.openvino"
-
-
-def _refining(count: int) -> str:
-    return f"refining{count}"
-
-
-def _kinds(height: int, width: int, tiles: int | None) -> list[str]:
-    """The networks of a size, in the order in which they are compiled."""
-    return [_COARSE, _FOREGROUND, *map(_refining, _counts(height, width, tiles))]
-
-
-def _counts(height: int, width: int, tiles: int | None) -> list[int]:
-    """Numbers of tiles to be ready for, rising."""
-    rows, columns = (side // STRIDE for side in padded_shape(height, width))
-    total = rows * columns
-    if tiles is None or tiles >= total:
-        return [total]
-    return sorted({math.ceil(share * tiles) for share in SHARES})
-
-
-def _place(request: openvino.InferRequest, inputs: Sequence[NDArray[Any]]) -> None:
-    """Lets a request read its first inputs from memory that stays where it is."""
-    import openvino
-
-    for index, value in enumerate(inputs):
-        request.set_input_tensor(index, openvino.Tensor(value, shared_memory=True))
-
-
-def _output(request: openvino.InferRequest) -> NDArray[np.uint8]:
-    result: NDArray[np.uint8] = request.get_output_tensor(0).data.copy()
-    return result
-
-
-def _load(
-    core: openvino.Core,
-    cache: EngineCache,
-    name: str,
-    make: Callable[[], openvino.Model],
-    options: dict[str, object],
-) -> openvino.CompiledModel:
-    """A compiled network from the cache; one that OpenVINO doesn't accept is made once more."""
-
-    def compiled() -> bytes:
-        stream = io.BytesIO()
-        core.compile_model(make(), "CPU", options).export_model(stream)
-        return stream.getvalue()
-
-    try:
-        return core.import_model(cache.get(name, compiled), "CPU", options)
-    except RuntimeError as error:
-        cache.notes.append(f"{cache.directory / name} doesn't load ({error}) and is made again")
-        cache.drop(name)
-        return core.import_model(cache.get(name, compiled), "CPU", options)
-
-
-def _converted(
-    module: nn.Module, example: tuple[Tensor, ...], free: tuple[int, ...] = ()
-) -> openvino.Model:
-    """A module at the sizes of its example, but for inputs whose first size is free."""
-    import openvino
-
-    with torch.no_grad(), warnings.catch_warnings():
-        # Sizes are meant to be constant in the compiled graph.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        # Traced here, because convert_model traces twice to compare, which takes seconds.
-        traced = torch.jit.freeze(torch.jit.trace(module.eval(), example, check_trace=False))
-        model = openvino.convert_model(traced, example_input=example)
-    sides = [[-1 if i in free else x.shape[0], *x.shape[1:]] for i, x in enumerate(example)]
-    model.reshape(dict(zip(model.inputs, sides, strict=True)))
-    return model
+def _parts(counts: list[int]) -> list[tuple[str, int]]:
+    """What is compiled, in this order: stages and numbers of tiles, 0 where it may be any."""
+    return [(COARSE, 0), *((REFINING, count) for count in counts), (FOREGROUND, 0)]

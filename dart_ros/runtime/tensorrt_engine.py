@@ -7,23 +7,29 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dart_ros.errors import EngineError
-from dart_ros.method.network import Background, MattingNetwork
+from dart_ros.runtime import cuda
 from dart_ros.runtime.engine_cache import EngineCache
-from dart_ros.runtime.export import (
-    FRAME,
+from dart_ros.runtime.graphs import (
+    COARSE,
+    FOREGROUND,
+    INPUTS,
     OUTPUTS,
-    WholeGraph,
-    depth_bytes,
-    graph_digest,
-    onnx_bytes,
-    scene_inputs,
-    weights_digest,
+    REFINING,
+    TILES,
+    TRIMAP,
+    graphs_of,
+    has_weights,
+    stage_weights,
+    tensor_shapes,
 )
-from dart_ros.runtime.graph import TrimapGraph
+from dart_ros.runtime.layout import FrameBuffer, Layout
+from dart_ros.runtime.reference_check import check_engine
+from dart_ros.runtime.scene_buffers import CapturedBackground, scene_buffers
+from dart_ros.runtime.weights import NetworkWeights
+from dart_ros.values import Matte
 
 Progress = Callable[[float, str], None]
 """Called with the share done in [0, 1] and what goes on in words."""
@@ -52,124 +58,243 @@ def library() -> Any:
 class TensorRtEngine:
     """TensorRT with float16 inside, as one CUDA graph a frame; the scene stays on the GPU.
 
+    Each stage is an engine of its own, so that a frame costs what is wanted of it. An engine that
+    is used for the first time is compared with another kind of engine on a frame.
+
     Args:
-        network: the network, in evaluation mode.
-        background: the captured scene, 1×C×H×W.
+        weights: of the network.
+        background: the captured scene.
         tiles: number of refined tiles, None for all.
         threads: of no meaning here.
         cache: where built engines are kept, None for the user's cache folder.
+        on_progress: told how far a build is.
 
     Raises:
-        EngineError: if there is no GPU or no TensorRT, or it can't build or run the network.
+        EngineError: if there is no GPU or no TensorRT, it can't build or run the network, or it
+            mattes otherwise than other engines.
     """
 
     def __init__(
         self,
-        network: MattingNetwork,
-        background: Background,
+        weights: NetworkWeights,
+        background: CapturedBackground,
         tiles: int | None,
         threads: int = 0,
         cache: EngineCache | None = None,
+        on_progress: Progress | None = None,
     ) -> None:
-        if not torch.cuda.is_available():
-            raise EngineError("TensorRT is not used: torch finds no NVIDIA GPU and driver here")
+        device = cuda.device()
         trt = library()
         cache = cache or EngineCache()
         self.name = f"tensorrt {trt.__version__} (fp16)"
-        height, width = background.plate.shape[-2:]
-        size = height, width
-        name = plan_name(trt, network, size, tiles, torch.cuda.get_device_capability())
-
-        def build() -> bytes:
-            return make_plan(trt, network, size, tiles, cache)
-
-        # The context needs the other three, and doesn't keep them alive in every version.
-        self._kept = load_plan(trt, cache, name, build)
-        self._context = self._kept[-1]
+        self._layout = layout = background.layout
+        count = layout.tiles if tiles is None else min(tiles, layout.tiles)
+        self._plans = Plans(trt, weights, layout, count, cache, device)
+        self._stream = cuda.Stream()
+        self._frame_shapes = tensor_shapes(layout, count, half=True)
+        self._connect(scene_buffers(weights, background, half=True), background)
+        self._start(on_progress)
+        unchecked = self._plans.unchecked()
+        if unchecked and (problem := check_engine(self, weights, background, tiles, cache.notes)):
+            cache.notes.append(f"{problem}: it is built anew, with weights that can't be replaced")
+            self._plans.refittable = False
+            for name in unchecked:
+                cache.drop(name)
+            self._start(on_progress)
+            if problem := check_engine(self, weights, background, tiles, cache.notes):
+                for name in unchecked:
+                    cache.drop(name)
+                raise EngineError(problem)
+        self._plans.mark_checked()
         self.notes = tuple(cache.notes)
-        self._stream = torch.cuda.Stream()
-        try:
-            self._connect(trt, scene_inputs(network, background, half=True))
-            self._graph = self._capture()
-            self._trimap = TrimapGraph(background).cuda()
-        except RuntimeError as error:
-            raise EngineError(f"TensorRT can't run the network here: {error}") from error
-        self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
 
-    def _connect(self, trt: Any, scene: dict[str, torch.Tensor]) -> None:
-        """Buffers on the GPU for all inputs and outputs, and pinned ones here for a frame's."""
-        engine, types = self._kept[2], _types(trt)
-        self._device: dict[str, torch.Tensor] = {}
-        for index in range(engine.num_io_tensors):
-            name = engine.get_tensor_name(index)
-            shape = tuple(engine.get_tensor_shape(name))
-            dtype = types[engine.get_tensor_dtype(name)]
-            buffer = torch.empty(shape, dtype=dtype, device="cuda")
-            if name in scene:
-                buffer.copy_(scene[name])
-            self._context.set_tensor_address(name, buffer.data_ptr())
-            self._device[name] = buffer
-        self._host = {
-            name: torch.empty_like(self._device[name], device="cpu").pin_memory()
-            for name in (*FRAME, *OUTPUTS)
+    def _connect(self, scene: dict[str, NDArray[Any]], background: CapturedBackground) -> None:
+        """Memory on the GPU for all that stages read and make, and pinned memory for a frame's."""
+        held: dict[str, NDArray[Any]] = {
+            **scene,
+            "full_mean": np.ascontiguousarray(background.mean),
+            "full_std": np.ascontiguousarray(background.std),
         }
-        torch.cuda.synchronize()
+        if TILES not in self._plans.stages:
+            held["tiles"] = np.arange(self._layout.tiles, dtype=np.int32)
+        self._addresses = {
+            name: self._stream.allocate(*kind) for name, kind in self._frame_shapes.items()
+        }
+        for name, value in held.items():
+            self._stream.upload(self._addresses[name], value)
+        self._host = {
+            name: self._stream.pinned(*self._frame_shapes[name])
+            for name in ("color", "depth", "alpha", "foreground", "trimap")
+        }
+        self._frame = FrameBuffer(self._layout, self._host["color"], self._host["depth"])
+        self._stream.synchronize()
 
-    def _capture(self) -> torch.cuda.CUDAGraph:
-        """A frame's work, from the pinned inputs to alpha and trimap in pinned memory."""
-        for name in FRAME:
-            self._host[name].zero_()
-        with torch.cuda.stream(self._stream):
-            self._enqueue()  # TensorRT allocates at the first run, which can't be captured
-            self._stream.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        # Another thread may use the GPU meanwhile, as that of the engine in service does.
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-            self._enqueue()
-        return graph
+    def _start(self, on_progress: Progress | None) -> None:
+        """Loads the engines, and captures a frame's work for all that may be wanted."""
+        # A context needs the other three, and doesn't keep them alive in every version.
+        self._loaded = {stage: self._plans.load(stage, on_progress) for stage in self._plans.stages}
+        for stage, (*_, context) in self._loaded.items():
+            for name in (*INPUTS[stage], *OUTPUTS[stage]):
+                context.set_tensor_address(name, self._addresses[name])
+        self._host["color"][:], self._host["depth"][:] = 0, 0
+        self._queue(trimap=True, foreground=True)  # the first run allocates: it can't be captured
+        self._stream.synchronize()
+        self._graphs = {
+            (trimap, foreground): self._stream.capture(
+                lambda trimap=trimap, foreground=foreground: self._queue(trimap, foreground)  # type: ignore[misc]
+            )
+            for trimap in (False, True)
+            for foreground in (False, True)
+        }
 
-    def _enqueue(self) -> None:
-        for name in FRAME:
-            self._device[name].copy_(self._host[name], non_blocking=True)
-        if not self._context.execute_async_v3(self._stream.cuda_stream):
-            raise RuntimeError("TensorRT refused to run the engine")
-        for name in ("alpha", "trimap"):
-            self._host[name].copy_(self._device[name], non_blocking=True)
+    def _queue(self, trimap: bool, foreground: bool) -> None:
+        """A frame's work, from the pinned inputs to the pinned results."""
+        left_out = {TRIMAP: not trimap, FOREGROUND: not foreground}
+        for name in ("color", "depth"):
+            self._stream.upload(self._addresses[name], self._host[name])
+        for stage, (*_, context) in self._loaded.items():
+            if left_out.get(stage):
+                continue
+            if not context.execute_async_v3(self._stream.handle):
+                raise EngineError(f"TensorRT refused to run the engine of the stage {stage}")
+        for name in ("alpha", *["trimap"] * trimap, *["foreground"] * foreground):
+            self._stream.download(self._host[name], self._addresses[name])
 
-    def matte(
-        self, color: NDArray[np.uint8], depth: NDArray[np.float32], foreground: bool = True
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """See :class:`dart_ros.runtime.engine.Engine`."""
+    def run(
+        self,
+        color: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        trimap: bool = True,
+        foreground: bool = True,
+    ) -> Matte:
+        """See :meth:`dart_ros.runtime.engine.Engine.run`."""
         try:
-            for name, array in (("color", color), ("depth", depth_bytes(depth))):
-                target = self._host[name].numpy()
-                if array.shape != target.shape:
-                    raise ValueError(f"{name} is {array.shape} instead of {target.shape}")
-                np.copyto(target, array)
-            with torch.cuda.stream(self._stream):
-                self._graph.replay()
-                if foreground:
-                    picture = self._host["foreground"]
-                    picture.copy_(self._device["foreground"], non_blocking=True)
-            self._stream.synchronize()
-        except (RuntimeError, ValueError) as error:
+            self._frame.fill(color, depth)
+        except ValueError as error:
             raise EngineError(f"TensorRT failed on a frame: {error}") from error
-        alpha, trimap = (self._host[name].numpy().copy() for name in ("alpha", "trimap"))
-        self._last = alpha, trimap
-        return alpha, self._host["foreground"].numpy().copy() if foreground else None
+        self._stream.launch(self._graphs[trimap, foreground])
+        self._stream.synchronize()
+        return Matte(
+            self._image("alpha"),
+            self._image("foreground") if foreground else None,
+            self._image("trimap") if trimap else None,
+        )
 
-    @torch.inference_mode()
-    def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """See :class:`dart_ros.runtime.engine.Engine`."""
-        if self._last is not None and self._last[0] is alpha:
-            return self._last[1]  # it was made with this alpha
-        arrays = (np.require(array, requirements=["C", "W"]) for array in (alpha, depth))
-        try:
-            made: torch.Tensor = self._trimap(*(torch.from_numpy(a).cuda() for a in arrays))
-        except RuntimeError as error:
-            raise EngineError(f"TensorRT failed on a frame: {error}") from error
-        result: NDArray[np.uint8] = made.cpu().numpy()
-        return result
+    def _image(self, name: str) -> NDArray[np.uint8]:
+        """A result of the frame's size, as memory of its own."""
+        return self._host[name][: self._layout.height, : self._layout.width].copy()
+
+
+class Plans:
+    """The built engines of a size, a set of weights and a GPU, in the cache.
+
+    Args:
+        trt: the module of :func:`library`.
+        weights: of the network.
+        layout: of the frames.
+        count: number of refined tiles.
+        cache: where built engines are kept.
+        device: the GPU.
+        here: whether it is the GPU at hand; for another one only TensorRT-RTX builds, and engines
+            can't be refitted.
+
+    Attributes:
+        stages: those that there are, in the order in which they run.
+        refittable: whether engines are built so that a fit's weights can be put into them.
+    """
+
+    def __init__(
+        self,
+        trt: Any,
+        weights: NetworkWeights,
+        layout: Layout,
+        count: int,
+        cache: EngineCache,
+        device: cuda.Device,
+        here: bool = True,
+    ) -> None:
+        choice = [] if count == layout.tiles else [TILES]
+        self.stages = [COARSE, *choice, REFINING, FOREGROUND, TRIMAP]
+        self.refittable = here
+        self._trt, self._weights, self._layout, self._count = trt, weights, layout, count
+        self._cache, self._device, self._here = cache, device, here
+        self._graphs = graphs_of(weights.config)
+
+    def name(self, stage: str) -> str:
+        """File name of a built engine: everything that decides what is in it."""
+        trt, device = self._trt, self._device
+        graph = self._graphs.digest(stage, self._layout, self._count, half=True)[:16]
+        # TensorRT-RTX builds for all GPUs of a capability; plain TensorRT tunes to the one at hand.
+        tuned = f"{device.name}-{device.processors}" if trt.__name__ == "tensorrt" else "any"
+        gpu = "".join(c if c.isalnum() else "-" for c in tuned)
+        major, minor = device.capability
+        kind = f"{trt.__name__}{trt.__version__}_sm{major}{minor}_{gpu}"
+        size = f"{self._layout.width}x{self._layout.height}"
+        weights = self._weights.digest[:16] if has_weights(stage) else "any"
+        # The weights last, see EngineCache.alike.
+        return f"{stage}_{size}_{graph}_{kind}_{weights}.engine"
+
+    def load(self, stage: str, on_progress: Progress | None = None) -> tuple[Any, Any, Any, Any]:
+        """See :func:`load_plan`."""
+        name = self.name(stage)
+        return load_plan(self._trt, self._cache, name, lambda: self.make(stage, on_progress))
+
+    def build_all(self, on_progress: Progress | None = None) -> list[str]:
+        """Builds what is not in the cache yet; returns the file names."""
+        for stage in self.stages:
+            self._cache.get(self.name(stage), lambda stage=stage: self.make(stage, on_progress))  # type: ignore[misc]
+        return [self.name(stage) for stage in self.stages]
+
+    def are_built(self) -> bool:
+        """Whether all lie in the cache, whole."""
+        return all(self._cache.read(self.name(stage)) is not None for stage in self.stages)
+
+    def unchecked(self) -> list[str]:
+        """File names of the engines that :meth:`mark_checked` doesn't know."""
+        names = (self.name(stage) for stage in self.stages)
+        return [name for name in names if not self._cache.has(_checked(name))]
+
+    def mark_checked(self) -> None:
+        """Remembers that these engines matte as others do."""
+        for name in self.unchecked():
+            self._cache.write(_checked(name), b"checked")
+
+    def make(self, stage: str, on_progress: Progress | None = None) -> bytes:
+        """An engine: one of the cache with these weights put into it, or else a new one.
+
+        Raises:
+            EngineError: if TensorRT can't build the engine.
+        """
+        trt, cache = self._trt, self._cache
+        learned = stage_weights(stage, self._weights, half=True)
+
+        def told(share: float, message: str) -> None:
+            if on_progress is not None:
+                done = (self.stages.index(stage) + share) / len(self.stages)
+                on_progress(done, f"{stage}: {message}")
+
+        if learned and self.refittable:
+            name = self.name(stage)
+            for other in cache.alike(name):
+                plan = cache.read(other)
+                if plan is None:
+                    continue
+                told(0.0, "refitting")
+                try:
+                    return refit_plan(trt, plan, learned)
+                except (EngineError, RuntimeError, TypeError) as error:
+                    cache.notes.append(f"{cache.directory / other} can't be refitted: {error}")
+        told(0.0, "building")
+        onnx = self._graphs.model(
+            stage, self._layout, self._count, half=True, weights=self._weights
+        )
+        capability = None if self._here else self._device.capability
+        replaceable = learned if self.refittable else ()
+        return build_plan(trt, onnx, self._device, capability, cache, told, replaceable)
+
+
+def _checked(name: str) -> str:
+    return f"{name}.checked"
 
 
 def load_plan(
@@ -224,86 +349,15 @@ def _made(make: Callable[[], Any], what: str) -> Any:
 
 
 def is_built(
-    network: MattingNetwork, size: tuple[int, int], tiles: int | None, cache: EngineCache
+    weights: NetworkWeights, layout: Layout, tiles: int | None, cache: EngineCache
 ) -> bool:
     """Whether an engine for the GPU at hand lies in the cache; True where none can be built."""
-    if not torch.cuda.is_available():
-        return True
     try:
-        trt = library()
+        device, trt = cuda.device(), library()
     except EngineError:
         return True
-    name = plan_name(trt, network, size, tiles, torch.cuda.get_device_capability())
-    return cache.read(name) is not None
-
-
-def plan_name(
-    trt: Any,
-    network: MattingNetwork,
-    size: tuple[int, int],
-    tiles: int | None,
-    capability: tuple[int, int],
-) -> str:
-    """File name of a built engine: everything that decides what is in it.
-
-    Args:
-        trt: the module of :func:`library`.
-        network: the network with its weights.
-        size: rows and columns of the frames.
-        tiles: number of refined tiles, None for all.
-        capability: compute capability of the GPU, such as (8, 6).
-    """
-    graph = graph_digest(network.config, size, tiles, "fp16")[:16]
-    # TensorRT-RTX builds for all GPUs of a capability; plain TensorRT tunes to the one at hand.
-    tuned = trt.__name__ == "tensorrt" and torch.cuda.is_available()
-    gpu = torch.cuda.get_device_name() if tuned else "any"
-    gpu = "".join(c if c.isalnum() else "-" for c in gpu)
-    kind = f"{trt.__name__}{trt.__version__}_sm{capability[0]}{capability[1]}_{gpu}"
-    # The weights last, see EngineCache.alike.
-    return f"{graph}_{size[1]}x{size[0]}_fp16_{kind}_{weights_digest(network)[:16]}.engine"
-
-
-def make_plan(
-    trt: Any,
-    network: MattingNetwork,
-    size: tuple[int, int],
-    tiles: int | None,
-    cache: EngineCache,
-    capability: tuple[int, int] | None = None,
-    on_progress: Progress | None = None,
-) -> bytes:
-    """An engine: one of the cache with these weights put into it, or else a new one.
-
-    Args:
-        trt: the module of :func:`library`.
-        network: the network with its weights.
-        size: rows and columns of the frames.
-        tiles: number of refined tiles, None for all.
-        cache: where engines with other weights and the timing cache lie.
-        capability: see :func:`build_plan`; an engine for another GPU can't be refitted here.
-        on_progress: told how far it is.
-
-    Raises:
-        EngineError: if TensorRT can't build the engine.
-    """
-    graph = WholeGraph(network, *size, tiles, half=True)
-    if capability is None:
-        name = plan_name(trt, network, size, tiles, torch.cuda.get_device_capability())
-        for other in cache.alike(name):
-            plan = cache.read(other)
-            if plan is None:
-                continue
-            if on_progress is not None:
-                on_progress(0.0, "refitting")
-            try:
-                return refit_plan(trt, plan, graph.learned())
-            except (EngineError, RuntimeError, TypeError) as error:
-                cache.notes.append(f"{cache.directory / other} can't be refitted: {error}")
-    if on_progress is not None:
-        on_progress(0.0, "exporting")
-    onnx = onnx_bytes(network, *size, tiles, half=True)
-    replaceable = graph.learned() if capability is None else ()
-    return build_plan(trt, onnx, capability, cache, on_progress, replaceable)
+    count = layout.tiles if tiles is None else min(tiles, layout.tiles)
+    return Plans(trt, weights, layout, count, cache, device).are_built()
 
 
 def refit_plan(trt: Any, plan: bytes, weights: Mapping[str, NDArray[np.generic]]) -> bytes:
@@ -359,6 +413,7 @@ def _serialized(trt: Any, engine: Any) -> bytes | None:
 def build_plan(
     trt: Any,
     onnx: bytes,
+    device: cuda.Device | None = None,
     capability: tuple[int, int] | None = None,
     cache: EngineCache | None = None,
     on_progress: Progress | None = None,
@@ -369,6 +424,7 @@ def build_plan(
     Args:
         trt: the module of :func:`library`.
         onnx: the exported graph; its own types say where half precision is used.
+        device: the GPU, by which the timing cache is named.
         capability: compute capability to build for, None for the GPU at hand; only TensorRT-RTX
             builds for another one.
         cache: where the timing cache is kept, None for nowhere.
@@ -396,7 +452,8 @@ def build_plan(
         _build_for(trt, config, capability)
     if on_progress is not None and hasattr(trt, "IProgressMonitor"):
         config.progress_monitor = _monitor(trt, on_progress)
-    timing = f"timing_{trt.__name__}{trt.__version__}_{_target(capability)}.cache"
+    target = "any" if device is None else "".join(map(str, device.capability))
+    timing = f"timing_{trt.__name__}{trt.__version__}_sm{target}.cache"
     cached = _use_timing_cache(config, cache, timing)
     flag = _let_refit(trt, network, config, replaceable)
     plan = builder.build_serialized_network(network, config)
@@ -489,12 +546,6 @@ def _use_timing_cache(config: Any, cache: EngineCache | None, name: str) -> bool
     return timing is not None and bool(config.set_timing_cache(timing, ignore_mismatch=False))
 
 
-def _target(capability: tuple[int, int] | None) -> str:
-    if capability is None:
-        capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else (0, 0)
-    return f"sm{capability[0]}{capability[1]}"
-
-
 def _monitor(trt: Any, on_progress: Progress) -> Any:
     class Monitor(trt.IProgressMonitor):
         """Tells the outermost phase."""
@@ -517,14 +568,3 @@ def _monitor(trt: Any, on_progress: Progress) -> Any:
                 on_progress(1.0, phase_name)
 
     return Monitor()
-
-
-def _types(trt: Any) -> dict[Any, torch.dtype]:
-    """TensorRT's types as torch's; its own table breaks with newer NumPy."""
-    names = {
-        "float32": torch.float32,
-        "float16": torch.float16,
-        "int32": torch.int32,
-        "uint8": torch.uint8,
-    }
-    return {getattr(trt, name): dtype for name, dtype in names.items() if hasattr(trt, name)}

@@ -1,18 +1,40 @@
-"""Runs the network in torch itself: on a GPU without TensorRT, and where nothing faster is."""
+"""Runs the network in torch itself: on a GPU without TensorRT, and where nothing faster is.
+
+The one engine that needs torch; it is imported where it is asked for.
+"""
 
 from __future__ import annotations
 
-import copy
 import os
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dart_ros.errors import EngineError
-from dart_ros.method.network import Background, MattingNetwork
-from dart_ros.runtime.graph import BakedGraph, ForegroundGraph, MattingGraph, TrimapGraph
-from dart_ros.runtime.resident import FrameBuffer, prepare
+from dart_ros.export.stages import (
+    CoarseStage,
+    ForegroundStage,
+    RefiningStage,
+    TrimapStage,
+)
+from dart_ros.runtime.graphs import (
+    COARSE,
+    FOREGROUND,
+    INPUTS,
+    OUTPUTS,
+    REFINING,
+    TABLES,
+    TILES,
+    TRIMAP,
+)
+from dart_ros.runtime.layout import FrameBuffer
+from dart_ros.runtime.scene_buffers import CapturedBackground, scene_buffers
+from dart_ros.runtime.weights import NetworkWeights
+from dart_ros.values import Matte
 
 _WARM_UPS = 3
 
@@ -21,8 +43,8 @@ class TorchEngine:
     """Torch on the GPU where there is one, with CUDA graphs, else on the CPU.
 
     Args:
-        network: the network, in evaluation mode.
-        background: the captured scene, 1×C×H×W.
+        weights: of the network.
+        background: the captured scene.
         tiles: number of refined tiles, None for all.
         threads: CPU threads of torch in this process, 0 for as many as there are cores.
 
@@ -31,78 +53,121 @@ class TorchEngine:
     """
 
     def __init__(
-        self, network: MattingNetwork, background: Background, tiles: int | None, threads: int = 0
+        self,
+        weights: NetworkWeights,
+        background: CapturedBackground,
+        tiles: int | None,
+        threads: int = 0,
     ) -> None:
         self.notes: tuple[str, ...] = ()
         torch.set_num_threads(threads or os.cpu_count() or 1)
         cuda = torch.cuda.is_available()
         self._device = torch.device("cuda" if cuda else "cpu")
         self.name = "torch (cuda graph)" if cuda else "torch (cpu)"
-        height, width = background.plate.shape[-2:]
-        # A copy, since the caller's network would move to the GPU with the graph; torch's type
-        # hints lack this form of to().
-        network = copy.deepcopy(network).to(  # type: ignore[call-overload]
-            memory_format=torch.channels_last
-        )
-        frame = FrameBuffer(height, width)
-        self._color, self._depth = torch.from_numpy(frame.color), torch.from_numpy(frame.depth)
+        layout = background.layout
+        self._size = layout.height, layout.width
+        everything = tiles is None or tiles >= layout.tiles
+
+        def choose(worst: Tensor) -> Tensor:
+            if tiles is None or everything:
+                return torch.arange(layout.tiles, device=worst.device, dtype=torch.int32)
+            return torch.topk(worst, tiles, sorted=False).indices.int()
+
+        modules: dict[str, Callable[..., Any]] = {
+            COARSE: CoarseStage(weights, layout.reduction),
+            TILES: choose,
+            REFINING: RefiningStage(weights),
+            FOREGROUND: ForegroundStage(),
+            TRIMAP: TrimapStage(),
+        }
+        frame = FrameBuffer(layout)
+        self._host = {
+            "color": torch.from_numpy(frame.color),
+            "depth": torch.from_numpy(frame.depth),
+        }
+        arrays = {
+            **scene_buffers(weights, background),
+            **layout.tables(),
+            "full_mean": background.mean,
+            "full_std": background.std,
+        }
         try:
-            graph = MattingGraph(network, height, width, tiles)
-            matting = BakedGraph(graph, prepare(network, background)).to(self._device).eval()
-            trimap = TrimapGraph(background).to(self._device).eval()
-            foreground = ForegroundGraph(graph)
             if cuda:
                 # Pinned, so that the copy to the GPU doesn't wait.
-                self._color, self._depth = self._color.pin_memory(), self._depth.pin_memory()
-            self._frame = FrameBuffer(height, width, self._color.numpy(), self._depth.numpy())
+                self._host = {name: value.pin_memory() for name, value in self._host.items()}
+            self._frame = FrameBuffer(
+                layout, self._host["color"].numpy(), self._host["depth"].numpy()
+            )
+            self._values = {
+                name: torch.from_numpy(np.require(array, requirements="W")).to(self._device)
+                for name, array in arrays.items()
+            } | {name: value.to(self._device) for name, value in self._host.items()}
             with torch.inference_mode():
-                inputs = self._color.to(self._device), self._depth.to(self._device)
-                self._matting = _Step(matting, inputs)
-                _, *parts = self._matting.outputs
-                self._foreground = _Step(foreground, (inputs[0], *parts))
-                live = torch.zeros(height, width, device=self._device)
-                self._trimap = _Step(trimap, (live.to(torch.uint8), live))
+                self._steps: dict[str, _Step] = {}
+                for stage, module in modules.items():
+                    if isinstance(module, torch.nn.Module):
+                        # Torch's type hints lack this form of to().
+                        module = module.eval().to(  # type: ignore[call-overload]
+                            self._device, memory_format=torch.channels_last
+                        )
+                    names = (*INPUTS[stage], *TABLES[stage])
+                    step = _Step(module, [self._values[name] for name in names], OUTPUTS[stage])
+                    self._steps[stage] = step
+                    self._values |= step.outputs
         except RuntimeError as error:
             raise EngineError(f"torch can't run the network here: {error}") from error
 
     @torch.inference_mode()
-    def matte(
-        self, color: NDArray[np.uint8], depth: NDArray[np.float32], foreground: bool = True
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """See :class:`dart_ros.runtime.engine.Engine`."""
+    def run(
+        self,
+        color: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        trimap: bool = True,
+        foreground: bool = True,
+    ) -> Matte:
+        """See :meth:`dart_ros.runtime.engine.Engine.run`."""
+        stages = [COARSE, TILES, REFINING]
+        stages += [FOREGROUND] * foreground + [TRIMAP] * trimap
         try:
             self._frame.fill(color, depth)
-            alpha, *parts = self._matting.run(self._color, self._depth)
-            picture = self._foreground.run(self._color, *parts)[0] if foreground else None
-            return _array(alpha), None if picture is None else _array(picture)
+            for name, value in self._host.items():
+                self._values[name].copy_(value, non_blocking=True)
+            for stage in stages:
+                step = self._steps[stage]
+                names = (*INPUTS[stage], *TABLES[stage])
+                self._values |= step.run([self._values[name] for name in names])
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"torch failed on a frame: {error}") from error
+        return Matte(
+            self._image("alpha"),
+            self._image("foreground") if foreground else None,
+            self._image("trimap") if trimap else None,
+        )
 
-    @torch.inference_mode()
-    def trimap(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """See :class:`dart_ros.runtime.engine.Engine`."""
-        # torch warns about read-only memory, as a message's is, and refuses negative strides.
-        arrays = (np.require(array, requirements=["C", "W"]) for array in (alpha, depth))
-        try:
-            return _array(self._trimap.run(*map(torch.from_numpy, arrays))[0])
-        except RuntimeError as error:
-            raise EngineError(f"torch failed on a frame: {error}") from error
+    def _image(self, name: str) -> NDArray[np.uint8]:
+        """A result of the frame's size, as memory of its own."""
+        height, width = self._size
+        image: NDArray[np.uint8] = self._values[name][:height, :width].cpu().numpy()
+        return image.copy()
 
 
 class _Step:
-    """A module at one size: a CUDA graph on a GPU, a plain call elsewhere.
+    """A stage at one size: a CUDA graph on a GPU, a plain call elsewhere.
 
     Args:
-        module: the module.
+        module: the stage.
         inputs: tensors that it reads; on a GPU they stay its inputs.
+        names: of its outputs.
     """
 
-    def __init__(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    def __init__(
+        self, module: Callable[..., Any], inputs: Sequence[Tensor], names: Sequence[str]
+    ) -> None:
         self._module = module
-        self._inputs = inputs
+        self._names = names
         self._graph: torch.cuda.CUDAGraph | None = None
         if inputs[0].device.type != "cuda":
-            self.outputs = _tuple(module(*inputs))
+            self.outputs = self._call(inputs)
             return
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -113,26 +178,15 @@ class _Step:
         self._graph = torch.cuda.CUDAGraph()
         # Another thread may use the GPU meanwhile, as that of the engine in service does.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self.outputs = _tuple(module(*inputs))
+            self.outputs = self._call(inputs)
 
-    def run(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Outputs for these inputs; on a GPU they are valid until the next run."""
+    def run(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Outputs by name; on a GPU they are valid until the next run."""
         if self._graph is None:
-            return _tuple(self._module(*inputs))
-        for own, given in zip(self._inputs, inputs, strict=True):
-            if own.data_ptr() != given.data_ptr():
-                if own.shape != given.shape:
-                    raise ValueError(f"{tuple(given.shape)} was given for {tuple(own.shape)}")
-                own.copy_(given, non_blocking=True)
+            return self._call(inputs)
         self._graph.replay()
         return self.outputs
 
-
-def _tuple(result: torch.Tensor | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return result if isinstance(result, tuple) else (result,)
-
-
-def _array(image: torch.Tensor) -> NDArray[np.uint8]:
-    """The image as memory of its own."""
-    copied: NDArray[np.uint8] = image.cpu().numpy()
-    return np.ascontiguousarray(copied) if image.device.type == "cuda" else copied.copy()
+    def _call(self, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+        made = self._module(*inputs)
+        return dict(zip(self._names, made if isinstance(made, tuple) else (made,), strict=True))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 
-def pixel_windows(rows: int, columns: int, size: int, margin: int) -> Tensor:
+def pixel_windows(rows: int, columns: int, size: int, margin: int) -> NDArray[np.int32]:
     """Flat pixel indices of each tile with its margin; beyond the border the edge is repeated.
 
     Args:
@@ -19,13 +19,15 @@ def pixel_windows(rows: int, columns: int, size: int, margin: int) -> Tensor:
         int32 (rows·columns)×(size + 2·margin)².
     """
     row, column = _grid(rows, columns)
-    span = torch.arange(-margin, size + margin)
-    y = (row * size + span).clamp(0, rows * size - 1)
-    x = (column * size + span).clamp(0, columns * size - 1)
+    span = np.arange(-margin, size + margin)
+    y = (row * size + span).clip(0, rows * size - 1)
+    x = (column * size + span).clip(0, columns * size - 1)
     return _flat(y, x, columns * size)
 
 
-def run_windows(rows: int, columns: int, size: int, side: int, run: int, width: int) -> Tensor:
+def run_windows(
+    rows: int, columns: int, size: int, side: int, run: int, width: int
+) -> NDArray[np.int32]:
     """Flat indices of runs of pixels that make up each tile's window in a map with a border.
 
     Runs are copied in one go, which is many times faster than pixels.
@@ -42,16 +44,17 @@ def run_windows(rows: int, columns: int, size: int, side: int, run: int, width: 
         int32 (rows·columns)×(side·side/run).
     """
     row, column = _grid(rows, columns)
-    y = row * size + torch.arange(side)
-    x = column * (size // run) + torch.arange(side // run)
+    y = row * size + np.arange(side)
+    x = column * (size // run) + np.arange(side // run)
     return _flat(y, x, width // run)
 
 
-def _grid(rows: int, columns: int) -> tuple[Tensor, Tensor]:
+def _grid(rows: int, columns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Row and column of each tile, T×1."""
-    tile = torch.arange(rows * columns)[:, None]
-    return torch.div(tile, columns, rounding_mode="floor"), tile % columns
+    tile = np.arange(rows * columns)[:, None]
+    return tile // columns, tile % columns
 
 
-def _flat(y: Tensor, x: Tensor, width: int) -> Tensor:
-    return (y[:, :, None] * width + x[:, None, :]).flatten(1).int()
+def _flat(y: NDArray[np.intp], x: NDArray[np.intp], width: int) -> NDArray[np.int32]:
+    flat = y[:, :, None] * width + x[:, None, :]
+    return flat.reshape(len(y), -1).astype(np.int32)

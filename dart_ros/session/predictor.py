@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from dart_ros.errors import EngineError, SceneError
-from dart_ros.fitting.weights import network_with
 from dart_ros.method.blind_sides import blind_sides, continued
 from dart_ros.method.geometry import REFINED_SHARE, tile_count
-from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.engine import create_engine, must_build, must_compile
-from dart_ros.session.foreground import without_room
+from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.runtime.weights import NetworkWeights, load_weights
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame, Matte
 
@@ -26,7 +23,7 @@ class Predictor:
         refine_fraction: share of a 640×480 image that is refined at full size, above 0 and up to
             1, see :func:`dart_ros.method.geometry.tile_count`.
         threads: CPU threads, 0 for as many as there are cores.
-        network: a network other than the generic one or the one that was fitted to the scene.
+        weights: other weights than the generic ones or those that were fitted to the scene.
         ready_only: pass TensorRT by where its engine must be built first, which can take minutes.
         compile_apart: called where the engine must be compiled first, to do that in a process of
             its own; what it leaves in the cache is used.
@@ -48,7 +45,7 @@ class Predictor:
         backend: str = "auto",
         refine_fraction: float = REFINED_SHARE,
         threads: int = 0,
-        network: MattingNetwork | None = None,
+        weights: NetworkWeights | None = None,
         ready_only: bool = False,
         compile_apart: Callable[[], None] | None = None,
     ) -> None:
@@ -58,15 +55,15 @@ class Predictor:
             tiles = tile_count(camera.height, camera.width, refine_fraction)
         except ValueError as error:
             raise EngineError(str(error)) from error
-        network, background = network or network_with(scene.weights), background_of(scene)
-        self.improvable = ready_only and must_build(network, background, tiles, backend)
-        if compile_apart is not None and must_compile(network, background, tiles, backend):
+        weights, background = weights or weights_of(scene), background_of(scene)
+        self.improvable = ready_only and must_build(weights, background, tiles, backend)
+        if compile_apart is not None and must_compile(weights, background, tiles, backend):
             compile_apart()
         self._engine, self.notes = create_engine(
-            network, background, tiles, backend, threads, ready_only
+            weights, background, tiles, backend, threads, ready_only
         )
         self.backend = self._engine.name
-        self._sides = blind_sides(torch.from_numpy(scene.depth_count > 0))
+        self._sides = blind_sides(background.known)
 
     def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         """Mattes one frame.
@@ -88,23 +85,20 @@ class Predictor:
                     f"{self.scene.name!r} was captured at {camera.width}x{camera.height}: capture "
                     "the background again at this size"
                 )
-        depth = frame.depth
-        if any(self._sides):
-            # A copy, because the frame's may not be written to, which torch warns of.
-            depth = continued(torch.from_numpy(depth.copy()), self._sides).numpy()
-        alpha, color = self._engine.matte(frame.color, depth, foreground)
-        if color is not None:
-            color = without_room(color, alpha)
-        wanted = self._engine.trimap(alpha, frame.depth) if trimap else None
-        return Matte(alpha=alpha, foreground=color, trimap=wanted)
+        depth = continued(frame.depth, self._sides)
+        return self._engine.run(frame.color, depth, trimap, foreground)
 
 
-def background_of(scene: Scene) -> Background:
-    """The scene as tensors, 1×C×H×W."""
-    plate = torch.from_numpy(scene.plate.copy()).permute(2, 0, 1)[None].float() / 255
-    return Background(
-        plate=plate.contiguous(),
-        mean=torch.from_numpy(scene.depth_mean.copy())[None, None],
-        std=torch.from_numpy(scene.depth_std.copy())[None, None],
-        known=torch.from_numpy(scene.depth_count > 0)[None, None].float(),
-    )
+def weights_of(scene: Scene) -> NetworkWeights:
+    """The generic weights, or those that were fitted to the scene.
+
+    Raises:
+        FitError: if the scene's are of another network.
+    """
+    generic = load_weights()
+    return generic if scene.weights is None else generic.fitted(scene.weights)
+
+
+def background_of(scene: Scene) -> CapturedBackground:
+    """The scene as the engines take it."""
+    return CapturedBackground(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)

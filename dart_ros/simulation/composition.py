@@ -1028,7 +1028,8 @@ class Composer:
         live = torch.round(live / quantum) * quantum
         seen = seen & ~margin & (live > near) & (live < max_depth)
         live = torch.where(seen, live, -1.0)
-        return continued(live[0], sides_of(margin))[None], mean, deviation, known.float()
+        guessed = torch.from_numpy(continued(live[0].numpy(), sides_of(margin)))
+        return guessed[None], mean, deviation, known.float()
 
     def _hidden(self, depth: Tensor) -> Tensor:
         """The bands beside the scene's own edges that a projector or second eye can't see."""
@@ -1127,7 +1128,7 @@ def _compress(image: Tensor, quality: int) -> Tensor:
 def blind_columns(background: RgbdBackground) -> Tensor:
     """Where a captured scene's sensor never sees anything at its sides, 1×H×W bool."""
     width = background.depth.shape[-1]
-    sides = blind_sides(background.depth > 0) if background.captured else BlindSides(0, 0)
+    sides = blind_sides((background.depth > 0).numpy()) if background.captured else BlindSides(0, 0)
     columns = torch.arange(width, device=background.depth.device)
     blind = (columns < sides.left) | (columns >= width - sides.right)
     return blind.expand(1, *background.depth.shape)

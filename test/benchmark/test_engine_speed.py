@@ -11,7 +11,9 @@ import torch
 
 from benchmark.engine_speed import main, recorded, unsure_everywhere
 from dart_ros.files import DEMO_RECORDING
+from dart_ros.fitting.weights import deployed
 from dart_ros.method.network import MattingNetwork
+from dart_ros.runtime.weights import NetworkWeights
 from dart_ros.session.recording import open_recording
 
 
@@ -31,7 +33,7 @@ def test_engines_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_recording_is_cut_to_other_shapes() -> None:
     background, frames = recorded(72, 128)
-    assert background.plate.shape == (1, 3, 72, 128) and background.known.mean() > 0.8
+    assert background.plate.shape == (72, 128, 3) and background.known.mean() > 0.8
     assert {frame.color.shape for frame in frames} == {(72, 128, 3)}
     assert {frame.depth.shape for frame in frames} == {(72, 128)}
     # 640x480 at a fifth, of which the middle three quarters are left.
@@ -40,16 +42,23 @@ def test_the_recording_is_cut_to_other_shapes() -> None:
     assert camera.cx == pytest.approx(original.cx / 5)
     assert camera.cy == pytest.approx(original.cy / 5 - 12)
     # Somebody stands in the last ones, where the plate is another.
-    plate = background.plate[0].permute(1, 2, 0).numpy() * 255
+    plate = background.plate.astype(int)
     changed = [(np.abs(frame.color - plate).mean(axis=2) > 40).mean() for frame in frames]
     assert max(changed) > 0.03
+
+
+def network_of(weights: NetworkWeights) -> MattingNetwork:
+    network = MattingNetwork(weights.config).eval()
+    state = {name: torch.from_numpy(np.array(value)) for name, value in weights.state.items()}
+    network.load_state_dict(state, strict=False)
+    return network
 
 
 @torch.no_grad()
 def test_a_network_unsure_of_everything_is_otherwise_the_same() -> None:
     torch.manual_seed(0)
     network = MattingNetwork().eval()
-    unsure = unsure_everywhere(network)
+    unsure = network_of(unsure_everywhere(deployed(network)))
     picture = torch.rand(1, network.config.base_channels, 16, 24)
     before, after = network.base(picture), unsure.base(picture)
     assert (after.error > 0.5).all() and (before.error < 0.5).all()

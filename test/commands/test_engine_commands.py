@@ -8,25 +8,31 @@ import pytest
 import torch
 
 from dart_ros.cli import main
-from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.engine_cache import EngineCache
+from dart_ros.runtime.graphs import INPUTS, OUTPUTS, STAGES
 from dart_ros.runtime.openvino_engine import OpenVinoEngine
+from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.runtime.weights import load_weights
 
 
 def test_the_graph_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    file = tmp_path / "graph.onnx"
-    assert main(["export", "--size", "96x64", "--output", str(file)]) == 0
+    assert main(["export", "--size", "96x64", "--output", str(tmp_path / "graph")]) == 0
     assert "96x64, 6 refined tiles, float32" in capsys.readouterr().out
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    assert [port.shape for port in session.get_outputs()] == [[64, 96], [64, 96, 3], [64, 96]]
-    assert session.get_inputs()[0].shape == [64, 96, 3]
+    sessions = {
+        path.stem: onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        for path in (tmp_path / "graph").glob("*.onnx")
+    }
+    assert set(sessions) == set(STAGES)
+    for stage, session in sessions.items():
+        assert {port.name for port in session.get_inputs()} == set(INPUTS[stage])
+        assert [port.name for port in session.get_outputs()] == list(OUTPUTS[stage])
+    assert sessions["refining"].get_inputs()[0].shape == [64 + 8, 96 + 8, 3]
 
 
 def test_a_place_that_cant_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("onnx")
-    file = tmp_path / "nowhere" / "graph.onnx"
-    assert main(["export", "--size", "32x32", "--output", str(file)]) == 1
+    (tmp_path / "file").touch()
+    assert main(["export", "--size", "32x32", "--output", str(tmp_path / "file" / "graph")]) == 1
     assert "can't be written" in capsys.readouterr().err
 
 
@@ -43,8 +49,9 @@ def test_an_engine_is_built_into_the_cache(
     pytest.importorskip("tensorrt_rtx")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["build-engine", "--size", "96x64", "--compute-capability", "8.6"]) == 0
-    (engine,) = (tmp_path / "dart_ros").glob("*_96x64_fp16_tensorrt_rtx*_sm86_any_*.engine")
-    assert str(engine) in capsys.readouterr().out
+    built = (tmp_path / "dart_ros").glob("*_96x64_*_tensorrt_rtx*_sm86_any_*.engine")
+    assert {path.name.partition("_")[0] for path in built} == set(STAGES)
+    assert str(tmp_path / "dart_ros") in capsys.readouterr().out
 
 
 def test_an_engine_of_other_tiles_is_another_one(
@@ -55,7 +62,15 @@ def test_an_engine_of_other_tiles_is_another_one(
     for share in ("0.25", "0.5"):
         more = ["--compute-capability", "8.6", "--refine-fraction", share]
         assert main(["build-engine", "--size", "96x64", *more]) == 0
-    assert len(list((tmp_path / "dart_ros").glob("*.engine"))) == 2
+    kinds = [path.name.partition("_")[0] for path in (tmp_path / "dart_ros").glob("*.engine")]
+    # What doesn't know the number of tiles is shared.
+    assert sorted(kinds) == [
+        "coarse",
+        *["foreground"] * 2,
+        *["refining"] * 2,
+        *["tiles"] * 2,
+        "trimap",
+    ]
     with pytest.raises(SystemExit):
         main(["build-engine", "--size", "96x64", "--refine-fraction", "25"])
     assert "write 1 or less" in capsys.readouterr().err
@@ -68,11 +83,11 @@ def test_openvino_is_compiled_into_the_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     arguments = ["build-engine", "--backend", "openvino", "--size", "64x48"]
     assert main(arguments) == 0
-    made = {path.name.rpartition("_")[2] for path in tmp_path.rglob("*.openvino")}
-    assert {"coarse.openvino", "foreground.openvino"} < made
+    made = {path.name.partition("_")[0] for path in tmp_path.rglob("*.openvino")}
+    assert {"coarse", "foreground", "refining1"} < made
     assert str(tmp_path / "dart_ros") in capsys.readouterr().out
     # An engine that leaves nothing behind is no success.
-    next(tmp_path.rglob("*_coarse.openvino")).unlink()
+    next(tmp_path.rglob("coarse_*.openvino")).unlink()
     monkeypatch.setattr("dart_ros.runtime.openvino_engine.OpenVinoEngine", lambda *_, **__: None)
     assert main(arguments) == 1
     assert "is not there after the build" in capsys.readouterr().err
@@ -82,8 +97,8 @@ def test_openvino_tells_what_it_compiles_next(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     told: list[tuple[float, str]] = []
     OpenVinoEngine(
-        MattingNetwork().eval(),
-        Background.blank(48, 64),
+        load_weights(),
+        CapturedBackground.blank(48, 64),
         2,
         cache=EngineCache(tmp_path),
         on_progress=lambda share, message: told.append((share, message)),
@@ -92,9 +107,9 @@ def test_openvino_tells_what_it_compiles_next(tmp_path: Path) -> None:
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
     assert [message for _, message in told] == [
         "compiling coarse",
+        "compiling refining",
+        "compiling refining",
         "compiling foreground",
-        "compiling refining1",
-        "compiling refining2",
         "ready",
     ]
 

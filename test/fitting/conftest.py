@@ -22,5 +22,5 @@ def generic_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mattin
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     weights.save_network(network, path, {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "generic_weights_path", lambda: path)
+        patch.setattr("dart_ros.runtime.weights.generic_weights_path", lambda: path)
         yield network

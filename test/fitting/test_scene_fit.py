@@ -19,12 +19,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dart_ros.errors import FitError
-from dart_ros.fitting import scene_fit, weights
+from dart_ros.fitting import scene_fit
 from dart_ros.fitting.optimization import Stepper
 from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import fit_scene
 from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import network_with, weights_of
+from dart_ros.runtime import weights
 from dart_ros.simulation.backgrounds import invent_room
 from dart_ros.simulation.composition import Batch, RgbdBackground
 from dart_ros.simulation.foregrounds import Sprite, load_sprites
@@ -170,7 +171,8 @@ def tick(monkeypatch: pytest.MonkeyPatch) -> None:
 CHILD = """
     import itertools, sys, time
     from pathlib import Path
-    from dart_ros.fitting import scene_fit, weights
+    from dart_ros.fitting import scene_fit
+    from dart_ros.runtime import weights
     from dart_ros.simulation.backgrounds import invent_room
     from dart_ros.simulation.composition import RgbdBackground
     from dart_ros.fitting.run import FitRun
@@ -361,7 +363,8 @@ def test_logs(
 SHARING = """
     import itertools, sys
     from pathlib import Path
-    from dart_ros.fitting import scene_fit, weights
+    from dart_ros.fitting import scene_fit
+    from dart_ros.runtime import weights
     from dart_ros.simulation.backgrounds import invent_room
     from dart_ros.simulation.composition import RgbdBackground
     from dart_ros.fitting.processes import is_first_process

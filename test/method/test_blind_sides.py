@@ -8,13 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dart_ros.method.blind_sides import BlindSides, blind_sides, continued, metres_or_guess
+from dart_ros.method.blind_sides import BlindSides, blind_sides, continued
+from dart_ros.method.posterior import metres_or_guess
 
 HEIGHT, WIDTH = 40, 100
 
 
-def seen(left: int, right: int) -> torch.Tensor:
-    known = torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
+def seen(left: int, right: int) -> np.ndarray:
+    known = np.ones((HEIGHT, WIDTH), bool)
     known[:, :left] = False
     known[:, WIDTH - right :] = False
     return known
@@ -38,7 +39,7 @@ def test_a_stray_pixel_is_no_sight() -> None:
 
 
 def test_a_scene_without_depth_has_no_sides() -> None:
-    assert blind_sides(torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)) == (0, 0)
+    assert blind_sides(np.zeros((HEIGHT, WIDTH), bool)) == (0, 0)
 
 
 def by_hand(depth: np.ndarray, left: int, right: int) -> np.ndarray:
@@ -64,17 +65,16 @@ def test_rows_are_continued_from_their_first_depth(
     depth[random.random(depth.shape) < unknown] = -1
     depth[:, :left] = -1
     depth[:, WIDTH - right :] = -1
-    given = torch.from_numpy(depth)
-    before = given.clone()
-    found = continued(given, BlindSides(left, right))
-    assert torch.equal(given, before)
-    np.testing.assert_array_equal(found.numpy(), by_hand(depth, left, right))
-    metres = metres_or_guess(found).numpy()
+    before = depth.copy()
+    found = continued(depth, BlindSides(left, right))
+    assert np.array_equal(depth, before) and found.dtype == np.float32
+    np.testing.assert_array_equal(found, by_hand(depth, left, right))
+    metres = metres_or_guess(torch.from_numpy(found)).numpy()
     assert (metres[depth > 0] == depth[depth > 0]).all()
     assert ((metres == 0) | (metres >= 0.29)).all()
 
 
 def test_without_blind_sides_nothing_is_guessed() -> None:
-    depth = torch.full((5, WIDTH), -1.0)
+    depth = np.full((5, WIDTH), -1.0, np.float32)
     depth[:, 3:] = 2.0
-    assert torch.equal(continued(depth, BlindSides(0, 0)), depth)
+    assert np.array_equal(continued(depth, BlindSides(0, 0)), depth)

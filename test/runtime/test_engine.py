@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import re
 import shutil
 import sys
@@ -17,13 +16,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dart_ros.errors import EngineError
+from dart_ros.fitting.weights import deployed
 from dart_ros.method.config import HIDDEN_CHANNELS
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
+from dart_ros.runtime import cuda
 from dart_ros.runtime.engine import BACKENDS, Engine, automatic, create_engine, must_compile
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.openvino_engine import OpenVinoEngine
+from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.torch_engine import TorchEngine
+from dart_ros.runtime.weights import NetworkWeights
+from dart_ros.values import Matte
 
 POSTERIOR = 32 + 6
 """The head's input of the posterior: after the decoder's 32 features and six colors."""
@@ -33,7 +37,7 @@ POSTERIOR = 32 + 6
 class Room:
     """A wall, a shelf before it, and frames of a body that walks by."""
 
-    background: Background
+    background: CapturedBackground
     frames: list[tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
 
@@ -42,9 +46,8 @@ def make_room(height: int, width: int, frames: int = 2, seed: int = 0) -> Room:
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     texture = cv2.resize(random.random((9, 12, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
     stripes = 0.1 * np.sin(columns / 5)[..., None]
-    # As bytes, which a captured plate is.
-    plate = np.clip(0.25 + 0.5 * texture + stripes, 0, 1)
-    plate = (np.round(255 * plate) / 255).astype(np.float32)
+    captured = np.round(255 * np.clip(0.25 + 0.5 * texture + stripes, 0, 1)).astype(np.uint8)
+    plate = (captured / 255).astype(np.float32)
     mean = (3 + columns / width).astype(np.float32)
     mean[: height // 3, : width // 4] = 2.5
     known = np.ones((height, width), bool)
@@ -68,10 +71,7 @@ def make_room(height: int, width: int, frames: int = 2, seed: int = 0) -> Room:
         whole = np.where(depth > 0, np.round(1000 * depth), -1000)
         whole[random.random(mean.shape) < 0.03] = -1000 - 1400  # guesses, as at blind sides
         made.append((color, whole.astype(np.float32) * np.float32(1e-3)))
-    background = Background(
-        torch.from_numpy(plate).permute(2, 0, 1)[None].contiguous(),
-        *(torch.from_numpy(x.astype(np.float32))[None, None] for x in (mean, 0.01 * mean, known)),
-    )
+    background = CapturedBackground(captured, mean, (0.01 * mean).astype(np.float32), known)
     return Room(background, made)
 
 
@@ -120,6 +120,20 @@ def network() -> MattingNetwork:
 
 
 @pytest.fixture(scope="module")
+def weights(network: MattingNetwork) -> NetworkWeights:
+    return deployed(network)
+
+
+def tensors(background: CapturedBackground) -> Background:
+    return Background.of_images(background.plate, background.mean, background.std, background.known)
+
+
+def images(matte: Matte) -> list[NDArray[np.uint8]]:
+    assert matte.foreground is not None
+    return [matte.alpha, matte.foreground]
+
+
+@pytest.fixture(scope="module")
 def room() -> Room:
     return make_room(144, 192)
 
@@ -130,18 +144,20 @@ def odd_room() -> Room:
 
 
 @pytest.fixture(scope="module")
-def torch_engine(network: MattingNetwork, odd_room: Room) -> Engine:
-    return TorchEngine(network, odd_room.background, 7, threads=1)
+def torch_engine(weights: NetworkWeights, odd_room: Room) -> Engine:
+    return TorchEngine(weights, odd_room.background, 7, threads=1)
 
 
 @pytest.fixture(scope="module")
 def compiled(
-    network: MattingNetwork, odd_room: Room, tmp_path_factory: pytest.TempPathFactory
+    weights: NetworkWeights,
+    odd_room: Room,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A cache with all that OpenVINO needs for the network, made once because it takes long."""
     pytest.importorskip("openvino")
     folder = tmp_path_factory.mktemp("compiled")
-    OpenVinoEngine(network, odd_room.background, 7, 1, EngineCache(folder))
+    OpenVinoEngine(weights, odd_room.background, 7, 1, EngineCache(folder))
     return folder
 
 
@@ -152,14 +168,14 @@ def cache(compiled: Path, tmp_path: Path) -> EngineCache:
 
 
 @pytest.fixture(scope="module")
-def openvino_engine(network: MattingNetwork, odd_room: Room, compiled: Path) -> Engine:
-    return OpenVinoEngine(network, odd_room.background, 7, 1, EngineCache(compiled))
+def openvino_engine(weights: NetworkWeights, odd_room: Room, compiled: Path) -> Engine:
+    return OpenVinoEngine(weights, odd_room.background, 7, 1, EngineCache(compiled))
 
 
 @pytest.fixture(scope="module")
-def onnxruntime_engine(network: MattingNetwork, odd_room: Room) -> Engine:
+def onnxruntime_engine(weights: NetworkWeights, odd_room: Room) -> Engine:
     pytest.importorskip("onnxruntime")
-    return create_engine(network, odd_room.background, 7, "onnxruntime", threads=1)[0]
+    return create_engine(weights, odd_room.background, 7, "onnxruntime", threads=1)[0]
 
 
 @pytest.fixture(params=["torch", "openvino", "onnxruntime"])
@@ -182,8 +198,8 @@ def test_torch_engine_is_the_method_in_bytes(
     for color, depth in odd_room.frames:
         image = torch.from_numpy(color.astype(np.float32) / 255).permute(2, 0, 1)[None]
         live = torch.from_numpy(depth)[None, None]
-        output = network(image, live, odd_room.background, 7)
-        alpha, foreground = torch_engine.matte(color, depth)
+        output = network(image, live, tensors(odd_room.background), 7)
+        alpha, foreground = images(torch_engine.run(color, depth))
         expected = np.floor(255 * output.alpha[0, 0].numpy() + 0.5)
         assert differences(alpha, expected.astype(np.uint8)).max() <= 1
         assert (alpha != expected).mean() < 1e-3
@@ -194,23 +210,23 @@ def test_torch_engine_is_the_method_in_bytes(
 
 def test_trimap_is_the_method_in_bytes(engine: Engine, odd_room: Room) -> None:
     for color, depth in odd_room.frames:
-        alpha, _ = engine.matte(color, depth)
-        background = odd_room.background
-        values = torch.from_numpy(alpha / np.float32(255)), torch.from_numpy(depth)
+        matte = engine.run(color, depth, foreground=False)
+        background = tensors(odd_room.background)
+        values = torch.from_numpy(matte.alpha / np.float32(255)), torch.from_numpy(depth)
         corrected = depth_corrected_alpha(
             values[0][None, None], values[1][None, None], background.mean, background.std
         )
         level = trimap(corrected)[0, 0].numpy()
         expected = np.select([level == 0, level == 0.5], [0, 128], 255)
-        found = engine.trimap(alpha, depth)
-        assert set(np.unique(found)) == {0, 128, 255}
-        assert (found != expected).mean() < 1e-3
+        assert matte.trimap is not None
+        assert set(np.unique(matte.trimap)) == {0, 128, 255}
+        assert (matte.trimap != expected).mean() < 1e-3
 
 
 def test_frames_are_structured(torch_engine: Engine, odd_room: Room) -> None:
     """What the engines are compared on holds background, foreground and edges."""
     for color, depth in odd_room.frames:
-        alpha, foreground = torch_engine.matte(color, depth)
+        alpha, foreground = images(torch_engine.run(color, depth))
         assert (alpha == 0).mean() > 0.3
         assert (alpha == 255).mean() > 0.1
         assert ((alpha > 20) & (alpha < 235)).mean() > 0.02
@@ -223,8 +239,8 @@ def test_onnxruntime_equals_torch(
     """Tolerance: mean difference of alpha 0.02 of 255, 0.1 % of pixels over 2 of 255."""
     assert onnxruntime_engine.name == "onnxruntime (cpu)"
     for frame in odd_room.frames:
-        found, expected = onnxruntime_engine.matte(*frame), torch_engine.matte(*frame)
-        for image, wanted in zip(found, expected, strict=True):
+        found, expected = onnxruntime_engine.run(*frame), torch_engine.run(*frame)
+        for image, wanted in zip(images(found), images(expected), strict=True):
             difference = differences(image, wanted)
             assert difference.mean() < 0.02
             assert (difference > 2).mean() < 0.001
@@ -234,16 +250,18 @@ def test_onnxruntime_equals_torch(
 
 
 def test_openvino_in_float32_equals_torch(
-    network: MattingNetwork, room: Room, monkeypatch: pytest.MonkeyPatch
+    weights: NetworkWeights, room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tolerance: mean difference of alpha 0.02 of 255, 0.1 % of pixels over 2 of 255."""
     openvino = pytest.importorskip("openvino")
     monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"])
-    engine, notes = create_engine(network, room.background, 27, "openvino", threads=1)
+    engine, notes = create_engine(weights, room.background, 27, "openvino", threads=1)
     assert (engine.name, notes) == ("openvino (f32)", ())
-    reference = TorchEngine(network, room.background, 27, threads=1)
+    reference = TorchEngine(weights, room.background, 27, threads=1)
     for frame in room.frames:
-        for found, expected in zip(engine.matte(*frame), reference.matte(*frame), strict=True):
+        for found, expected in zip(
+            images(engine.run(*frame)), images(reference.run(*frame)), strict=True
+        ):
             difference = differences(found, expected)
             assert difference.mean() < 0.02
             assert (difference > 2).mean() < 0.001
@@ -259,7 +277,7 @@ def test_openvino_as_it_ships_is_near_torch(
     """
     for frame in odd_room.frames:
         for found, expected in zip(
-            openvino_engine.matte(*frame), torch_engine.matte(*frame), strict=True
+            images(openvino_engine.run(*frame)), images(torch_engine.run(*frame)), strict=True
         ):
             difference = differences(found, expected)
             assert difference.mean() < 1
@@ -268,19 +286,19 @@ def test_openvino_as_it_ships_is_near_torch(
 
 
 def test_openvino_serves_another_scene_from_the_cache(
-    network: MattingNetwork, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+    weights: NetworkWeights, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make_room(61, 97, seed=5)
-    monkeypatch.setattr("openvino.convert_model", None)  # nothing is made again
-    engine = OpenVinoEngine(network, other.background, 7, 1, cache)
+    monkeypatch.setattr("openvino.Core.compile_model", None)  # nothing is made again
+    engine = OpenVinoEngine(weights, other.background, 7, 1, cache)
     assert engine.notes == ()
-    expected = TorchEngine(network, other.background, 7, threads=1).matte(*other.frames[0])
-    for image, wanted in zip(engine.matte(*other.frames[0]), expected, strict=True):
+    expected = TorchEngine(weights, other.background, 7, threads=1).run(*other.frames[0])
+    for image, wanted in zip(images(engine.run(*other.frames[0])), images(expected), strict=True):
         assert differences(image, wanted).mean() < 1
 
 
 def test_what_is_compiled_or_cannot_be_kept_is_not_compiled_apart(
-    network: MattingNetwork,
+    weights: NetworkWeights,
     odd_room: Room,
     compiled: Path,
     tmp_path: Path,
@@ -288,7 +306,7 @@ def test_what_is_compiled_or_cannot_be_kept_is_not_compiled_apart(
 ) -> None:
     def asked(home: Path, backend: str, tiles: int = 7) -> bool:
         monkeypatch.setenv("XDG_CACHE_HOME", str(home))
-        return must_compile(network, odd_room.background, tiles, backend)
+        return must_compile(weights, odd_room.background, tiles, backend)
 
     shutil.copytree(compiled, tmp_path / "full" / "dart_ros")
     (tmp_path / "file").touch()
@@ -301,21 +319,23 @@ def test_what_is_compiled_or_cannot_be_kept_is_not_compiled_apart(
 
 @pytest.mark.parametrize("checksum", [False, True], ids=["truncated", "of another version"])
 def test_openvino_makes_again_what_does_not_load(
-    network: MattingNetwork,
+    weights: NetworkWeights,
     odd_room: Room,
     openvino_engine: Engine,
     cache: EngineCache,
     checksum: bool,
 ) -> None:
     frame = odd_room.frames[0]
-    (file,) = cache.directory.glob("*_foreground.openvino")
+    (file,) = cache.directory.glob("foreground_*.openvino")
     if checksum:
         cache.write(file.name, b"nonsense")
     else:
         file.write_bytes(file.read_bytes()[:1000])
-    engine = OpenVinoEngine(network, odd_room.background, 7, 1, cache)
+    engine = OpenVinoEngine(weights, odd_room.background, 7, 1, cache)
     assert len(engine.notes) == 1 and "made again" in engine.notes[0]
-    for found, expected in zip(engine.matte(*frame), openvino_engine.matte(*frame), strict=True):
+    for found, expected in zip(
+        images(engine.run(*frame)), images(openvino_engine.run(*frame)), strict=True
+    ):
         assert np.array_equal(found, expected)
 
 
@@ -354,33 +374,27 @@ def test_any_memory_layout_gives_the_same(
     laid_color, laid_depth = lay_out(color), lay_out(depth)
     odd = not laid_color.flags.c_contiguous or not laid_color.flags.writeable
     assert odd and np.array_equal(laid_color, color) and np.array_equal(laid_depth, depth)
-    expected, found = engine.matte(color, depth), engine.matte(laid_color, laid_depth)
-    assert np.array_equal(found[0], expected[0])
-    assert np.array_equal(found[1], expected[1])
-    laid_trimap = engine.trimap(lay_out(expected[0]), laid_depth)
-    assert np.array_equal(laid_trimap, engine.trimap(expected[0], depth))
+    expected, found = engine.run(color, depth), engine.run(laid_color, laid_depth)
+    assert np.array_equal(found.alpha, expected.alpha)
+    assert np.array_equal(found.foreground, expected.foreground)
+    assert np.array_equal(found.trimap, expected.trimap)
 
 
 def test_results_are_the_callers_own(engine: Engine, odd_room: Room) -> None:
     first, second = odd_room.frames
-    alpha, foreground = engine.matte(*first)
-    kept = alpha.copy(), foreground.copy()
-    trimap_before = engine.trimap(alpha, first[1])
-    kept_trimap = trimap_before.copy()
-    other = engine.matte(*second)
-    engine.trimap(other[0], second[1])
-    assert not np.array_equal(other[0], alpha)
-    assert np.array_equal(alpha, kept[0])
-    assert np.array_equal(foreground, kept[1])
-    assert np.array_equal(trimap_before, kept_trimap)
-    for image, shape in ((alpha, (61, 97)), (foreground, (61, 97, 3)), (trimap_before, (61, 97))):
+    made = [value for value in vars(engine.run(*first)).values()]
+    kept = [image.copy() for image in made]
+    other = engine.run(*second)
+    assert not np.array_equal(other.alpha, made[0])
+    for image, before, shape in zip(made, kept, [(61, 97), (61, 97, 3), (61, 97)], strict=True):
+        assert np.array_equal(image, before)
         assert image.shape == shape and image.dtype == np.uint8
         assert image.flags.c_contiguous and image.flags.writeable
 
 
 def test_frames_are_left_as_they_were(engine: Engine, odd_room: Room) -> None:
     color, depth = (array.copy() for array in odd_room.frames[0])
-    engine.matte(color, depth)
+    engine.run(color, depth)
     assert np.array_equal(color, odd_room.frames[0][0])
     assert np.array_equal(depth, odd_room.frames[0][1])
 
@@ -388,18 +402,17 @@ def test_frames_are_left_as_they_were(engine: Engine, odd_room: Room) -> None:
 def test_a_frame_of_another_size_is_an_engine_error(engine: Engine, odd_room: Room) -> None:
     color, depth = np.zeros((96, 128, 3), np.uint8), np.ones((96, 128), np.float32)
     with pytest.raises(EngineError, match="failed on a frame"):
-        engine.matte(color, depth)
-    with pytest.raises(EngineError, match="failed on a frame"):
-        engine.trimap(color[..., 0], depth)
-    engine.matte(*odd_room.frames[0])  # and it goes on
+        engine.run(color, depth)
+    engine.run(*odd_room.frames[0])  # and it resumes
 
 
 def test_depth_that_is_lost_altogether_gives_a_matte(engine: Engine, odd_room: Room) -> None:
     color, depth = odd_room.frames[0]
     nothing = np.full_like(depth, -1)
-    alpha, _ = engine.matte(color, nothing)
+    matte = engine.run(color, nothing)
+    alpha, found = matte.alpha, matte.trimap
+    assert found is not None
     # Eq. 12 leaves alpha as it is; what is sure of itself away from edges stays so.
-    found = engine.trimap(alpha, nothing)
     blurred = cv2.GaussianBlur(alpha / 255.0, (11, 11), 1.5, borderType=cv2.BORDER_REPLICATE)
     sure = (np.abs(blurred - 0.25) > 0.01) & (np.abs(blurred - 0.8) > 0.01)
     expected = np.where(blurred < 0.25, 0, np.where(blurred > 0.8, 255, 128))
@@ -409,40 +422,28 @@ def test_depth_that_is_lost_altogether_gives_a_matte(engine: Engine, odd_room: R
 # -- which engine -----------------------------------------------------------------------------
 
 
-def test_backend_that_does_not_exist(network: MattingNetwork, odd_room: Room) -> None:
-    with pytest.raises(
-        EngineError, match=r"no backend 'tpu': use auto, tensorrt, .* or onnxruntime"
-    ):
-        create_engine(network, odd_room.background, 7, "tpu")
+def test_backend_that_does_not_exist(weights: NetworkWeights, odd_room: Room) -> None:
+    with pytest.raises(EngineError, match=r"no backend 'tpu': use auto, tensorrt, .* or torch"):
+        create_engine(weights, odd_room.background, 7, "tpu")
 
 
-def test_torch_by_name(network: MattingNetwork, odd_room: Room) -> None:
-    engine, notes = create_engine(network, odd_room.background, 7, "torch", threads=1)
+def test_torch_by_name(weights: NetworkWeights, odd_room: Room) -> None:
+    engine, notes = create_engine(weights, odd_room.background, 7, "torch", threads=1)
     assert engine.name.startswith("torch (")
     assert notes == ()
 
 
-def test_the_torch_engine_is_of_its_own(network: MattingNetwork, odd_room: Room) -> None:
-    """On a GPU it would take the caller's network there."""
-    given = copy.deepcopy(network)
-    engine, _ = create_engine(given, odd_room.background, 7, "torch", threads=1)
-    frame = odd_room.frames[0]
-    before = engine.matte(*frame)[0]
-    with torch.no_grad():
-        for parameter in given.parameters():
-            parameter.zero_()
-    assert np.array_equal(engine.matte(*frame)[0], before)
-
-
 def test_a_gpu_without_memory_is_no_end(
-    network: MattingNetwork, odd_room: Room, monkeypatch: pytest.MonkeyPatch
+    weights: NetworkWeights,
+    odd_room: Room,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("dart_ros.runtime.torch_engine.BakedGraph", full)
+    monkeypatch.setattr("dart_ros.runtime.torch_engine.CoarseStage.forward", full)
     with pytest.raises(EngineError, match=r"torch can't run the network here.*out of memory"):
-        create_engine(network, odd_room.background, 7, "torch", threads=1)
+        create_engine(weights, odd_room.background, 7, "torch", threads=1)
 
 
 def no_import(monkeypatch: pytest.MonkeyPatch) -> str:
@@ -460,15 +461,15 @@ def no_device(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def no_conversion(monkeypatch: pytest.MonkeyPatch) -> str:
     def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("aten::nothing is not known")
+        raise RuntimeError("ONNX's Nothing is not known")
 
-    monkeypatch.setattr(pytest.importorskip("openvino"), "convert_model", fail)
-    return "OpenVINO can't compile the network: aten::nothing"
+    monkeypatch.setattr(pytest.importorskip("openvino").Core, "read_model", fail)
+    return "OpenVINO can't compile the network: ONNX's Nothing"
 
 
 @pytest.mark.parametrize("break_openvino", [no_import, no_device, no_conversion])
 def test_auto_goes_on_without_openvino_and_says_so(
-    network: MattingNetwork,
+    weights: NetworkWeights,
     odd_room: Room,
     torch_engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
@@ -478,31 +479,43 @@ def test_auto_goes_on_without_openvino_and_says_so(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     reason = break_openvino(monkeypatch)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    engine, notes = create_engine(network, odd_room.background, 7, threads=1)
+    engine, notes = create_engine(weights, odd_room.background, 7, threads=1)
     assert engine.name.startswith("torch (")
     assert len(notes) == 3
     assert "no NVIDIA GPU" in notes[0]
     assert re.search(reason, notes[1])
     assert "ONNX Runtime can't be imported" in notes[2]
     with pytest.raises(EngineError, match=reason):
-        create_engine(network, odd_room.background, 7, "openvino")
+        create_engine(weights, odd_room.background, 7, "openvino")
     frame = odd_room.frames[0]
-    assert np.array_equal(engine.matte(*frame)[0], torch_engine.matte(*frame)[0])
+    assert np.array_equal(engine.run(*frame).alpha, torch_engine.run(*frame).alpha)
 
 
 def test_the_fastest_engine_is_tried_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(cuda, "available", lambda: False)
     assert automatic() == ("tensorrt", "openvino", "onnxruntime", "torch")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "available", lambda: True)
     assert automatic() == ("tensorrt", "torch", "openvino", "onnxruntime")
-    assert set(automatic()) == set(BACKENDS)
+    assert set(automatic()) < set(BACKENDS)
 
 
-def test_a_foreground_that_nobody_wants_is_not_made(engine: Engine, odd_room: Room) -> None:
+@pytest.mark.skipif(cuda.available(), reason="there is a GPU")
+def test_no_intel_gpu(weights: NetworkWeights, odd_room: Room) -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(EngineError, match="OpenVINO finds no GPU"):
+        create_engine(weights, odd_room.background, 7, "openvino-gpu")
+
+
+def test_what_nobody_wants_is_not_made(engine: Engine, odd_room: Room) -> None:
     frame = odd_room.frames[0]
-    alpha, foreground = engine.matte(*frame, foreground=False)
-    assert foreground is None
-    assert np.array_equal(alpha, engine.matte(*frame)[0])
+    everything = engine.run(*frame)
+    for wanted in ({"trimap"}, {"foreground"}, set()):
+        matte = engine.run(*frame, **{name: name in wanted for name in ("trimap", "foreground")})
+        assert np.array_equal(matte.alpha, everything.alpha)
+        for name in ("trimap", "foreground"):
+            found = getattr(matte, name)
+            assert (found is not None) == (name in wanted)
+            assert found is None or np.array_equal(found, getattr(everything, name))
 
 
 # -- how many tiles ---------------------------------------------------------------------------

@@ -11,90 +11,122 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from dart_ros.errors import EngineError
 from dart_ros.method.geometry import tile_count
-from dart_ros.method.network import Background, MattingNetwork
-from dart_ros.runtime import tensorrt_engine
+from dart_ros.runtime import cuda, tensorrt_engine
 from dart_ros.runtime.engine_cache import EngineCache
-from dart_ros.runtime.export import WholeGraph, onnx_bytes
+from dart_ros.runtime.graphs import (
+    COARSE,
+    REFINING,
+    SHIPPED,
+    STAGES,
+    TRIMAP,
+    graphs_of,
+    has_weights,
+    stage_weights,
+)
+from dart_ros.runtime.layout import Layout
+from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.tensorrt_engine import (
+    Plans,
     TensorRtEngine,
     build_plan,
     is_built,
     library,
     load_plan,
-    make_plan,
-    plan_name,
     refit_plan,
 )
+from dart_ros.runtime.weights import NetworkWeights, load_weights
 
 SIZE = (64, 96)
+LAYOUT = Layout(*SIZE)
+ORIN = cuda.Device("Orin (nvgpu)", (8, 7), 8)
+
+
+def other_weights(seed: int) -> NetworkWeights:
+    random, shipped = np.random.default_rng(seed), load_weights()
+    state = {k: v + random.normal(0, 0.01, v.shape) for k, v in shipped.state.items()}
+    return NetworkWeights(shipped.config, state)
 
 
 @pytest.fixture(scope="module")
-def network() -> MattingNetwork:
-    torch.manual_seed(0)
-    return MattingNetwork().eval()
+def weights() -> NetworkWeights:
+    return load_weights()
 
 
 @pytest.fixture(scope="module")
-def graph(network: MattingNetwork) -> bytes:
-    pytest.importorskip("onnx")
-    return onnx_bytes(network, *SIZE, 6, half=True)
+def graph(weights: NetworkWeights) -> bytes:
+    return graphs_of(SHIPPED).model(REFINING, LAYOUT, 6, half=True, weights=weights)
 
 
 # -- the real builder -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("size", "capability"), [(SIZE, (8, 6)), ((720, 1280), (8, 9))])
-def test_the_graph_is_built_in_half_precision(
-    network: MattingNetwork, size: tuple[int, int], capability: tuple[int, int]
+def test_all_stages_are_built_in_half_precision(
+    weights: NetworkWeights, size: tuple[int, int], capability: tuple[int, int]
 ) -> None:
+    """With weights that can be replaced, which fitted ones are."""
     trt = pytest.importorskip("tensorrt_rtx")
-    pytest.importorskip("onnx")
-    graph = onnx_bytes(network, *size, tile_count(*size), half=True)
     told: list[float] = []
-    plan = build_plan(trt, graph, capability, on_progress=lambda share, _: told.append(share))
-    assert len(plan) > 5_000_000  # weights in half precision
+    for stage in STAGES:
+        layout, count = Layout(*size), tile_count(*size) or 0
+        graph = graphs_of(SHIPPED).model(stage, layout, count, half=True, weights=weights)
+        names = stage_weights(stage, weights, half=True)
+        plan = build_plan(
+            trt,
+            graph,
+            capability=capability,
+            on_progress=lambda share, _: told.append(share),
+            replaceable=names,
+        )
+        if stage == COARSE:
+            assert len(plan) > 4_000_000  # weights in half precision
     assert told and all(0 <= share <= 1 for share in told)
+
+
+def test_fitted_weights_are_built_without_a_new_export(weights: NetworkWeights) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    graphs = graphs_of(SHIPPED)
+    plans = [
+        build_plan(
+            trt,
+            graphs.model(REFINING, LAYOUT, 6, half=True, weights=each),
+            capability=(8, 6),
+        )
+        for each in (weights, other_weights(0))
+    ]
+    held = stage_weights(REFINING, other_weights(0), half=True)["head_bias"].tobytes()
+    assert held in graphs.model(REFINING, LAYOUT, 6, half=True, weights=other_weights(0))
+    assert plans[0] != plans[1]
 
 
 def test_a_gpu_that_rtx_does_not_know(graph: bytes) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
     with pytest.raises(EngineError, match="can't build for compute capability 87"):
-        build_plan(trt, graph, (8, 7))
+        build_plan(trt, graph, capability=(8, 7))
 
 
 def test_a_graph_that_is_none() -> None:
     trt = pytest.importorskip("tensorrt_rtx")
     with pytest.raises(EngineError, match="can't read the graph"):
-        build_plan(trt, b"not a graph", (8, 6))
+        build_plan(trt, b"not a graph", capability=(8, 6))
 
 
-def test_the_graph_keeps_to_what_tensorrt_builds(graph: bytes) -> None:
+@pytest.mark.parametrize("size", [SIZE, (720, 1280)])
+def test_the_graphs_keep_to_what_tensorrt_builds(
+    weights: NetworkWeights, size: tuple[int, int]
+) -> None:
     onnx = pytest.importorskip("onnx")
-    model = onnx.load_from_string(graph)
-    onnx.checker.check_model(model)
-    kinds = {node.op_type for node in model.graph.node}
+    kinds: set[str] = set()
+    for stage in STAGES:
+        graph = graphs_of(SHIPPED).model(stage, Layout(*size), 6, half=True, weights=weights)
+        model = onnx.load_from_string(graph)
+        onnx.checker.check_model(model)
+        kinds |= {node.op_type for node in model.graph.node}
     assert "TopK" in kinds and "ScatterND" in kinds
     assert not kinds & {"NonZero", "RoiAlign", "GatherElements", "Loop", "If"}
-    shapes = {
-        port.name: tuple(side.dim_value for side in port.type.tensor_type.shape.dim)
-        for port in (*model.graph.input, *model.graph.output)
-    }
-    assert shapes["color"] == shapes["foreground"] == (*SIZE, 3)
-    assert shapes["depth"] == (*SIZE, 2)
-    assert shapes["alpha"] == shapes["trimap"] == SIZE
-    types = {
-        p.name: p.type.tensor_type.elem_type for p in (*model.graph.input, *model.graph.output)
-    }
-    for name in ("color", "depth", "alpha", "foreground", "trimap"):
-        assert types[name] == onnx.TensorProto.UINT8
-    for name in ("mean", "std", "full_mean", "full_std"):
-        assert types[name] == onnx.TensorProto.FLOAT
-    assert types["stage1"] == onnx.TensorProto.FLOAT16
 
 
 # -- other versions, faked --------------------------------------------------------------------
@@ -223,7 +255,7 @@ def test_timings_are_kept_from_build_to_build(tmp_path: Path) -> None:
 
 def test_plain_tensorrt_builds_for_the_gpu_at_hand_alone() -> None:
     with pytest.raises(EngineError, match="only for the GPU at hand"):
-        build_plan(FakeTensorRt("10.3.0"), b"graph", (8, 6))
+        build_plan(FakeTensorRt("10.3.0"), b"graph", capability=(8, 6))
 
 
 # -- engines on disk, faked -------------------------------------------------------------------
@@ -284,20 +316,42 @@ def test_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any)
         build_plan(trt, b"graph")
 
 
-def test_what_decides_an_engine_is_in_its_name(network: MattingNetwork) -> None:
-    trt = FakeTensorRt("10.3.0")
-    names = {
-        plan_name(trt, network, SIZE, 6, (8, 6)),
-        plan_name(trt, network, SIZE, 7, (8, 6)),
-        plan_name(trt, network, SIZE, None, (8, 6)),
-        plan_name(trt, network, (96, 64), 6, (8, 6)),
-        plan_name(trt, network, SIZE, 6, (8, 9)),
-        plan_name(FakeTensorRt("10.4.0"), network, SIZE, 6, (8, 6)),
-        plan_name(trt, MattingNetwork().eval(), SIZE, 6, (8, 6)),
-    }
-    assert len(names) == 7
-    assert plan_name(trt, network, SIZE, 6, (8, 6)) in names
+def plans(
+    trt: Any,
+    weights: NetworkWeights,
+    cache: EngineCache,
+    count: int = 6,
+    layout: Layout = LAYOUT,
+    device: cuda.Device = ORIN,
+) -> Plans:
+    return Plans(trt, weights, layout, count, cache, device)
+
+
+def test_what_decides_an_engine_is_in_its_name(weights: NetworkWeights, tmp_path: Path) -> None:
+    trt, cache = FakeTensorRt("10.3.0"), EngineCache(tmp_path)
+    usual = plans(trt, weights, cache)
+    others = [
+        plans(trt, weights, cache, count=7),
+        plans(trt, weights, cache, layout=Layout(96, 64)),
+        plans(trt, weights, cache, device=cuda.Device(ORIN.name, (8, 9), 8)),
+        plans(trt, weights, cache, device=cuda.Device(ORIN.name, (8, 7), 4)),
+        plans(trt, weights, cache, device=cuda.Device("other", (8, 7), 8)),
+        plans(FakeTensorRt("10.4.0"), weights, cache),
+        plans(trt, other_weights(1), cache),
+    ]
+    names = {each.name(REFINING) for each in (usual, *others)}
+    assert len(names) == 8
+    assert plans(trt, load_weights(), cache).name(REFINING) in names
     assert not any("/" in name or " " in name for name in names)
+    # What has learnt nothing serves all weights.
+    assert usual.name(TRIMAP) == others[-1].name(TRIMAP)
+    assert {has_weights(stage) for stage in usual.stages} == {True, False}
+    rtx = FakeTensorRt("1.7.0")
+    rtx.__name__ = "tensorrt_rtx"
+    fewer = cuda.Device("other", (8, 7), 4)
+    assert plans(rtx, weights, cache).name(COARSE) == (
+        plans(rtx, weights, cache, device=fewer).name(COARSE)
+    ), "it is built for all GPUs of a capability"
 
 
 # -- other weights in an engine, faked ---------------------------------------------------------
@@ -404,10 +458,8 @@ def test_an_engine_that_cannot_take_up_all_weights_is_not_refitted_in_part() -> 
 
 
 def test_an_engine_of_other_weights_is_refitted_instead_of_built(
-    network: MattingNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: NetworkWeights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 7))
-    monkeypatch.setattr(tensorrt_engine, "onnx_bytes", lambda *_, **__: b"graph")
     wanted: list[set[str]] = []
 
     def refit(trt: Any, plan: bytes, weights: Mapping[str, Any]) -> bytes:
@@ -420,34 +472,36 @@ def test_an_engine_of_other_weights_is_refitted_instead_of_built(
 
     monkeypatch.setattr(tensorrt_engine, "refit_plan", refit)
     trt, cache = FakeTensorRt("10.3.0"), EngineCache(tmp_path)
-    assert make_plan(trt, network, SIZE, 6, cache) == b"plan", "there is none yet"
-    other = MattingNetwork().eval()
-    cache.write(plan_name(trt, other, SIZE, 7, (8, 7)), b"of another graph")
-    assert make_plan(trt, network, SIZE, 6, cache) == b"plan"
-    cache.write(plan_name(trt, other, SIZE, 6, (8, 7)), b"other weights")
+    mine, other = plans(trt, weights, cache), plans(trt, other_weights(2), cache)
+    assert mine.make(REFINING) == b"plan", "there is none yet"
+    cache.write(plans(trt, other_weights(2), cache, count=7).name(REFINING), b"of another graph")
+    assert mine.make(REFINING) == b"plan"
+    cache.write(other.name(REFINING), b"other weights")
     said: list[str] = []
-    made = make_plan(trt, network, SIZE, 6, cache, on_progress=lambda _, what: said.append(what))
-    assert (made, said) == (b"refitted other weights", ["refitting"])
-    assert wanted == [set(dict(WholeGraph(network, *SIZE, 6).named_parameters()))]
-    assert make_plan(trt, network, SIZE, 6, EngineCache(tmp_path / "b")) == b"plan"
-    cache.write(plan_name(trt, MattingNetwork().eval(), SIZE, 6, (8, 7)), b"odd")
-    assert make_plan(trt, network, SIZE, 6, cache) == b"refitted other weights"
+    made = mine.make(REFINING, on_progress=lambda _, what: said.append(what))
+    assert (made, said) == (b"refitted other weights", ["refining: refitting"])
+    assert wanted == [set(stage_weights(REFINING, weights, half=True))]
+    assert plans(trt, weights, EngineCache(tmp_path / "b")).make(REFINING) == b"plan"
+    cache.write(plans(trt, other_weights(3), cache).name(REFINING), b"odd")
+    assert mine.make(REFINING) == b"refitted other weights"
     assert "can't be refitted: of the library" in cache.notes[-1]
-    cache.write(plan_name(trt, other, SIZE, 6, (8, 7)), b"old")
-    assert make_plan(trt, network, SIZE, 6, cache) == b"plan"
+    cache.write(other.name(REFINING), b"old")
+    assert mine.make(REFINING) == b"plan"
     assert "can't be refitted: its weights can't be replaced" in str(cache.notes)
+    mine.refittable = False
+    cache.write(other.name(REFINING), b"other weights")
+    assert mine.make(REFINING) == b"plan", "one whose weights can't be replaced is asked for"
 
 
 # -- no GPU -----------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_the_engine_says_so(network: MattingNetwork, tmp_path: Path) -> None:
-    height, width = SIZE
-    background = Background(torch.zeros(1, 3, height, width), *torch.ones(3, 1, 1, height, width))
-    with pytest.raises(EngineError, match="no NVIDIA GPU and driver"):
-        TensorRtEngine(network, background, 6, cache=EngineCache(tmp_path))
-    assert is_built(network, SIZE, 6, EngineCache(tmp_path)), "there is nothing to wait for"
+@pytest.mark.skipif(cuda.available(), reason="there is a GPU")
+def test_without_a_gpu_the_engine_says_so(weights: NetworkWeights, tmp_path: Path) -> None:
+    background = CapturedBackground.blank(*SIZE)
+    with pytest.raises(EngineError, match="no NVIDIA GPU with its driver"):
+        TensorRtEngine(weights, background, 6, cache=EngineCache(tmp_path))
+    assert is_built(weights, LAYOUT, 6, EngineCache(tmp_path)), "there is nothing to wait for"
 
 
 def test_without_the_library_both_reasons_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

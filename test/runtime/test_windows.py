@@ -17,7 +17,7 @@ def test_pixel_windows_are_crops_of_the_padded_map(
     rows, columns = grid
     image = np.arange(rows * columns * size * size).reshape(rows * size, columns * size)
     padded = np.pad(image, margin, mode="edge")
-    found = image.ravel()[pixel_windows(rows, columns, size, margin).numpy()]
+    found = image.ravel()[pixel_windows(rows, columns, size, margin)]
     side = size + 2 * margin
     for tile in range(rows * columns):
         y, x = tile // columns * size, tile % columns * size
@@ -34,7 +34,7 @@ def test_run_windows_are_crops_of_a_map_with_a_border(
     (rows, columns), (size, side, run) = grid, shape
     height, width = rows * size + side - size, columns * size + side - size
     image = np.arange(height * width).reshape(height, width)
-    table = run_windows(rows, columns, size, side, run, width).numpy()
+    table = run_windows(rows, columns, size, side, run, width)
     found = image.reshape(-1, run)[table]
     for tile in range(rows * columns):
         y, x = tile // columns * size, tile % columns * size

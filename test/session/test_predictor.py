@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from dart_ros.errors import DartError, EngineError, FitError, SceneError
-from dart_ros.fitting import weights
 from dart_ros.fitting.weights import save_network, weights_of
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
@@ -48,7 +47,7 @@ def generic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     save_network(seeded(1), path, {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "generic_weights_path", lambda: path)
+        patch.setattr("dart_ros.runtime.weights.generic_weights_path", lambda: path)
         yield
 
 

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import EvaluationError
 from dart_ros.evaluation.methods.method import EmptyScene, Method
-from dart_ros.fitting.weights import load_network, network_with
-from dart_ros.method.network import MattingNetwork
-from dart_ros.session.predictor import Predictor
+from dart_ros.runtime.weights import NetworkWeights, load_weights
+from dart_ros.session.predictor import Predictor, weights_of
 from dart_ros.values import Frame
 
 
@@ -30,34 +29,33 @@ class Dart(Method):
         """See :meth:`Method.learn`."""
         if self.weights is None:
             scene = empty.fitted
-            network = network_with(scene.weights)
+            weights = weights_of(scene)
         else:
             if empty.fit_seconds:
                 raise EvaluationError(
                     f"A fit starts from the weights that ship, but '{self.name}' has weights of "
                     "its own; leave out --fit, or its --weights."
                 )
-            scene, network = empty.captured, load_network(self.weights)
-            self._check(network)
-        self._predictor = Predictor(scene, self.backend, network=self._changed(network))
+            scene, weights = empty.captured, load_weights(self.weights)
+            self._check(weights)
+        self._predictor = Predictor(scene, self.backend, weights=self._changed(weights))
         self.engine = self._predictor.backend
 
     def alpha(self, frame: Frame) -> NDArray[np.uint8]:
         """See :meth:`Method.alpha`."""
         return self._predictor.predict(frame, trimap=False, foreground=False).alpha
 
-    def _check(self, network: MattingNetwork) -> None:
-        wrong = {k: v for k, v in self.design.items() if getattr(network.config, k) != v}
+    def _check(self, weights: NetworkWeights) -> None:
+        wrong = {k: v for k, v in self.design.items() if getattr(weights.config, k) != v}
         if wrong:
             raise EvaluationError(
                 f"{self.weights} isn't of the design '{self.name}'; train weights with "
                 + ", ".join(f"{key}: {str(value).lower()}" for key, value in wrong.items())
             )
 
-    def _changed(self, network: MattingNetwork) -> MattingNetwork:
+    def _changed(self, weights: NetworkWeights) -> NetworkWeights:
         switched: dict[str, Any] = {**self.switched}
-        network.config = replace(network.config, **switched)
-        return network
+        return replace(weights, config=replace(weights.config, **switched))
 
 
 class NoErrorMap(Dart):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import EvaluationError, SceneError
 from dart_ros.evaluation.scenes import LabelledScene
-from dart_ros.fitting.weights import generic_weights_path
+from dart_ros.runtime.weights import generic_weights_path
 from dart_ros.session.recording.frames import EMPTY_FRAMES
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore

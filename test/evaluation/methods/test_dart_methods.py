@@ -21,9 +21,10 @@ from dart_ros.evaluation.methods.dart import (
     PaperNoRefinerDepth,
 )
 from dart_ros.evaluation.methods.method import EmptyScene
-from dart_ros.fitting.weights import generic_weights_path, load_network, save_network
+from dart_ros.fitting.weights import save_network
 from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
+from dart_ros.runtime.weights import generic_weights_path, load_weights
 from dart_ros.session.predictor import Predictor
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
@@ -67,8 +68,8 @@ def test_dart_is_what_the_matter_gives(room: Any, tmp_path: Path) -> None:
 
 
 def test_the_ablation_leaves_depth_out_of_the_error_alone() -> None:
-    before = load_network(generic_weights_path())
-    after = NoErrorMap()._changed(load_network(generic_weights_path())).config
+    before = load_weights(generic_weights_path())
+    after = NoErrorMap()._changed(load_weights(generic_weights_path())).config
     assert not after.depth_in_error
     assert after.depth_in_base == before.config.depth_in_base
     assert after.depth_in_refiner == before.config.depth_in_refiner
@@ -76,8 +77,8 @@ def test_the_ablation_leaves_depth_out_of_the_error_alone() -> None:
 
 
 def test_the_ablation_leaves_shadows_to_the_network_alone() -> None:
-    before = load_network(generic_weights_path())
-    after = NoShadows()._changed(load_network(generic_weights_path())).config
+    before = load_weights(generic_weights_path())
+    after = NoShadows()._changed(load_weights(generic_weights_path())).config
     assert after == replace(before.config, depth_in_shadow=False)
 
 
@@ -98,7 +99,7 @@ def test_the_papers_rows(
     save_network(MattingNetwork(config), path, {})
     row = method(path, backend="torch")
     row.learn(empty_scene(room, tmp_path))
-    network = row._changed(load_network(path))
+    network = row._changed(load_weights(path))
     assert network.config == NetworkConfig("mobilenetv2", False, in_refiner, in_error, False, False)
     assert row.alpha(room.frame(1)).shape == room.alpha(1).shape
     with pytest.raises(EvaluationError, match="depth_in_base: false"):

@@ -9,17 +9,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from dart_ros.fitting.weights import load_network
+from dart_ros.export.stages import CoarseStage, RefiningStage, TileStage
+from dart_ros.fitting.weights import deployed, load_network
 from dart_ros.method.config import NetworkConfig
-from dart_ros.method.error_map import SURE
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.runtime.engine_cache import EngineCache
-from dart_ros.runtime.export import WholeGraph, depth_bytes, scene_inputs
+from dart_ros.runtime.graphs import COARSE, INPUTS, OUTPUTS, REFINING, TABLES, TILES
+from dart_ros.runtime.layout import FrameBuffer, Layout
 from dart_ros.runtime.openvino_engine import OpenVinoEngine
+from dart_ros.runtime.scene_buffers import CapturedBackground, scene_buffers
+from dart_ros.runtime.tile_choice import SURE
 from dart_ros.runtime.torch_engine import TorchEngine
 from dart_ros.session.capture import BackgroundCapture
 from dart_ros.session.predictor import background_of
@@ -32,7 +34,7 @@ DEMO = ROOT / "dart_ros" / "data" / "demo"
 OFFICE = ROOT.parent / "shared" / "real" / "office"
 
 
-def frames_of(path: Path) -> tuple[Background, list[Frame]]:
+def frames_of(path: Path) -> tuple[CapturedBackground, list[Frame]]:
     """A recording's background, and two frames with somebody in them."""
     recording = open_recording(str(path), max_depth=10.0)
     capture = BackgroundCapture(6, 10.0)
@@ -42,12 +44,23 @@ def frames_of(path: Path) -> tuple[Background, list[Frame]]:
     return background_of(capture.finish("test")), [recording[index] for index in busy]
 
 
+def resized(background: CapturedBackground, size: tuple[int, int]) -> CapturedBackground:
+    images = (background.plate, background.mean, background.std, background.known.astype(np.uint8))
+    plate, mean, std, known = (
+        cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) for image in images
+    )
+    return CapturedBackground(plate, mean, std, known > 0)
+
+
 def by_the_method(
-    network: MattingNetwork, background: Background, frame: Frame, tiles: int | None
+    network: MattingNetwork, background: CapturedBackground, frame: Frame, tiles: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     color = torch.from_numpy(frame.color / np.float32(255)).permute(2, 0, 1)[None]
+    scene = Background.of_images(
+        background.plate, background.mean, background.std, background.known
+    )
     with torch.inference_mode():
-        output = network(color, torch.from_numpy(frame.depth)[None, None], background, tiles)
+        output = network(color, torch.from_numpy(frame.depth)[None, None], scene, tiles)
     alpha, foreground = output.alpha[0, 0].numpy(), output.foreground[0].permute(1, 2, 0).numpy()
     return np.floor(255 * alpha + 0.5), np.floor(255 * foreground + 0.5)
 
@@ -59,12 +72,13 @@ def test_deployed_mattes_are_the_methods(path: Path) -> None:
         pytest.skip("the recording ../shared/real/office is not here")
     network = load_network()
     background, frames = frames_of(path)
-    tiles = tile_count(*background.plate.shape[-2:])
-    engine = TorchEngine(network, background, tiles, threads=1)
+    tiles = tile_count(*background.mean.shape)
+    engine = TorchEngine(deployed(network), background, tiles, threads=1)
     for frame in frames:
         expected = by_the_method(network, background, frame, tiles)
         assert 0.01 < (expected[0] > 128).mean() < 0.9, "there is somebody in the frame"
-        for found, wanted in zip(engine.matte(frame.color, frame.depth), expected, strict=True):
+        made = engine.run(frame.color, frame.depth, trimap=False)
+        for found, wanted in zip((made.alpha, made.foreground), expected, strict=True):
             assert found is not None
             difference = np.abs(found - wanted)
             assert difference.mean() < 0.01
@@ -76,9 +90,9 @@ def test_deployed_mattes_of_large_frames_are_the_methods() -> None:
     network = load_network()
     small, frames = frames_of(DEMO)
     size = (721, 962)
-    background = Background(*(F.interpolate(x, size, mode="nearest") for x in small))
+    background = resized(small, size)
     tiles = tile_count(*size)
-    engine = TorchEngine(network, background, tiles, threads=1)
+    engine = TorchEngine(deployed(network), background, tiles, threads=1)
     for frame in frames:
         large = replace(
             frame,
@@ -87,7 +101,8 @@ def test_deployed_mattes_of_large_frames_are_the_methods() -> None:
         )
         expected = by_the_method(network, background, large, tiles)
         assert 0.01 < (expected[0] > 128).mean() < 0.9, "there is somebody in the frame"
-        for found, wanted in zip(engine.matte(large.color, large.depth), expected, strict=True):
+        made = engine.run(large.color, large.depth, trimap=False)
+        for found, wanted in zip((made.alpha, made.foreground), expected, strict=True):
             assert found is not None
             difference = np.abs(found - wanted)
             assert difference.mean() < 0.01
@@ -100,17 +115,17 @@ def test_exposure_and_white_balance_leave_the_matte_as_it_is(
 ) -> None:
     network = load_network()
     background, frames = frames_of(DEMO)
-    tiles = tile_count(*background.plate.shape[-2:])
-    engine = TorchEngine(network, background, tiles, threads=1)
+    tiles = tile_count(*background.mean.shape)
+    engine = TorchEngine(deployed(network), background, tiles, threads=1)
     for frame in frames:
         color = (frame.color * np.array(gain)).clip(0, 255).round().astype(np.uint8)
         lit = replace(frame, color=color)
         expected, before = by_the_method(network, background, lit, tiles)
-        alpha, foreground = engine.matte(lit.color, lit.depth)
-        assert foreground is not None
-        for found, wanted in ((alpha, expected), (foreground, before)):
+        made = engine.run(lit.color, lit.depth, trimap=False)
+        alpha = made.alpha
+        for found, wanted in ((alpha, expected), (made.foreground, before)):
             assert np.abs(found - wanted).mean() < 0.01
-        same, _ = engine.matte(frame.color, frame.depth)
+        same = engine.run(frame.color, frame.depth).alpha
         # Without what takes the light out it is 0.7 to 1.8.
         assert np.abs(alpha.astype(int) - same).mean() < 0.1
 
@@ -132,18 +147,18 @@ def test_openvino_leaves_out_what_nobody_sees(path: Path, cache: EngineCache) ->
         pytest.skip("the recording ../shared/real/office is not here")
     network = load_network()
     background, frames = frames_of(path)
-    tiles = tile_count(*background.plate.shape[-2:])
-    engine = OpenVinoEngine(network, background, tiles, 1, cache)
+    tiles = tile_count(*background.mean.shape)
+    engine = OpenVinoEngine(deployed(network), background, tiles, 1, cache)
     if "bf16" in engine.name:
         pytest.skip("bfloat16 moves more than what is left out")
     for frame in frames:
         expected, _ = by_the_method(network, background, frame, tiles)
-        difference = np.abs(engine.matte(frame.color, frame.depth)[0] - expected)
+        difference = np.abs(engine.run(frame.color, frame.depth).alpha - expected)
         assert difference.mean() < 0.02
         assert (difference > 2).mean() < 0.0005
     empty = open_recording(str(path), max_depth=10.0)[0]
-    engine.matte(empty.color, empty.depth)
-    assert (engine._coarse.get_output_tensor(3).data > SURE).sum() <= min(engine._refining)
+    engine.run(empty.color, empty.depth)
+    assert (engine._output("worst") > SURE).sum() <= min(engine._counts)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (600, 1024)], ids=["a quarter", "a sixth"])
@@ -153,13 +168,27 @@ def test_half_precision_mattes_what_the_method_mattes(size: tuple[int, int]) -> 
     network = load_network()
     background, frames = frames_of(DEMO)
     tiles = tile_count(*size)
-    background = Background(*(F.interpolate(x, size, mode="nearest") for x in background))
+    background = resized(background, size)
     color = cv2.resize(frames[0].color, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     depth = cv2.resize(frames[0].depth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     expected, _ = by_the_method(network, background, Frame(color, depth, 0, None), tiles)
-    graph = WholeGraph(load_network(), *size, tiles, half=True).eval()
-    scene = scene_inputs(network, background, half=True).values()
-    found, _, _ = graph(torch.from_numpy(color), torch.from_numpy(depth_bytes(depth)), *scene)
+    weights, layout = deployed(network), Layout(*size)
+    frame = FrameBuffer(layout)
+    frame.fill(color, depth)
+    given = {"color": frame.color, "depth": frame.depth, **layout.tables()}
+    values = {
+        name: torch.from_numpy(array)
+        for name, array in (given | scene_buffers(weights, background, half=True)).items()
+    }
+    stages = {
+        COARSE: CoarseStage(weights, layout.reduction, half=True),
+        TILES: TileStage(tiles or layout.tiles),
+        REFINING: RefiningStage(weights, half=True),
+    }
+    for name, stage in stages.items():
+        made = stage(*(values[key] for key in (*INPUTS[name], *TABLES[name])))
+        values |= zip(OUTPUTS[name], made if isinstance(made, tuple) else [made], strict=True)
+    found = values["alpha"][: size[0], : size[1]]
     difference = np.abs(found.numpy().astype(np.float32) - expected)
     assert (expected > 128).mean() > 0.01, "there is somebody in the frame"
     assert difference.mean() < 0.02 and (difference > 2).mean() < 0.001
@@ -194,21 +223,23 @@ def test_every_network_can_be_deployed(config: NetworkConfig, tiles: int | None)
             module.running_var.fill_(0.3)
     random = np.random.default_rng(0)
     height, width = 50, 70
-    background = Background(
-        torch.randint(256, (1, 3, height, width)) / 255,
-        3 + torch.rand(1, 1, height, width),
-        torch.full((1, 1, height, width), 0.03),
-        (torch.rand(1, 1, height, width) > 0.2).float(),
+    background = CapturedBackground(
+        random.integers(0, 256, (height, width, 3), np.uint8),
+        random.uniform(3, 4, (height, width)).astype(np.float32),
+        np.full((height, width), 0.03, np.float32),
+        random.random((height, width)) > 0.2,
     )
     depth = random.uniform(1, 4, (height, width)).astype(np.float32)
     depth[random.random(depth.shape) < 0.2] = -1
     color = random.integers(0, 256, (height, width, 3), np.uint8)
     # The right half is background in shadow.
-    color[:, 32:] = (178 * background.plate[0, :, :, 32:].permute(1, 2, 0)).byte().numpy()
-    depth[:, 32:] = background.mean[0, 0, :, 32:].numpy()
+    color[:, 32:] = background.plate[:, 32:] * 0.7
+    depth[:, 32:] = background.mean[:, 32:]
     frame = Frame(color, depth, 0, None)
-    found = TorchEngine(network, background, tiles, threads=1).matte(frame.color, frame.depth)
-    assert found[0][:, 40:].any() != config.depth_in_shadow
+    engine = TorchEngine(deployed(network), background, tiles, threads=1)
+    made = engine.run(frame.color, frame.depth, trimap=False)
+    found = made.alpha, made.foreground
+    assert made.alpha[:, 40:].any() != config.depth_in_shadow
     for image, wanted in zip(found, by_the_method(network, background, frame, tiles), strict=True):
         assert image is not None and wanted.std() > 1
         assert np.abs(image - wanted).max() <= 1

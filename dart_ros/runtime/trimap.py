@@ -1,6 +1,6 @@
-"""The trimap on a CPU: the same as :class:`dart_ros.runtime.graph.TrimapGraph`, several times
-faster, because depth changes nothing where alpha is 0 or 1 (Eq. 12), which is nearly everywhere,
-and all is background away from the foreground."""
+"""The trimap on a CPU (Eq. 12-13): that of :mod:`dart_ros.method.trimap`, many times faster,
+because depth changes nothing where alpha is 0 or 1 (Eq. 12), which is nearly everywhere, and all is
+background away from the foreground."""
 
 from __future__ import annotations
 
@@ -8,38 +8,35 @@ import math
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dart_ros.errors import EngineError
-from dart_ros.method.network import Background
-from dart_ros.method.trimap import (
-    BLUR_SIGMA,
-    LOWER_THRESHOLD,
-    UPPER_THRESHOLD,
-    depth_corrected_alpha,
-)
+from dart_ros.method.constants import LOWER_THRESHOLD, TRIMAP_BLUR_SIGMA, UPPER_THRESHOLD, ZETA
 
-_REACH = math.ceil(3 * BLUR_SIGMA)
+_REACH = math.ceil(3 * TRIMAP_BLUR_SIGMA)
 """Pixels by which the blur reaches."""
 
 _UNIT = (np.arange(256) / 255).astype(np.float32)
+
+_FAR = 6.0
+"""Standard deviations from 0 beyond which nothing of a normal distribution is cut off."""
 
 
 class CpuTrimap:
     """Eq. 12-13 for the frames of one scene; for one thread at a time.
 
     Args:
-        background: the captured scene, 1×C×H×W.
+        mean: H×W, of the background's depth in metres.
+        std: H×W metres.
     """
 
-    def __init__(self, background: Background) -> None:
-        self._size = tuple(background.mean.shape[-2:])
-        self._mean, self._std = background.mean[0, 0].numpy(), background.std[0, 0].numpy()
+    def __init__(self, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
+        self._size = mean.shape
+        self._mean, self._std = mean.reshape(-1), std.reshape(-1)
+        self._peak = 1 / (math.sqrt(2 * math.pi) * self._std * _kept(self._mean, self._std))
         # Kept, because new memory of this size takes longer than what is done with it.
-        self._corrected, self._blurred = np.empty((2, math.prod(self._size)), np.float32)
+        self._corrected, self._blurred = np.empty((2, mean.size), np.float32)
 
-    @torch.inference_mode()
     def __call__(self, alpha: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Trimap of one frame.
 
@@ -77,13 +74,32 @@ class CpuTrimap:
         mixed = np.flatnonzero((alpha - np.uint8(1)) < 254)
         row, column = np.divmod(mixed, alpha.shape[1])
         places = (row + part[0].start) * self._size[1] + (column + part[1].start)
-        maps = (depth, self._mean, self._std)
-        live, mean, std = (torch.from_numpy(image.reshape(-1)[places]) for image in maps)
         prior = corrected.reshape(-1)
-        prior[mixed] = depth_corrected_alpha(
-            torch.from_numpy(prior[mixed]), live, mean, std
-        ).numpy()
+        prior[mixed] = self._depth_corrected(prior[mixed], depth.reshape(-1)[places], places)
         side = 2 * _REACH + 1, 2 * _REACH + 1
-        cv2.GaussianBlur(corrected, side, BLUR_SIGMA, blurred, BLUR_SIGMA, cv2.BORDER_REPLICATE)
+        sigma = TRIMAP_BLUR_SIGMA
+        cv2.GaussianBlur(corrected, side, sigma, blurred, sigma, cv2.BORDER_REPLICATE)
         unknown, foreground = blurred >= LOWER_THRESHOLD, blurred > UPPER_THRESHOLD
         return unknown.view(np.uint8) * np.uint8(128) + foreground.view(np.uint8) * np.uint8(127)
+
+    def _depth_corrected(
+        self, alpha: NDArray[np.float32], depth: NDArray[np.float32], places: NDArray[np.intp]
+    ) -> NDArray[np.float32]:
+        """Eq. 12 for some pixels, see :func:`dart_ros.method.trimap.depth_corrected_alpha`."""
+        mean, std = self._mean[places], self._std[places]
+        known = depth > 0
+        front = np.where(known & (depth <= mean), 1 / mean, 0) + np.float32(ZETA)
+        normal = np.exp(-0.5 * ((depth - mean) / std) ** 2) * self._peak[places]
+        back = np.where(known, normal, 0) + np.float32(ZETA)
+        front, back = front * alpha, back * (1 - alpha)
+        corrected: NDArray[np.float32] = np.where(known, front / (front + back), alpha)
+        return corrected
+
+
+def _kept(mean: NDArray[np.float32], std: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the truncation to positive depths leaves of Eq. 6's normal distribution."""
+    kept = np.ones_like(mean)
+    near = np.flatnonzero(mean < _FAR * std)
+    scaled = mean[near] / (std[near] * math.sqrt(2))
+    kept[near] = [0.5 * (1 + math.erf(value)) for value in scaled.tolist()]
+    return kept

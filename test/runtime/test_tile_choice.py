@@ -1,4 +1,4 @@
-"""Which tiles OpenVINO refines: the uncertain ones, in numbers that it is ready for."""
+"""Which tiles are refined: the uncertain ones, in numbers that engines are ready for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dart_ros.method.error_map import SURE
-from dart_ros.runtime.openvino_engine import uncertain_tiles
+from dart_ros.runtime.tile_choice import SURE, uncertain_tiles
 
 COUNTS = [5, 10, 15, 20]
 

@@ -1,0 +1,82 @@
+"""A frame's way through the stages, for engines whose results the CPU can read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dart_ros.errors import EngineError
+from dart_ros.runtime.graphs import COARSE, FOREGROUND, REFINING
+from dart_ros.runtime.layout import FrameBuffer
+from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.runtime.tile_choice import tile_counts, uncertain_tiles
+from dart_ros.runtime.trimap import CpuTrimap
+from dart_ros.values import Matte
+
+
+class StagedEngine(ABC):
+    """See :class:`dart_ros.runtime.engine.Engine`.
+
+    Tiles of which the network is sure are left out, so that a frame costs what is in it.
+
+    Args:
+        background: the captured scene.
+        tiles: largest number of refined tiles, None to refine all, sure or not.
+    """
+
+    title: str
+    """The engine's name in messages."""
+
+    name: str
+
+    def __init__(self, background: CapturedBackground, tiles: int | None) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._layout = background.layout
+        self._counts = tile_counts(self._layout.tiles, tiles)
+        self._frame = FrameBuffer(self._layout)
+        self._trimap = CpuTrimap(background.mean, background.std)
+
+    @abstractmethod
+    def _infer(self, stage: str, count: int) -> None:
+        """Runs a stage on what lies in its inputs."""
+
+    @abstractmethod
+    def _output(self, name: str) -> NDArray[Any]:
+        """What a stage has made; valid until it runs again."""
+
+    @abstractmethod
+    def _set_tiles(self, tiles: NDArray[np.int32]) -> None:
+        """Sets the tiles that the refining stage and the foreground's read."""
+
+    def run(
+        self,
+        color: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        trimap: bool = True,
+        foreground: bool = True,
+    ) -> Matte:
+        """See :meth:`dart_ros.runtime.engine.Engine.run`."""
+        try:
+            self._frame.fill(color, depth)
+            self._infer(COARSE, 0)
+            tiles = uncertain_tiles(self._output("worst"), self._counts)
+            self._set_tiles(tiles)
+            self._infer(REFINING, len(tiles))
+            alpha = self._cropped("alpha")
+            picture = None
+            if foreground:
+                self._infer(FOREGROUND, len(tiles))
+                picture = self._cropped("foreground")
+        except EngineError:
+            raise
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            raise EngineError(f"{self.title} failed on a frame: {error}") from error
+        return Matte(alpha, picture, self._trimap(alpha, depth) if trimap else None)
+
+    def _cropped(self, name: str) -> NDArray[np.uint8]:
+        """An image of the frame's size, as memory of its own."""
+        image: NDArray[np.uint8] = self._output(name)
+        return image[: self._layout.height, : self._layout.width].copy()
