@@ -94,7 +94,7 @@ def graph_bytes(module: nn.Module, stage: str, layout: Layout, half: bool) -> by
     Raises:
         EngineError: if torch can't export it.
     """
-    shapes, tables = tensor_shapes(layout, _COUNT, half), layout.tables()
+    shapes, tables = tensor_shapes(layout, _COUNT, half), layout.tables
     names = (*INPUTS[stage], *TABLES[stage])
     zeros = {name: np.zeros(shape, dtype) for name, (dtype, shape) in shapes.items()}
     example = tuple(torch.from_numpy({**zeros, **tables}[name]) for name in names)
@@ -137,8 +137,6 @@ def graph_bytes(module: nn.Module, stage: str, layout: Layout, half: bool) -> by
     graph.initializer.extend(kept)
     del graph.input[:]
     del graph.value_info[:]
-    for output in graph.output:
-        output.type.tensor_type.ClearField("shape")
     for node in graph.node:
         node.ClearField("doc_string")
     content: bytes = model.SerializeToString(deterministic=True)

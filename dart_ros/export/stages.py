@@ -218,6 +218,8 @@ class CoarseStage(Stage):
     def _small(self, color: Tensor, plate: Tensor) -> Tensor:
         """The frame as the base network sees it, 1×3×h×w in [0, 1]."""
         side = self._reduction
+        if self.wire != torch.uint8:
+            color = color.to(self.wire)  # TensorRT doesn't cut bytes either
         # Rows are summed before anything is picked of them, which would be slow.
         inner = (color[BORDER + row : -BORDER : side].to(self.dtype) for row in range(1, side - 1))
         middle = functools.reduce(torch.add, inner)[:, BORDER:-BORDER]

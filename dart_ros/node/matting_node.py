@@ -25,7 +25,6 @@ from types import FrameType
 
 import cv2
 import rclpy
-import torch
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
@@ -226,9 +225,6 @@ def main(args: Sequence[str] | None = None) -> int:
     # Handlers of our own: rclpy's take the context away under a worker that still publishes.
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
-    # Torch's threads wait for each other, which on a busy machine takes ten times as long as one
-    # thread; the torch engine, which needs more, asks for them itself.
-    torch.set_num_threads(1)
     # OpenCV's take the cores from the engine's, for steps of a fraction of a millisecond.
     cv2.setNumThreads(1)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

@@ -98,7 +98,7 @@ class Graphs:
         Raises:
             EngineError: if the file is missing.
         """
-        shapes, tables = tensor_shapes(layout, count, half), layout.tables()
+        shapes, tables = tensor_shapes(layout, count, half), layout.tables
         held: dict[str, NDArray[Any]] = {name: tables[name] for name in TABLES[stage]}
         if stage == TILES:
             held[TILE_COUNT] = np.array([count], np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +86,7 @@ class Layout:
         rows, columns = self.grid
         return rows * columns
 
+    @functools.cached_property
     def tables(self) -> dict[str, NDArray[Any]]:
         """What the graphs look up, by the names of their initializers."""
         grid, (_, width) = self.grid, self.padded

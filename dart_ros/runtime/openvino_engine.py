@@ -215,7 +215,7 @@ def is_compiled(
     Raises:
         EngineError: if OpenVINO is not installed or finds no CPU.
     """
-    compiler = Compiler(OpenVinoEngine.device, weights, layout, cache)
+    compiler = Compiler("CPU", weights, layout, cache)
     return compiler.is_ready(tile_counts(layout.tiles, tiles))
 
 

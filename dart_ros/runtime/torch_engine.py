@@ -87,7 +87,7 @@ class TorchEngine:
         }
         arrays = {
             **scene_buffers(weights, background),
-            **layout.tables(),
+            **layout.tables,
             "full_mean": background.mean,
             "full_std": background.std,
         }

@@ -79,8 +79,8 @@ def load_weights(path: Path | None = None) -> NetworkWeights:
 def check_state(
     state: Mapping[str, NDArray[Any]], expected: Mapping[str, Any], source: str
 ) -> None:
-    """Raises FitError unless ``state`` can take the place of ``expected``: the same names, arrays as
-    large, and finite numbers with fractions."""
+    """Raises FitError unless ``state`` can take the place of ``expected``: the same names, arrays
+    as large, and finite numbers with fractions."""
     wrong = [name for name, value in expected.items() if not _fits(state.get(name), value)]
     if wrong or len(state) != len(expected):
         raise FitError(

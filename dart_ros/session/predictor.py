@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from dart_ros.errors import EngineError, SceneError
 from dart_ros.method.blind_sides import blind_sides, continued
@@ -10,6 +11,7 @@ from dart_ros.method.geometry import REFINED_SHARE, tile_count
 from dart_ros.runtime.engine import create_engine, must_build, must_compile
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.weights import NetworkWeights, load_weights
+from dart_ros.session.foreground import without_room
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame, Matte
 
@@ -86,7 +88,10 @@ class Predictor:
                     "the background again at this size"
                 )
         depth = continued(frame.depth, self._sides)
-        return self._engine.run(frame.color, depth, trimap, foreground)
+        matte = self._engine.run(frame.color, depth, trimap, foreground)
+        if matte.foreground is None:
+            return matte
+        return replace(matte, foreground=without_room(matte.foreground, matte.alpha))
 
 
 def weights_of(scene: Scene) -> NetworkWeights:

@@ -234,7 +234,7 @@ class RecordedFrames:
             depth = window.of(shown.depth[None])
             gone = lost & (labels != BACKGROUND) if lost.dim() else lost
             depth = torch.where((depth > 0) & ~gone & ~margin, depth, -1.0)
-            depth = continued(depth[0], sides_of(margin))[None]
+            depth = torch.from_numpy(continued(depth[0].numpy(), sides_of(margin)))[None]
             alpha = (labels == FOREGROUND).float()
             pair.append((color, depth, alpha, (labels != UNLABELLED).float()))
         color, depth, alpha, weight = (image[None] for image in pair[1])

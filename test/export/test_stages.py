@@ -175,7 +175,7 @@ def test_half_precision_mattes_what_the_method_mattes(size: tuple[int, int]) -> 
     weights, layout = deployed(network), Layout(*size)
     frame = FrameBuffer(layout)
     frame.fill(color, depth)
-    given = {"color": frame.color, "depth": frame.depth, **layout.tables()}
+    given = {"color": frame.color, "depth": frame.depth, **layout.tables}
     values = {
         name: torch.from_numpy(array)
         for name, array in (given | scene_buffers(weights, background, half=True)).items()

@@ -67,19 +67,13 @@ def graph(weights: NetworkWeights) -> bytes:
 def test_all_stages_are_built_in_half_precision(
     weights: NetworkWeights, size: tuple[int, int], capability: tuple[int, int]
 ) -> None:
-    """With weights that can be replaced, which fitted ones are."""
     trt = pytest.importorskip("tensorrt_rtx")
     told: list[float] = []
     for stage in STAGES:
         layout, count = Layout(*size), tile_count(*size) or 0
         graph = graphs_of(SHIPPED).model(stage, layout, count, half=True, weights=weights)
-        names = stage_weights(stage, weights, half=True)
         plan = build_plan(
-            trt,
-            graph,
-            capability=capability,
-            on_progress=lambda share, _: told.append(share),
-            replaceable=names,
+            trt, graph, capability=capability, on_progress=lambda share, _: told.append(share)
         )
         if stage == COARSE:
             assert len(plan) > 4_000_000  # weights in half precision

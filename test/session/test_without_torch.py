@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from dart_ros.evaluation.scenes import empty_frames
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.weights import load_network
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import Background
+from dart_ros.session.capture import capture_scene
 from dart_ros.session.recording import open_recording
-from dart_ros.session.scene import SceneStore
+from dart_ros.session.scene_store import SceneStore
 
 BLOCKED = """
 import sys
@@ -40,10 +42,9 @@ def without_torch(code: str, *arguments: object) -> str:
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
-    command = "from dart_ros.cli import main\nsys.exit(main(sys.argv[1:]))"
-    arguments = ["--scene=room", "--frames=6", f"--scenes-dir={folder}"]
-    assert "Captured scene 'room'" in without_torch(command, "capture", DEMO_RECORDING, *arguments)
-    assert "room" in without_torch(command, "scenes", "list", f"--scenes-dir={folder}")
+    recording = open_recording(DEMO_RECORDING)
+    scene = capture_scene(empty_frames(recording, 6), 6, "room", 10.0)
+    SceneStore(folder).save(scene)
     return folder
 
 
@@ -64,7 +65,7 @@ def test_mattes_are_the_methods(scenes: Path, tmp_path: Path, backend: str, prec
             openvino.Core.get_property = lambda *_: ["FP32"]
         from dart_ros.session.predictor import Predictor
         from dart_ros.session.recording import open_recording
-        from dart_ros.session.scene import SceneStore
+        from dart_ros.session.scene_store import SceneStore
         scenes, recording, number, output, backend, _ = sys.argv[1:]
         predictor = Predictor(SceneStore(scenes).load("room"), backend, threads=1)
         matte = predictor.predict(open_recording(recording)[int(number)])
