@@ -94,6 +94,7 @@ def _build_tensorrt(
     """Returns what was built, in words, and what went wrong on the way."""
     from dart_ros.runtime import cuda
     from dart_ros.runtime.engine_cache import EngineCache
+    from dart_ros.runtime.heavy_work import one_at_a_time
     from dart_ros.runtime.layout import Layout
     from dart_ros.runtime.scene_buffers import CapturedBackground
     from dart_ros.runtime.tensorrt_engine import Plans, TensorRtEngine, library
@@ -109,7 +110,12 @@ def _build_tensorrt(
     device = cuda.device() if capability is None else cuda.Device("any", capability, 0)
     count = layout.tiles if tiles is None else min(tiles, layout.tiles)
     plans = Plans(trt, weights, layout, count, cache, device, here=capability is None)
-    plans.build_all(on_progress)
+
+    def on_wait() -> None:
+        on_progress(0.0, "waiting until another build or fit ends")
+
+    with one_at_a_time(on_wait):
+        plans.build_all(on_progress)
     if not plans.are_built():
         raise EngineError(_missing(cache, str(cache.directory / plans.name(plans.stages[0]))))
     if capability is None:

@@ -100,7 +100,11 @@ def _fit(options: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
+    from dart_ros.fitting.available import check
+
+    check()
     from dart_ros.fitting.processes import is_first_process
+    from dart_ros.runtime.heavy_work import one_at_a_time
     from dart_ros.session.fit import fit
     from dart_ros.session.recorded_scene import load_frames_of_scene
 
@@ -118,15 +122,21 @@ def _fit(options: argparse.Namespace) -> None:
         if run.recording is not None:
             on_progress(0.0, "reading the recording")
             recorded = load_frames_of_scene(run.recording, scene)
-        fitted, result = fit(
-            scene,
-            run,
-            on_progress,
-            lambda: False,
-            store.unfinished_fit(scene.id),
-            options.logs,
-            recorded,
-        )
+
+        def on_wait() -> None:
+            on_progress(0.0, "waiting until another fit or build of an engine ends")
+
+        # Processes of one fit work together.
+        with one_at_a_time(on_wait) if first else contextlib.nullcontext():
+            fitted, result = fit(
+                scene,
+                run,
+                on_progress,
+                lambda: False,
+                store.unfinished_fit(scene.id),
+                options.logs,
+                recorded,
+            )
         if not first:
             return
         if result.improved and options.backend:

@@ -35,6 +35,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _train(options: argparse.Namespace) -> None:
     import dataclasses
 
+    from dart_ros.fitting.available import check
+
+    check()
     from dart_ros.fitting.run import load_run
     from dart_ros.fitting.training import WEIGHTS, train
     from dart_ros.session.recorded_scene import load_recorded_scene

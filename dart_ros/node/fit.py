@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dart_ros.errors import FitError
+from dart_ros.fitting.available import check
 from dart_ros.node.context import NodeContext
 from dart_ros.node.fit_process import FitEnd, FitProcess, fit_command, resumption
 from dart_ros.node.scene_loader import CLEANED_UP, SceneLoader
@@ -82,9 +83,10 @@ class Fits:
             on_end: called when it has ended.
 
         Raises:
-            FitError: if a fit runs already, or its process can't be started.
+            FitError: if a fit runs already, torch is missing, or its process can't be started.
         """
         self.check_idle()
+        check()
         self._name, self._scene_id = scene.name, scene.id
         self._progress = (0.0, "fitting: starting")
         post = self._context.post
