@@ -40,9 +40,9 @@ setup(
     ],
     extras_require={
         "bench": ["BackgroundMattingV2>=1.0", "matplotlib>=3.5"],
-        "onnxruntime": ["onnx>=1.14", "onnxruntime>=1.16"],
+        "onnxruntime": ["onnxruntime>=1.16"],
         "openvino": ["openvino>=2024.0"],
-        "tensorrt": ["onnx>=1.14", "tensorrt>=8.5"],
+        "tensorrt": ["cuda-python>=12", "tensorrt>=8.5"],
         # Earlier ones leave out the last message of each chunk of some bags.
         "bags": ["rosbags>=0.11.6"],
         "recordings": ["pyk4a>=1.5", "pyrealsense2>=2.50"],

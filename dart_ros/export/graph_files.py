@@ -6,6 +6,7 @@ What depends on them is appended when an engine reads a graph (:mod:`dart_ros.ru
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from dart_ros.runtime.graphs import (
     COARSE,
     FOREGROUND,
     INPUTS,
+    NETWORK,
     OUTPUTS,
     REFINING,
     TABLES,
@@ -70,6 +72,8 @@ def write_graphs(config: NetworkConfig, folder: Path) -> None:
             _write(ForegroundStage(half), FOREGROUND, 4, half, folder)
         _write(TileStage(_COUNT), TILES, 4, False, folder)
         _write(TrimapStage(), TRIMAP, 4, False, folder)
+        text = json.dumps(config.metadata(), indent=2) + "\n"
+        (folder / NETWORK).write_text(text, encoding="utf-8")
     except OSError as error:
         raise EngineError(
             f"the graphs can't be written to {folder} ({error.strerror}): choose another place"

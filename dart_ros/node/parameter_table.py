@@ -48,8 +48,8 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
     ),
     "backend": ParameterSpec(
         "auto",
-        "Inference engine: tensorrt, torch, openvino or onnxruntime; auto takes the fastest one "
-        "that works.",
+        "Inference engine: tensorrt, openvino, openvino-gpu, onnxruntime or torch; auto takes the "
+        "fastest one that works.",
     ),
     "threads": ParameterSpec(0, "CPU threads of the engine; 0: its own choice.", 0, 256),
     "refine_fraction": ParameterSpec(

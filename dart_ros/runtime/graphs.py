@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
@@ -196,13 +197,27 @@ def graphs_of(config: NetworkConfig) -> Graphs:
     Raises:
         EngineError: if the network isn't the one that ships and torch is missing.
     """
-    if config == SHIPPED:
-        return Graphs(Path(str(files("dart_ros"))) / "data" / "graphs")
+    if config == shipped_network(GRAPHS):
+        return Graphs(GRAPHS)
     return _exported(config)
 
 
-SHIPPED = NetworkConfig()
-"""The network whose graphs ship."""
+@functools.cache
+def shipped_network(folder: Path) -> NetworkConfig | None:
+    """The network whose graphs lie in a folder, None where there are none."""
+    try:
+        metadata = json.loads((folder / NETWORK).read_text(encoding="utf-8"))
+        return NetworkConfig.from_metadata(metadata)
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+GRAPHS = Path(str(files("dart_ros"))) / "data" / "graphs"
+"""Where the graphs that ship lie."""
+
+NETWORK = "network.json"
+"""File beside the graphs that names their network, see
+:meth:`dart_ros.method.config.NetworkConfig.metadata`."""
 
 STAGE1_CHANNELS = 16
 """Of the refiner's first convolution."""

@@ -15,16 +15,17 @@ from dart_ros.runtime.engine import create_engine
 from dart_ros.runtime.graphs import (
     COARSE,
     FOREGROUND,
+    GRAPHS,
     REFINING,
-    SHIPPED,
     TRIMAP,
     file_name,
     graphs_of,
+    shipped_network,
 )
 from dart_ros.runtime.layout import Layout
 from dart_ros.runtime.reference_check import example_frame
 from dart_ros.runtime.scene_buffers import CapturedBackground
-from dart_ros.runtime.weights import NetworkWeights
+from dart_ros.runtime.weights import NetworkWeights, load_weights
 
 onnx = pytest.importorskip("onnx")
 
@@ -37,7 +38,7 @@ def operations(content: bytes) -> list[tuple[str, int, int]]:
 @pytest.mark.parametrize("half", [False, True])
 def test_the_graphs_that_ship_are_up_to_date(half: bool) -> None:
     """If this fails, the method has changed: run ``python -m dart_ros.export``."""
-    weights = _random_weights(SHIPPED)
+    weights = _random_weights(load_weights().config)
     stages = {
         COARSE: CoarseStage(weights, 4, half),
         REFINING: RefiningStage(weights, half),
@@ -45,9 +46,14 @@ def test_the_graphs_that_ship_are_up_to_date(half: bool) -> None:
         TRIMAP: TrimapStage(),
     }
     for stage, module in stages.items():
-        shipped = (graphs_of(SHIPPED).folder / file_name(stage, 4, half)).read_bytes()
+        shipped = (GRAPHS / file_name(stage, 4, half)).read_bytes()
         made = graph_bytes(module.eval(), stage, Layout(48, 80), half)
         assert operations(made) == operations(shipped), stage
+
+
+def test_the_graphs_that_ship_are_of_the_weights_that_ship() -> None:
+    assert shipped_network(GRAPHS) == load_weights().config
+    assert graphs_of(load_weights().config).folder == GRAPHS
 
 
 def test_a_network_whose_graphs_do_not_ship(tmp_path: Path) -> None:
@@ -71,4 +77,4 @@ def test_a_network_whose_graphs_do_not_ship(tmp_path: Path) -> None:
 def test_a_place_that_cant_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EngineError, match="can't be written"):
-        write_graphs(SHIPPED, tmp_path / "file" / "graphs")
+        write_graphs(NetworkConfig(), tmp_path / "file" / "graphs")

@@ -17,11 +17,11 @@ import dart_ros
 from dart_ros.runtime.graphs import (
     COARSE,
     FOREGROUND,
+    GRAPHS,
     INPUTS,
     OUTPUTS,
-    SHIPPED,
     STAGES,
-    graphs_of,
+    Graphs,
     stage_weights,
     tensor_shapes,
 )
@@ -73,7 +73,7 @@ def test_all_stages_fit_together(size: tuple[int, int], half: bool) -> None:
     layout, weights, count = Layout(*size), load_weights(), 5
     shapes = tensor_shapes(layout, count, half)
     for stage in STAGES:
-        model = onnx.load_from_string(graphs_of(SHIPPED).model(stage, layout, count, half, weights))
+        model = onnx.load_from_string(Graphs(GRAPHS).model(stage, layout, count, half, weights))
         onnx.checker.check_model(model, full_check=True)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
         assert [port.name for port in inferred.graph.input] == list(INPUTS[stage])
@@ -87,7 +87,7 @@ def test_all_stages_fit_together(size: tuple[int, int], half: bool) -> None:
 
 
 def test_weights_are_apart_from_the_graph() -> None:
-    graphs, layout, shipped = graphs_of(SHIPPED), Layout(64, 96), load_weights()
+    graphs, layout, shipped = Graphs(GRAPHS), Layout(64, 96), load_weights()
     other = NetworkWeights(shipped.config, {k: v + 1 for k, v in shipped.state.items()})
 
     def held(weights: NetworkWeights) -> dict[str, np.ndarray]:

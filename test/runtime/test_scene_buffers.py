@@ -70,6 +70,6 @@ def test_the_scenes_part_of_the_refiner_is_the_methods() -> None:
     maps = torch.zeros(1, 15, *half.shape[-2:])
     stage1 = load_network().refiner.stage1
     with torch.inference_mode():
-        expected = stage1[:2](torch.cat([maps, half], dim=1))[0].permute(1, 2, 0).numpy()
+        expected = stage1[1](stage1[0](torch.cat([maps, half], dim=1)))[0].permute(1, 2, 0).numpy()
     found = scene_buffers(load_weights(), background)["refiner_stage1"]
     np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)

@@ -18,11 +18,11 @@ from dart_ros.runtime import cuda, tensorrt_engine
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.graphs import (
     COARSE,
+    GRAPHS,
     REFINING,
-    SHIPPED,
     STAGES,
     TRIMAP,
-    graphs_of,
+    Graphs,
     has_weights,
     stage_weights,
 )
@@ -57,7 +57,7 @@ def weights() -> NetworkWeights:
 
 @pytest.fixture(scope="module")
 def graph(weights: NetworkWeights) -> bytes:
-    return graphs_of(SHIPPED).model(REFINING, LAYOUT, 6, half=True, weights=weights)
+    return Graphs(GRAPHS).model(REFINING, LAYOUT, 6, half=True, weights=weights)
 
 
 # -- the real builder -------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_all_stages_are_built_in_half_precision(
     told: list[float] = []
     for stage in STAGES:
         layout, count = Layout(*size), tile_count(*size) or 0
-        graph = graphs_of(SHIPPED).model(stage, layout, count, half=True, weights=weights)
+        graph = Graphs(GRAPHS).model(stage, layout, count, half=True, weights=weights)
         plan = build_plan(
             trt, graph, capability=capability, on_progress=lambda share, _: told.append(share)
         )
@@ -82,7 +82,7 @@ def test_all_stages_are_built_in_half_precision(
 
 def test_fitted_weights_are_built_without_a_new_export(weights: NetworkWeights) -> None:
     trt = pytest.importorskip("tensorrt_rtx")
-    graphs = graphs_of(SHIPPED)
+    graphs = Graphs(GRAPHS)
     plans = [
         build_plan(
             trt,
@@ -115,7 +115,7 @@ def test_the_graphs_keep_to_what_tensorrt_builds(
     onnx = pytest.importorskip("onnx")
     kinds: set[str] = set()
     for stage in STAGES:
-        graph = graphs_of(SHIPPED).model(stage, Layout(*size), 6, half=True, weights=weights)
+        graph = Graphs(GRAPHS).model(stage, Layout(*size), 6, half=True, weights=weights)
         model = onnx.load_from_string(graph)
         onnx.checker.check_model(model)
         kinds |= {node.op_type for node in model.graph.node}

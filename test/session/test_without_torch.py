@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from dart_ros.evaluation.scenes import empty_frames
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.weights import load_network
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import Background
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.recording import open_recording
+from dart_ros.session.recording.frames import empty_frames
 from dart_ros.session.scene_store import SceneStore
 
 BLOCKED = """
