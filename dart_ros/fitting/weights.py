@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dart_ros.errors import FitError
 from dart_ros.files import replacing
+from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 from dart_ros.runtime.weights import NetworkWeights, check_state, load_weights
 
