@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +34,7 @@ from dart_ros.session.recording.base import (
     rate_of,
     split_by_time,
 )
-from dart_ros.session.recording.timeline import Arrival, nearest_gap, pair_images
+from dart_ros.session.recording.timeline import Arrival, by_arrival, nearest_gap, pair_images
 from dart_ros.values import Camera, Frame
 
 COLOR_TOPIC = "/camera/camera/color/image_raw"
@@ -263,8 +264,9 @@ class BagRecording(Recording):
         total = sum(self._bag.connections[source].msgcount for source in sources)
         is_depth = set(self._depth.sources)
         streams: tuple[list[Arrival], list[Arrival]] = ([], [])
+        twins: Counter[tuple[int, int, int]] = Counter()
         broken = 0
-        for order, (source, time, raw) in enumerate(self._bag.messages(sources)):
+        for order, (source, time, raw) in enumerate(self._bag.as_recorded(sources)):
             if progress is not None:
                 progress(order + 1, max(total, order + 1))
             try:
@@ -272,21 +274,24 @@ class BagRecording(Recording):
             except MessageError:
                 broken += 1
                 continue
-            streams[source in is_depth].append(Arrival(stamp, time, order, source))
+            twin = twins[source, time, stamp]
+            twins[source, time, stamp] += 1
+            streams[source in is_depth].append(Arrival(stamp, time, order, source, twin))
         if broken:
             self.notes.append(f"{broken} of {total} images are too short to have a header.")
-        return streams
+        colors, depths = streams
+        return by_arrival(colors), by_arrival(depths)
 
     def _message(self, stream: _Stream, image: Arrival) -> Any:
-        found = None
-        for _, _, raw in self._bag.messages([image.source], image.time, image.time + 1):
-            message = self._bag.decode(raw, stream.kind)
-            if message_stamp(message) == image.stamp:
-                return message
-            found = found or message
-        if found is None:
+        found = [
+            self._bag.decode(raw, stream.kind)
+            for _, _, raw in self._bag.messages([image.source], image.time, image.time + 1)
+        ]
+        if not found:
             raise MessageError(f"a message of {stream.topic} is lost; copy the bag again.")
-        return found
+        # Where stamps say nothing, those of the time took their place.
+        same = [message for message in found if message_stamp(message) == image.stamp] or found
+        return same[min(image.twin, len(same) - 1)]
 
     def _read_camera(self, stream: _Stream) -> Camera:
         for _, _, raw in self._bag.messages(stream.sources):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path, PurePath
@@ -56,6 +57,7 @@ class BagFile:
         self.is_ros1 = path.is_file() and path.suffix == ROS1_ENDING
         self.connections: list[Connection] = []
         self._readers: list[Ros1Reader | Ros2Reader] = []
+        self._paths: list[Path] = []
         self._owners: list[int] = []
         self._stack = ExitStack()
         _check_rosbags(path)
@@ -74,21 +76,46 @@ class BagFile:
     def messages(
         self, sources: Sequence[int], start: int | None = None, stop: int | None = None
     ) -> Iterator[tuple[int, int, bytes]]:
-        """Source, time in nanoseconds and content of the messages, file after file.
+        """Source, time in nanoseconds and content of the messages, file after file, each by time.
 
         Args:
             sources: positions in :attr:`connections`.
             start: nanoseconds from which on.
             stop: nanoseconds before which.
         """
-        for number, reader in enumerate(self._readers):
-            chosen = [s for s in sources if self._owners[s] == number]
-            if not chosen:
-                continue
-            by_id = {self.connections[s].id: s for s in chosen}
-            connections = [self.connections[s] for s in chosen]
+        for reader, by_id, connections in self._chosen(sources):
             for connection, time, raw in reader.messages(connections, start, stop):
                 yield by_id[connection.id], time, self._whole(bytes(raw))
+
+    def as_recorded(self, sources: Sequence[int]) -> Iterator[tuple[int, int, bytes]]:
+        """All messages as :meth:`messages` gives them, but in the order in which they were written.
+
+        Times go back in it where the recorder's own clock was set back. ROS 1 bags come by time.
+
+        Args:
+            sources: positions in :attr:`connections`.
+        """
+        for reader, by_id, connections in self._chosen(sources):
+            file = self._paths[self._readers.index(reader)]
+            if file.suffix == ".db3":
+                found = _rows(file, list(by_id))
+            else:
+                # Not all versions can; by time is right wherever no clock was set back.
+                scan = getattr(getattr(reader, "storage", None), "messages_scan", None)
+                read = reader.messages if scan is None else scan
+                found = ((c.id, time, raw) for c, time, raw in read(connections))
+            for number, time, raw in found:
+                yield by_id[number], time, self._whole(bytes(raw))
+
+    def _chosen(
+        self, sources: Sequence[int]
+    ) -> Iterator[tuple[Ros1Reader | Ros2Reader, dict[int, int], list[Connection]]]:
+        """Each file with those of the connections that are its own, and their sources by id."""
+        for number, reader in enumerate(self._readers):
+            chosen = [s for s in sources if self._owners[s] == number]
+            if chosen:
+                connections = [self.connections[s] for s in chosen]
+                yield reader, {self.connections[s].id: s for s in chosen}, connections
 
     def decode(self, raw: bytes, kind: str) -> Any:
         """A message of type ``kind``."""
@@ -172,6 +199,7 @@ class BagFile:
         self._owners += [len(self._readers)] * len(reader.connections)
         self.connections += reader.connections
         self._readers.append(reader)
+        self._paths.append(file)
 
     def _whole(self, raw: bytes) -> bytes:
         """A message, decompressed where the bag's recorder compressed each of them."""
@@ -196,6 +224,16 @@ def _check_rosbags(path: Path) -> None:
             f"Reading the bag {path} needs rosbags {oldest} or newer, since {installed} loses "
             f"messages: pip install 'rosbags>={oldest}'"
         )
+
+
+def _rows(database: Path, topics: list[int]) -> Iterator[tuple[int, int, bytes]]:
+    """Topic, time and content of the messages in a SQLite file, in the order of writing."""
+    marks = ",".join("?" * len(topics))
+    query = (
+        f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) ORDER BY id"
+    )
+    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?immutable=1", uri=True)) as file:
+        yield from file.execute(query, topics)
 
 
 def _named_in(metadata: Path) -> list[Path]:

@@ -16,6 +16,8 @@ from dart_ros.session.pairing import pair_recorded
 
 # A stamp so many periods behind the one before it is a reset; less is a message that was late.
 _LATE_PERIODS = 2.5
+# Nanoseconds by which times go back where a clock was set back; threads that write do so by less.
+_TIME_RESET = 500_000_000
 # More resets than this share of the messages are no resets: two cameras are on one topic.
 _MOST_RESETS = 0.2
 
@@ -28,12 +30,30 @@ class Arrival(NamedTuple):
         time: nanoseconds at which it was recorded.
         order: number of the message among all that were read.
         source: number of the connection that it came on.
+        twin: how many images before it have the same source, time and stamp.
     """
 
     stamp: int
     time: int
     order: int
     source: int
+    twin: int = 0
+
+
+def by_arrival(images: Sequence[Arrival]) -> list[Arrival]:
+    """Images of one stream in the order in which they came.
+
+    That is by time, as files may have been sorted otherwise; but where the recorder's own clock was
+    set back, it is the order of writing.
+
+    Args:
+        images: in the order in which they were written.
+    """
+    steps = np.diff([image.time for image in images])
+    resets = int((steps < -_TIME_RESET).sum())
+    if 0 < resets <= _MOST_RESETS * len(images):
+        return list(images)
+    return sorted(images, key=lambda image: image.time)
 
 
 def pair_images(

@@ -62,6 +62,25 @@ def test_a_clock_that_jumps_ahead_ends_the_empty_part(tmp_path: Path) -> None:
     assert recording.empty == list(range(15)) and numbers(recording) == list(range(40))
 
 
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+@pytest.mark.parametrize("loop", [False, True])
+def test_the_clock_of_camera_and_recorder_is_set_back(
+    tmp_path: Path, storage: StoragePlugin, loop: bool
+) -> None:
+    """The last frames lie before the first by time, or at the very same times as the first."""
+    messages = []
+    for part, shift in ((0, 0), (1, -20 * STEP if loop else -100_000 * 10**9)):
+        for topic, time, message in files.frames(40, 10)[60 * part : 60 * (part + 1)]:
+            stamp = message.header.stamp
+            stamp.sec, stamp.nanosec = divmod(time // 10**6 * 10**6 + shift, 10**9)
+            messages.append((topic, time + shift, message))
+    path = write_bag(tmp_path / "bag", messages, storage)
+    for place in (path, files.storage_file(path)):
+        recording = open_recording(place, empty_seconds=1.0)
+        assert numbers(recording) == list(range(40))
+        assert recording.empty == list(range(10))
+
+
 def test_a_recorder_whose_own_clock_was_set_back_in_a_new_file(tmp_path: Path) -> None:
     """Files are in the order of recording, whatever their times are."""
     parts = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dart_ros.session.recording.timeline import Arrival, pair_images
+from dart_ros.session.recording.timeline import Arrival, by_arrival, pair_images
 
 
 def arrivals(stamps: list[int], times: list[int] | None = None, source: int = 0) -> list[Arrival]:
@@ -71,3 +71,15 @@ def test_stamps_that_are_all_zero_give_way_to_arrival() -> None:
     zeros = arrivals([0] * 20, times)
     pairs = pair_images(zeros, arrivals([0] * 20, [t + 5 for t in times]))
     assert [(c.order, d.order) for c, d in pairs] == [(i, i) for i in range(20)]
+
+
+def test_files_sorted_otherwise_come_by_time() -> None:
+    images = arrivals(list(range(20)), [33 * ((7 * i) % 20) for i in range(20)])
+    assert [image.time for image in by_arrival(images)] == sorted(i.time for i in images)
+    assert by_arrival([]) == []
+
+
+def test_times_that_are_set_back_keep_the_order_of_writing() -> None:
+    times = [*range(100_000, 101_000, 33), *range(0, 1000, 33)]
+    images = arrivals(times, times)
+    assert by_arrival(images) == images
