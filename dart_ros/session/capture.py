@@ -10,41 +10,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import CaptureError
-from dart_ros.method.depth_background import DepthBackgroundAccumulator
+from dart_ros.session.background_depth import BackgroundDepthAccumulator, DepthNoise
+from dart_ros.session.camera_motion import CameraMotion
+from dart_ros.session.capture_watch import EmptyView, Motion, View, gain_between
 from dart_ros.session.scene import Scene, check_name, new_scene_id
 from dart_ros.values import Camera, Frame
 
 MIN_FRAMES = 5
 """Fewer frames than this make no background, unless fewer were asked for."""
 
-# Motion is looked for in cells of a coarse grid: averaging a cell removes pixel and JPEG noise.
-_GRID_WIDTH = 80
-# Depth is sampled this many times along each side of a cell; half of the samples must agree.
-_DEPTH_SAMPLES = 4
-# Smallest connected patch of changed cells that counts, as a share of the grid.
-_MOVING_SHARE = 0.0025
-# Cells differ in color from this many of 255 levels, or this many times the picture's median.
-_COLOR_LEVELS, _COLOR_TIMES_NOISE = 10.0, 6.0
-# Samples differ in depth from this many metres, or this share of the distance.
-_DEPTH_METRES, _DEPTH_SHARE = 0.10, 0.06
 # Automatic exposure wobbles by a few per cent; more is a change of light.
 _EXPOSURE_SHARE = 0.10
+# Exposure is settled again when it changes by less than this from frame to frame.
+_SETTLED_SHARE = 0.03
+# So often light may change for good, and so many frames, or as many as are wanted, may pass
+# while it does.
+_MOST_RESTARTS, _SETTLING_FRAMES = 5, 60
 # One odd frame (a broken JPEG, a flash) is left out; two in a row are a finding.
 _ODD_FRAMES = 2
 
 
 class BackgroundCapture:
-    """Accumulates empty frames into a :class:`Scene`, in memory of a few images.
+    """Accumulates empty frames into a :class:`Scene`, in bounded memory.
+
+    Places that are restless (screens, windows, leaves) become part of the scene, by its deviations;
+    exposure that changes is waited for, and the capture begins again at the new one.
 
     Args:
         frames_wanted: number of frames after which the capture is done.
         max_depth: range of the sensor in metres.
+        noise: of the depth sensor.
+
+    Attributes:
+        note: what the capture waits for in words, empty if frames are taken.
+        picture: ``H×W×3`` uint8 RGB, the frame in which something moved, which is outlined; None
+            until a capture is refused for that.
 
     Raises:
         CaptureError: if ``frames_wanted`` or ``max_depth`` isn't positive.
     """
 
-    def __init__(self, frames_wanted: int, max_depth: float) -> None:
+    def __init__(
+        self, frames_wanted: int, max_depth: float, noise: DepthNoise | None = None
+    ) -> None:
         if frames_wanted < 1 or not max_depth > 0:
             raise CaptureError(
                 f"A capture of {frames_wanted} frames with a range of {max_depth} m is impossible; "
@@ -52,9 +60,15 @@ class BackgroundCapture:
             )
         self.frames_wanted = frames_wanted
         self.max_depth = max_depth
-        self.frames = 0
-        self._odd = 0
+        self.note = ""
+        self.picture: NDArray[np.uint8] | None = None
+        self._noise = noise or DepthNoise()
         self._camera: Camera | None = None
+        self._odd = 0
+        self._restarts = 0
+        self._settling = 0  # frames
+        self._unsettled: View | None = None  # the last frame, if its exposure was another
+        self.frames = 0
 
     @property
     def progress(self) -> float:
@@ -73,28 +87,26 @@ class BackgroundCapture:
         one are used too.
 
         Raises:
-            CaptureError: if the images' size changed, something moves in the view or the light or
-                exposure changed. The capture can't go on; start another one.
+            CaptureError: if the images' size changed, something moves in the view or the light
+                doesn't settle. The capture can't go on; start another one.
         """
         if self._camera is None:
             self._start(frame)
         self._check_size(frame)
-        cells, depths = self._reduce(frame)
+        view = self._empty.reduce(frame)
         if self.frames:
-            problem = self._problem(cells, depths)
+            change = float(np.abs(self._empty.gain(view) - 1.0).max())
+            problem = self._problem(frame, view, change > _EXPOSURE_SHARE)
             if problem is not None:
                 self._odd += 1
                 if self._odd >= _ODD_FRAMES:
                     raise CaptureError(problem)
                 return
-        self._odd = 0
-        known = depths > 0
-        self._cells += cells
-        self._depths[known] += depths[known]
-        self._known += known
-        cv2.accumulate(frame.color, self._color)
-        self._depth.add(frame.depth)
-        self.frames += 1
+            self._odd = 0
+            if change > _EXPOSURE_SHARE and not self._settles(view, change):
+                return
+            self._unsettled = None
+        self._take(frame, view)
 
     def finish(self, name: str) -> Scene:
         """Make the scene of the frames taken in so far.
@@ -105,16 +117,18 @@ class BackgroundCapture:
             name: plain name of the scene.
 
         Raises:
-            CaptureError: if there are too few frames.
+            CaptureError: if there are too few frames, or the camera has moved since the first.
             SceneError: if ``name`` isn't plain.
         """
         check_name(name)
         needed = min(self.frames_wanted, MIN_FRAMES)
         if self._camera is None or self.frames < needed:
             raise CaptureError(
-                f"Only {self.frames} of at least {needed} frames came; check that the camera "
-                "streams color and depth, and capture again."
+                f"Only {self.frames} of at least {needed} frames came; "
+                + (self.note or "check that the camera streams color and depth")
+                + ", and capture again."
             )
+        self._check_camera()
         depth = self._depth.result()
         now = datetime.now(timezone.utc)
         return Scene(
@@ -122,27 +136,45 @@ class BackgroundCapture:
             id=new_scene_id(name, now),
             camera=self._camera,
             plate=np.rint(self._color / self.frames).astype(np.uint8),
-            depth_mean=depth.mean.numpy(),
-            depth_std=depth.std.numpy(),
-            depth_count=depth.count.clamp(max=np.iinfo(np.uint16).max).numpy().astype(np.uint16),
+            depth_mean=depth.mean,
+            depth_std=depth.std,
+            depth_count=depth.count,
             frames=self.frames,
             captured_at=now.isoformat(timespec="seconds"),
             max_depth=self.max_depth,
+            color_deviation=self._deviation(),
+            depth_noise=self._noise,
         )
 
     def _start(self, frame: Frame) -> None:
         height, width = frame.depth.shape
         self._camera = frame.camera
         self._size = (height, width)
-        columns = min(_GRID_WIDTH, width)
-        self._grid = (columns, max(1, round(columns * height / width)))
-        rows = self._grid[1]
-        samples = (rows * _DEPTH_SAMPLES, columns * _DEPTH_SAMPLES)
-        self._cells = np.zeros((rows, columns, 3), np.float32)
-        self._depths = np.zeros(samples, np.float32)
-        self._known = np.zeros(samples, np.float32)
+        self._empty = EmptyView(height, width)
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget the frames taken so far."""
+        height, width = self._size
+        self.frames = 0
+        self._empty.restart()
+        self._depth = BackgroundDepthAccumulator(height, width, self.max_depth, self._noise)
         self._color = np.zeros((height, width, 3), np.float32)
-        self._depth = DepthBackgroundAccumulator(height, width, self.max_depth)
+        self._squares = np.zeros((height, width, 3), np.float32)
+        self._gains: list[NDArray[np.float32]] = []
+
+    def _take(self, frame: Frame, view: View) -> None:
+        if not self.frames:
+            self._first, self._first_view = frame.color.copy(), view
+        self._empty.add(view)
+        self._gains.append(gain_between(view.cells, self._first_view.cells))
+        cv2.accumulate(frame.color, self._color)
+        # From the first frame: sums of squares of whole colors would lose what differs in rounding.
+        cv2.accumulateSquare(cv2.absdiff(frame.color, self._first), self._squares)
+        self._depth.add(frame.depth)
+        self._last = frame.color
+        self.note = ""
+        self.frames += 1
 
     def _check_size(self, frame: Frame) -> None:
         here = (frame.color.shape[:2], frame.depth.shape)
@@ -153,52 +185,61 @@ class BackgroundCapture:
                 f"{color} and depth {depth}; keep the camera's resolution and capture again."
             )
 
-    def _reduce(self, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Color means of the grid's cells (0 to 255), and depth samples (metres)."""
-        columns, rows = self._grid
-        cells = cv2.resize(frame.color, (columns, rows), interpolation=cv2.INTER_AREA)
-        size = (columns * _DEPTH_SAMPLES, rows * _DEPTH_SAMPLES)
-        depths = cv2.resize(frame.depth, size, interpolation=cv2.INTER_NEAREST)
-        return cells.astype(np.float32), depths.astype(np.float32, copy=False)
-
-    def _problem(self, cells: NDArray[np.float32], depths: NDArray[np.float32]) -> str | None:
-        """What makes this frame differ from the mean of those before, None if nothing does."""
-        mean = self._cells / np.float32(self.frames)
-        gain = _gain(cells, mean)
-        in_depth = _largest_patch(self._moved_in_depth(depths))
-        residual = np.abs(cells - mean * gain).max(axis=2)
-        threshold = max(_COLOR_LEVELS, _COLOR_TIMES_NOISE * float(np.median(residual)))
-        in_color = _largest_patch(residual > threshold)
-        change = float(np.abs(gain - 1.0).max())
-        if not in_depth.any() and change > _EXPOSURE_SHARE:
-            return (
-                f"The light or the exposure changed by {change:.0%} during the capture; switch off "
-                "automatic exposure and white balance, or wait until they settle, and capture "
-                "again."
-            )
-        moving = in_depth | in_color
-        if not moving.any():
+    def _problem(self, frame: Frame, view: View, light_changes: bool) -> str | None:
+        """What moves in this frame in words, None if nothing does."""
+        motion = self._empty.motion(view, light_changes)
+        if motion is None:
             return None
-        seen = " and ".join(
-            word for word, patch in (("color", in_color), ("depth", in_depth)) if patch.any()
-        )
-        return (
-            f"Something moves in the view ({moving.mean():.1%} of the picture, {_where(moving)}, "
-            f"seen in {seen}); clear the view, keep the camera still and capture again."
-        )
+        self.picture = outlined(frame.color, motion.cells)
+        return _refusal(motion)
 
-    def _moved_in_depth(self, depths: NDArray[np.float32]) -> NDArray[np.bool_]:
-        mean = self._depths / np.maximum(self._known, 1)
-        both = (depths > 0) & (self._known > 0)
-        moved = both & (np.abs(depths - mean) > np.maximum(_DEPTH_METRES, _DEPTH_SHARE * mean))
-        columns, rows = self._grid
-        parts = moved.reshape(rows, _DEPTH_SAMPLES, columns, _DEPTH_SAMPLES)
-        changed = (parts.mean(axis=(1, 3)) >= 0.5).astype(np.uint8)
-        # Sensors see an edge wander by pixels: what is thinner than three cells isn't motion.
-        return cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(bool)
+    def _settles(self, view: View, change: float) -> bool:
+        """Begin again with a frame in another light if it has settled; else leave it out."""
+        before, self._unsettled = self._unsettled, view
+        self._settling += 1
+        lasts = self._settling > max(_SETTLING_FRAMES, self.frames_wanted)
+        if lasts or self._restarts >= _MOST_RESTARTS:
+            raise CaptureError(
+                f"The light or the exposure changed by {change:.0%} during the capture and doesn't "
+                "settle; switch off automatic exposure and white balance, and capture again."
+            )
+        self.note = f"waiting for light and exposure to settle, which changed by {change:.0%}"
+        if before is None:
+            return False
+        if float(np.abs(gain_between(view.cells, before.cells) - 1.0).max()) > _SETTLED_SHARE:
+            return False
+        # It stays as it is now, so what was taken before is of no use.
+        self._restarts += 1
+        self._restart()
+        return True
+
+    def _check_camera(self) -> None:
+        """Raise CaptureError if the camera stands elsewhere than at the first frame."""
+        motion = CameraMotion(self._first)
+        pixels = motion.pixels(self._last)
+        if pixels is not None and pixels > motion.tolerance:
+            raise CaptureError(
+                f"The camera has moved by about {pixels:.0f} pixels during the capture; keep it "
+                "still and capture again."
+            )
+
+    def _deviation(self) -> NDArray[np.float16]:
+        """Standard deviation of each pixel's color in levels, less what the exposure's wobble
+        makes."""
+        count = np.float32(self.frames)
+        mean = self._color / count
+        variance = self._squares / count - (mean - self._first) ** 2
+        variance -= np.var(self._gains, axis=0, dtype=np.float32) * mean**2
+        return np.sqrt(variance.max(axis=2).clip(min=0)).astype(np.float16)
 
 
-def capture_scene(frames: Iterable[Frame], wanted: int, name: str, max_depth: float) -> Scene:
+def capture_scene(
+    frames: Iterable[Frame],
+    wanted: int,
+    name: str,
+    max_depth: float,
+    noise: DepthNoise | None = None,
+) -> Scene:
     """A scene of frames that are at hand, as those of a recording.
 
     Args:
@@ -206,12 +247,13 @@ def capture_scene(frames: Iterable[Frame], wanted: int, name: str, max_depth: fl
         wanted: how many there should be; a few less will do.
         name: plain name of the scene.
         max_depth: range of the sensor in metres.
+        noise: of the depth sensor.
 
     Raises:
         CaptureError: see :class:`BackgroundCapture`.
         SceneError: if ``name`` isn't plain.
     """
-    capture = BackgroundCapture(wanted, max_depth)
+    capture = BackgroundCapture(wanted, max_depth, noise)
     for frame in frames:
         capture.add(frame)
     if not capture.frames:
@@ -222,31 +264,26 @@ def capture_scene(frames: Iterable[Frame], wanted: int, name: str, max_depth: fl
     return capture.finish(name)
 
 
-def _gain(cells: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gain of each color channel against the mean, from what is neither black nor saturated."""
-    usable = ((mean > 12) & (mean < 240) & (cells < 245)).all(axis=2)
-    # In a picture that is nearly all black or white no gain can be told.
-    if np.count_nonzero(usable) < 0.02 * usable.size:
-        return np.ones(3, np.float32)
-    return np.asarray(np.median(cells[usable] / mean[usable], axis=0), np.float32)
+def outlined(color: NDArray[np.uint8], cells: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A picture in which some places are outlined in red, and the rest is darker.
+
+    Args:
+        color: ``H×W×3`` RGB.
+        cells: where, in any size.
+
+    Returns:
+        ``H×W×3`` uint8 RGB.
+    """
+    height, width = color.shape[:2]
+    mask = cv2.resize(cells.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    picture = np.where(mask[..., None] > 0, color, color // 2).astype(np.uint8)
+    edges, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, edges, -1, (255, 40, 40), max(1, width // 320))
+    return picture
 
 
-def _largest_patch(changed: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest connected patch of changed cells, or nothing if it is too small to count."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        changed.astype(np.uint8), connectivity=8
-    )
-    if count > 1:
-        largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-        if stats[largest, cv2.CC_STAT_AREA] >= max(2.0, _MOVING_SHARE * changed.size):
-            return np.asarray(labels == largest)
-    return np.zeros_like(changed)
-
-
-def _where(moving: NDArray[np.bool_]) -> str:
-    if moving.mean() > 0.5:
-        return "in most of it"
-    center = float(np.nonzero(moving)[1].mean() + 0.5) / moving.shape[1]
+def _refusal(motion: Motion) -> str:
     return (
-        "on the left" if center < 1 / 3 else "on the right" if center > 2 / 3 else "in the centre"
+        f"Something moves in the view ({motion.cells.mean():.1%} of the picture, {motion.where}, "
+        f"seen in {motion.seen_in}); clear the view, keep the camera still and capture again."
     )

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import SceneError
 from dart_ros.printable import printable
+from dart_ros.session.background_depth import DepthNoise
 from dart_ros.values import Camera
 
 LARGEST_SIDE = 16384
@@ -28,6 +30,8 @@ FARTHEST = 1000.0
 MOST_FRAMES = 1_000_000
 """Frames of a capture, at most."""
 
+_RESTLESS_LEVELS = 6.0  # of 255
+_RESTLESS_TIMES_NOISE = 4.0
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _ID = re.compile(rf"({_NAME.pattern})-[0-9]{{8}}T[0-9]{{6}}Z-[0-9a-f]{{6}}")
 _NODE = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
@@ -56,6 +60,9 @@ class Scene:
         fit: figures of the fit, or None.
         captured_by: fully qualified name of the node that captured it, empty if none did.
         serial: serial number of the camera, empty if unknown.
+        color_deviation: ``H×W`` float16 levels of 255, standard deviation of each pixel's color
+            during the capture, of the channel that varied most; None in scenes of older versions.
+        depth_noise: of the sensor, below which ``depth_std`` never is; None in those as well.
 
     Raises:
         SceneError: if a value is of the wrong type, out of its range or not finite, or the arrays
@@ -76,6 +83,8 @@ class Scene:
     fit: Mapping[str, float | str] | None = None
     captured_by: str = ""
     serial: str = ""
+    color_deviation: NDArray[np.float16] | None = None
+    depth_noise: DepthNoise | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -92,6 +101,25 @@ class Scene:
     def known_share(self) -> float:
         """Share of pixels, 0 to 1, of which depth was known in at least one frame."""
         return float(np.count_nonzero(self.depth_count)) / self.depth_count.size
+
+    def restless(self) -> NDArray[np.bool_]:
+        """Where the view didn't keep still during the capture: screens, windows, leaves, depth that
+        flickers.
+
+        Returns:
+            ``H×W``; all False in scenes of older versions.
+        """
+        restless = np.zeros(self.depth_mean.shape, np.uint8)
+        if self.color_deviation is not None:
+            levels = self.color_deviation.astype(np.float32)
+            usual = _RESTLESS_TIMES_NOISE * float(np.median(levels))
+            restless |= levels > max(_RESTLESS_LEVELS, usual)
+        if self.depth_noise is not None:
+            noise = _RESTLESS_TIMES_NOISE * self.depth_noise.at(self.depth_mean)
+            restless |= (self.depth_count > 0) & (self.depth_std > noise)
+        # Edges and single pixels always waver.
+        kernel = np.ones((5, 5), np.uint8)
+        return cv2.morphologyEx(restless, cv2.MORPH_OPEN, kernel).astype(np.bool_)
 
     @property
     def captured(self) -> datetime:
@@ -187,6 +215,17 @@ def _check_images(scene: Scene) -> None:
             raise ValueError(
                 f"{key} is {_shown(array)}, but the camera needs {np.dtype(dtype)} {shape}"
             )
+    varied = scene.color_deviation
+    if varied is not None and not (
+        isinstance(varied, np.ndarray)
+        and varied.shape == size
+        and varied.dtype == np.float16
+        # NaN fails the comparison.
+        and 0 <= varied.min() <= varied.max() <= 255
+    ):
+        raise ValueError(f"color_deviation is {_shown(varied)}, not float16 {size} from 0 to 255")
+    if scene.depth_noise is not None and not isinstance(scene.depth_noise, DepthNoise):
+        raise ValueError(f"depth_noise is {_shown(scene.depth_noise)}")
     for key in ("depth_mean", "depth_std"):
         array = getattr(scene, key)
         # NaN fails the comparison.

@@ -25,6 +25,7 @@ from safetensors import numpy as safetensors_numpy
 from dart_ros.errors import SceneError
 from dart_ros.files import open_regular
 from dart_ros.printable import printable
+from dart_ros.session.background_depth import DepthNoise
 from dart_ros.session.scene import LARGEST_AREA, Scene, check_name
 from dart_ros.values import Camera
 
@@ -42,6 +43,7 @@ _IMAGES = {
     "depth_std": ("F32", 0),
     "depth_count": ("U16", 0),
 }
+_OPTIONAL = {"color_deviation": ("F16", 0)}  # not in files of older versions
 _ADVICE = "delete it and capture the scene again"
 
 
@@ -64,6 +66,9 @@ class _DamagedError(ValueError):
 def scene_bytes(scene: Scene) -> bytes:
     """The content of a scene's file."""
     tensors: dict[str, NDArray[Any]] = {key: getattr(scene, key) for key in _IMAGES}
+    for key in _OPTIONAL:
+        if (image := getattr(scene, key)) is not None:
+            tensors[key] = image
     for key, value in (scene.weights or {}).items():
         tensors[_WEIGHTS + key] = value
     tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
@@ -79,6 +84,7 @@ def scene_bytes(scene: Scene) -> bytes:
             "fit": None if scene.fit is None else dict(scene.fit),
             "captured_by": scene.captured_by,
             "serial": scene.serial,
+            "depth_noise": None if scene.depth_noise is None else asdict(scene.depth_noise),
         },
         sort_keys=True,
         allow_nan=False,
@@ -183,11 +189,13 @@ def _checked_size(entries: dict[str, Any], description: dict[str, Any]) -> int:
     if not 0 < math.prod(size) <= LARGEST_AREA:
         raise _DamagedError(f"is damaged (its camera has {size[1]}x{size[0]} pixels)")
     total = 0
-    for key, (dtype, channels) in _IMAGES.items():
+    for key, (dtype, channels) in {**_IMAGES, **_OPTIONAL}.items():
+        if key not in entries and key in _OPTIONAL:
+            continue
         if key not in entries:
             raise _DamagedError(f"is damaged (it holds no {key})")
         total += _tensor_size(key, entries[key], dtype, [*size, channels] if channels else size)
-    others = [key for key in entries if key not in _IMAGES]
+    others = [key for key in entries if key not in _IMAGES and key not in _OPTIONAL]
     weights = 0
     for key in others:
         if not key.startswith(_WEIGHTS):
@@ -261,4 +269,22 @@ def _scene(description: dict[str, Any], tensors: dict[str, NDArray[Any]], name: 
         fit=description.get("fit"),
         captured_by=description.get("captured_by", ""),
         serial=description.get("serial", ""),
+        color_deviation=tensors.get("color_deviation"),
+        depth_noise=_noise(description.get("depth_noise")),
     )
+
+
+def _noise(parts: object) -> DepthNoise | None:
+    if parts is None:
+        return None
+    names = DepthNoise.__dataclass_fields__.keys()
+    if (
+        not isinstance(parts, dict)
+        or parts.keys() != names
+        or not all(type(part) in (int, float) for part in parts.values())
+    ):
+        raise _DamagedError(f"depth_noise is {printable(str(parts), 60)}")
+    try:
+        return DepthNoise(**parts)
+    except ValueError as error:
+        raise _DamagedError(str(error)) from error
