@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dart_ros.errors import CaptureError, DartError, FitError
 from dart_ros.node.context import NodeContext
 from dart_ros.node.fit import Fits
 from dart_ros.node.scene_loader import Loaded, SceneLoader
-from dart_ros.session.capture import BackgroundCapture
+from dart_ros.session.background_depth import DepthNoise
+from dart_ros.session.capture import BackgroundCapture, outlined
 from dart_ros.session.scene import Scene, check_name
 from dart_ros.values import Frame
 
@@ -45,6 +49,7 @@ class CaptureSession:
         name: of the scene, checked.
         frames_wanted: frames to take.
         max_depth: range of the sensor in metres.
+        noise: of the depth sensor.
         fit_seconds: length of the fit that is to follow, 0 for its own choice; None for no fit.
         on_end: called with the outcome, once, in the executor's thread.
     """
@@ -54,6 +59,7 @@ class CaptureSession:
         name: str,
         frames_wanted: int,
         max_depth: float,
+        noise: DepthNoise,
         fit_seconds: float | None,
         on_end: Callable[[CaptureOutcome], None],
     ) -> None:
@@ -62,7 +68,7 @@ class CaptureSession:
         self.frames_wanted = frames_wanted
         self.on_end = on_end
         self._last_frame = time.monotonic()
-        self._capture = BackgroundCapture(frames_wanted, max_depth)
+        self._capture = BackgroundCapture(frames_wanted, max_depth, noise)
         self._closed = False
 
     def add(self, frame: Frame) -> bool:
@@ -99,6 +105,16 @@ class CaptureSession:
         """Share of the frames taken, 0 to 1."""
         return self._capture.progress
 
+    @property
+    def note(self) -> str:
+        """What it waits for in words, empty if it takes frames."""
+        return self._capture.note
+
+    @property
+    def picture(self) -> NDArray[np.uint8] | None:
+        """The frame in which something moved, if it was refused for that: ``H×W×3`` RGB."""
+        return self._capture.picture
+
     def finish(self) -> Scene:
         """Make the scene; CaptureError if too little came in."""
         return self._capture.finish(self.name)
@@ -111,10 +127,18 @@ class Capture:
         context: of the node.
         scenes: saves the scene and uses it.
         fits: fits the network to it afterwards.
+        show: publishes a picture (``H×W×3`` RGB uint8) of what moved or is restless.
     """
 
-    def __init__(self, context: NodeContext, scenes: SceneLoader, fits: Fits) -> None:
+    def __init__(
+        self,
+        context: NodeContext,
+        scenes: SceneLoader,
+        fits: Fits,
+        show: Callable[[NDArray[np.uint8]], None],
+    ) -> None:
         self._context = context
+        self._show = show
         self._scenes = scenes
         self._fits = fits
         self._session: CaptureSession | None = None
@@ -138,6 +162,7 @@ class Capture:
             return ""
         return (
             f"capturing '{session.name}': frame {session.frames_taken} of {session.frames_wanted}"
+            + (f", {session.note}" if session.note else "")
         )
 
     def start(
@@ -174,7 +199,12 @@ class Capture:
             if fit_seconds is not None:
                 fit_seconds = self._fits.checked_seconds(fit_seconds)
             check_name(scene)
-            session = CaptureSession(scene, frames, settings.max_depth, fit_seconds, on_end)
+            noise = DepthNoise(
+                settings.depth_noise_absolute,
+                settings.depth_noise_quadratic,
+                settings.depth_noise_relative,
+            )
+            session = CaptureSession(scene, frames, settings.max_depth, noise, fit_seconds, on_end)
         except DartError as error:
             self._context.problems.report(str(error))
             on_end(CaptureOutcome(False, str(error)))
@@ -206,7 +236,11 @@ class Capture:
         try:
             done = session.add(frame)
         except CaptureError as error:
-            outcome = CaptureOutcome(False, str(error))
+            picture, words = session.picture, str(error)
+            if picture is not None:
+                self._show(picture)
+                words += " ~/capture_picture shows where."
+            outcome = CaptureOutcome(False, words)
             self._context.post(lambda: self._end_if_current(session, outcome))
             return
         if done:
@@ -267,6 +301,10 @@ class Capture:
     def _captured(self, session: CaptureSession, made: Loaded) -> None:
         scene = made.scene
         message = f"captured {scene.frames} frames, depth known in {scene.known_share:.0%}"
+        restless = scene.restless()
+        self._show(outlined(scene.plate, restless))
+        if restless.any():
+            message += f", {restless.mean():.1%} of the picture restless, see ~/capture_picture"
         if scene.known_share == 0:
             message += " (depth is unknown everywhere: mattes will come from color alone)"
             self._context.problems.report(

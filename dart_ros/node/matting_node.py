@@ -24,12 +24,18 @@ from functools import partial
 from types import FrameType
 
 import cv2
+import numpy as np
 import rclpy
+from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 from dart_ros.errors import SceneError
 from dart_ros.node.actions import Actions
@@ -40,6 +46,7 @@ from dart_ros.node.context import NodeContext
 from dart_ros.node.engine_build import EngineBuilder, build_command
 from dart_ros.node.fit import Fits
 from dart_ros.node.frame_pipeline import FramePipeline
+from dart_ros.node.image_messages import image_message
 from dart_ros.node.outputs import Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
 from dart_ros.node.problems import Problems
@@ -87,7 +94,13 @@ class MattingNode(LifecycleNode):
             EngineBuilder("OpenVINO engine", partial(build_command, "openvino", self._store)),
         )
         self._fits = Fits(context, self._store, self._scenes)
-        self._capture = Capture(context, self._scenes, self._fits)
+        self._capture_pictures = self.create_publisher(
+            Image,
+            "~/capture_picture",
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._capture = Capture(context, self._scenes, self._fits, self._show_capture)
         self._stills = Stills(context, self._scenes, self._capture)
         self._pipeline = FramePipeline(context, self._scenes, self._capture, self._stills)
         self._camera = CameraInput(self, context, self._pipeline.put)
@@ -98,6 +111,12 @@ class MattingNode(LifecycleNode):
         refuse_wrong_transitions(self)
         # A steady clock: the node has to report also while simulated time stands still.
         self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _show_capture(self, picture: NDArray[np.uint8]) -> None:
+        """Publish what moved in a capture that was refused, or what is restless in one that wasn't;
+        from any thread."""
+        header = Header(stamp=self.get_clock().now().to_msg())
+        self._capture_pictures.publish(image_message(picture, "rgb8", header))
 
     def bring_up(self) -> None:
         """Configure and activate, if the parameter autostart says so."""

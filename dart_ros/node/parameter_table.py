@@ -65,6 +65,19 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
     "capture_scene": ParameterSpec(
         "background", "Name of the scene that ~/capture makes.", constraints="a plain name"
     ),
+    "depth_noise_absolute": ParameterSpec(
+        0.0,
+        "Noise of the depth sensor in metres; with the two below the least deviation of the "
+        "background depth: absolute + relative * z + quadratic * z^2 at z metres.",
+        0.0,
+        1.0,
+    ),
+    "depth_noise_relative": ParameterSpec(
+        0.01, "Noise of the depth sensor as a share of the distance.", 0.0001, 0.5
+    ),
+    "depth_noise_quadratic": ParameterSpec(
+        0.0, "Noise of the depth sensor per metre, with the square of the distance.", 0.0, 0.5
+    ),
     "capture_frames": ParameterSpec(
         100, "Frames of the empty background that a capture takes by default.", 2, 10000
     ),

@@ -73,6 +73,9 @@ class Settings:
     threads: int
     refine_fraction: float
     max_depth: float
+    depth_noise_absolute: float
+    depth_noise_relative: float
+    depth_noise_quadratic: float
     capture_scene: str
     capture_frames: int
     capture_timeout: float

@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robot import FRAME_ID, HEIGHT, PATIENCE, WIDTH, NodeProcess, Robot, empty_view
+from robot import (
+    FRAME_ID,
+    HEIGHT,
+    PATIENCE,
+    WIDTH,
+    NodeProcess,
+    Robot,
+    empty_view,
+    occupied_view,
+    pixels_of,
+)
+from sensor_msgs.msg import Image
 
 from dart_ros.msg import Status
 from dart_ros.session.scene import Scene
@@ -153,6 +164,33 @@ matting_node.Predictor = slow
     node = NodeProcess(tmp_path, *TORCH)
     try:
         assert robot.wait_for_state(Status.STATE_MATTING).scene == "room"
+        assert node.stop() == 0
+    finally:
+        if node.process.poll() is None:
+            node.stop(signal.SIGKILL)
+
+
+def test_what_moved_in_a_capture_is_shown(robot: Robot, tmp_path: Path) -> None:
+    node = NodeProcess(tmp_path, *TORCH)
+    try:
+        robot.wait_for_state(Status.STATE_NO_SCENE)
+        pictures = robot.listen(Image, "/matting_node/capture_picture")
+        request = CaptureBackground.Request(scene="room", frames=200)
+        wait = robot.begin(CaptureBackground, "capture_background", request)
+        robot.wait_for_state(Status.STATE_CAPTURING)
+        robot.view = occupied_view()
+        answer = wait(PATIENCE)
+        assert not answer.success and "moves in the view" in answer.message
+        assert "~/capture_picture shows where" in answer.message
+        picture = pixels_of(pictures.messages[-1])
+        red = (picture == (255, 40, 40)).all(axis=2)
+        assert red.any() and abs(np.nonzero(red)[1].mean() - WIDTH / 2) < 15
+        robot.view = empty_view()
+        time.sleep(0.5)
+        answer = robot.capture("room")
+        assert answer.success and "restless" not in answer.message
+        assert len(pictures.messages) == 2
+        pictures.close()
         assert node.stop() == 0
     finally:
         if node.process.poll() is None:
