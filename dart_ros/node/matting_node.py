@@ -94,12 +94,6 @@ class MattingNode(LifecycleNode):
             EngineBuilder("OpenVINO engine", partial(build_command, "openvino", self._store)),
         )
         self._fits = Fits(context, self._store, self._scenes)
-        self._capture_pictures = self.create_publisher(
-            Image,
-            "~/capture_picture",
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
         self._capture = Capture(context, self._scenes, self._fits, self._show_capture)
         self._stills = Stills(context, self._scenes, self._capture)
         self._pipeline = FramePipeline(context, self._scenes, self._capture, self._stills)
@@ -108,6 +102,12 @@ class MattingNode(LifecycleNode):
         self._status = StatusReporter(self, context, self._camera, self._pipeline, *work)
         self._own_services = Services(self, context, self._store, self._camera, *work)
         self._actions = Actions(self, context, self._camera, *work)
+        self._capture_pictures = self.create_publisher(
+            Image,
+            "~/capture_picture",
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
         refuse_wrong_transitions(self)
         # A steady clock: the node has to report also while simulated time stands still.
         self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
