@@ -164,7 +164,7 @@ def test_a_node_that_is_gone_and_back(
 ) -> None:
     from playwright.sync_api import expect
 
-    second = NodeProcess(scenes_dir, *PARAMETERS, namespace="second")
+    second = NodeProcess(scenes_dir, *PARAMETERS, namespace="/second")
     try:
         expect(page.get_by_role("tab", name="/second/matting_node")).to_be_visible()
     finally:
