@@ -51,6 +51,7 @@ _TRUE_FALSE = ("true", "false")
 _REGISTERED = "depth_registered/image_rect"  # as depth_image_proc names it
 _RESPAWNS = 5  # within a minute
 _CHOICES = {
+    "operator": _TRUE_FALSE,
     "rviz": _TRUE_FALSE,
     "start_camera": _TRUE_FALSE,
     "respawn": _TRUE_FALSE,
@@ -124,6 +125,14 @@ def _shared_arguments() -> list[Argument]:
             "true",
         ),
         Argument("respawn_delay", "Seconds before the node is started again.", "2.0"),
+        Argument("operator", "Serve the operator's page, for people without a terminal.", "false"),
+        Argument(
+            "operator_host",
+            "Address of the page; another one than this machine's own needs operator_token.",
+            "127.0.0.1",
+        ),
+        Argument("operator_port", "Port of the page.", "8099"),
+        Argument("operator_token", "Secret that the page asks for; 12 characters or more."),
         Argument(
             "use_sim_time",
             "Take the time from /clock (bags with --clock, simulators); empty: as in params_file.",
@@ -146,6 +155,11 @@ def _arguments(source: Source) -> list[Argument]:
             str(_share() / "config" / source.params_file),
         ),
         Argument("rviz", "Show it in RViz.", "false"),
+        Argument(
+            "virtual_camera",
+            "Feed the composite to call software by a v4l2 loopback device, such as /dev/video10, "
+            "or to a named pipe, as pipe:PATH. Empty: don't.",
+        ),
         *_shared_arguments(),
         *source.arguments,
     ]
@@ -198,6 +212,7 @@ def _start_one(
     else:
         where = f"this launch file{f' or that of {source.driver.package}' if source.driver else ''}"
     _warn_of_unknown(context, [*names, *its_arguments], where)
+    started += _operator(values)
     if values["rviz"] == "true":
         frame = source.frame.format_map(values)
         started.append(_rviz(frame, joined(outer, values["namespace"]), values))
@@ -226,7 +241,7 @@ def _start_fleet(context: LaunchContext, names: Sequence[str]) -> list[LaunchDes
         if values["namespace"].startswith("/"):
             its["namespace"] = "/" + its["namespace"]
         started += _camera(context, camera.source, its, camera.driver, names, outer)[0]
-    return started
+    return [*started, *_operator(values)]
 
 
 def _camera(
@@ -254,6 +269,8 @@ def _camera(
         nodes.insert(0, _register_node(source, values))
     if source.replayed is not None:
         nodes.append(_replay_node(source.replayed, values))
+    if values["virtual_camera"]:
+        nodes.append(_virtual_camera(values))
     started: list[LaunchDescriptionEntity] = [GroupAction([*namespace, *nodes])]
     its_arguments: list[str] = []
     if source.driver is not None and values["start_camera"] == "true":
@@ -422,6 +439,23 @@ def _rviz(frame: str, namespace: str, values: Mapping[str, str]) -> Node:
             if namespace
         ],
     )
+
+
+def _operator(values: Mapping[str, str]) -> list[Node]:
+    """The operator's page, if it is asked for: one for all cameras."""
+    if values["operator"] != "true":
+        return []
+    page = {
+        "host": _given("operator_host", values, ""),
+        "port": _given("operator_port", values, 8099),
+        "token": _given("operator_token", values, ""),
+    }
+    return [Node(package="dart_ros", executable="operator_node", parameters=[page])]
+
+
+def _virtual_camera(values: Mapping[str, str]) -> Node:
+    device = _given("virtual_camera", values, "")
+    return Node(package="dart_ros", executable="virtual_camera", parameters=[{"device": device}])
 
 
 def _profile(path: str) -> list[LaunchDescriptionEntity]:

@@ -244,6 +244,24 @@ def test_arguments_of_a_replay_come_with_their_types() -> None:
     assert [type(value) for value in given.values()] == [float, float, bool, float]
 
 
+def test_the_page_and_the_virtual_camera_are_started_when_asked_for() -> None:
+    nodes, _ = started("realsense", namespace="left")
+    assert set(nodes) == {"/left/matting_node"}
+    nodes, _ = started(
+        "realsense",
+        namespace="left",
+        operator="true",
+        operator_port="8100",
+        operator_token="123456789012",
+        virtual_camera="/dev/video7",
+    )
+    (page,) = (node for name, node in nodes.items() if "matting" not in name and "left" not in name)
+    expected = {"host": "127.0.0.1", "port": 8100, "token": "123456789012"}
+    assert page.parameters == expected and type(page.parameters["port"]) is int
+    (camera,) = (node for name, node in nodes.items() if node.parameters.get("device"))
+    assert camera.parameters == {"device": "/dev/video7"}
+
+
 @pytest.mark.parametrize(
     ("argument", "text", "message"),
     [
