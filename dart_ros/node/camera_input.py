@@ -64,14 +64,21 @@ class CameraInput:
         node: owner of the subscriptions.
         context: of the node.
         on_pair: called with each pair.
+        transport_problem: returns what keeps images from being sent as they should be, empty if
+            nothing.
     """
 
     def __init__(
-        self, node: Node, context: NodeContext, on_pair: Callable[[ImagePair], None]
+        self,
+        node: Node,
+        context: NodeContext,
+        on_pair: Callable[[ImagePair], None],
+        transport_problem: Callable[[], str],
     ) -> None:
         self._node = node
         self._context = context
         self._on_pair = on_pair
+        self._transport_problem = transport_problem
         self._subscriptions: dict[str, Any] = {}
         self._latched: Any = None
         self._reset()
@@ -150,7 +157,8 @@ class CameraInput:
         inputs = {name: self._input(name) for name in self._subscriptions}
         settings = self._context.settings()
         limits = PairingLimits(settings.sync_slop, settings.sync_wait, settings.depth_time_offset)
-        return self._health.why_no_pairs(now, inputs, self._pairing.gap, limits)
+        problem = self._transport_problem()
+        return self._health.why_no_pairs(now, inputs, self._pairing.gap, limits, problem)
 
     def complaint(self, now: float) -> str:
         """Return in words what is wrong with the topics although pairs come, empty if nothing."""
@@ -160,6 +168,8 @@ class CameraInput:
         return self._complaint
 
     def _look(self) -> str:
+        if problem := self._transport_problem():
+            return problem
         crowds = [self._input(name).crowded for name in self._subscriptions]
         if any(crowds):
             told = ", ".join(crowd for crowd in crowds if crowd)

@@ -52,6 +52,7 @@ from dart_ros.node.parameters import NodeParameters, Settings
 from dart_ros.node.problems import Problems
 from dart_ros.node.scene_loader import SceneLoader
 from dart_ros.node.services import Services
+from dart_ros.node.shared_memory import clean_at_start, transport_problem
 from dart_ros.node.spinning import deliver, spin
 from dart_ros.node.status import StatusReporter
 from dart_ros.node.still import Stills
@@ -97,7 +98,7 @@ class MattingNode(LifecycleNode):
         self._capture = Capture(context, self._scenes, self._fits, self._show_capture)
         self._stills = Stills(context, self._scenes, self._capture)
         self._pipeline = FramePipeline(context, self._scenes, self._capture, self._stills)
-        self._camera = CameraInput(self, context, self._pipeline.put)
+        self._camera = CameraInput(self, context, self._pipeline.put, transport_problem)
         work = (self._scenes, self._capture, self._fits, self._stills)
         self._status = StatusReporter(self, context, self._camera, self._pipeline, *work)
         self._own_services = Services(self, context, self._store, self._camera, *work)
@@ -246,6 +247,7 @@ def main(args: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)
     # OpenCV's take the cores from the engine's, for steps of a fraction of a millisecond.
     cv2.setNumThreads(1)
+    clean_at_start(rclpy.logging.get_logger("matting_node"))
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = MattingNode()

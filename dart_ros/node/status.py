@@ -134,9 +134,10 @@ class StatusReporter:
             return Status.STATE_LOADING, recent
         if self._scenes.loaded is None:
             hint = "no background yet: call ~/capture_background while the view is empty"
+            why = _joined(hint, self._camera.complaint(now))
             # Why there is none is no matter of time.
-            return Status.STATE_NO_SCENE, _joined(hint, self._context.problems.last)
-        why = _joined(frames.complaint, self._camera.complaint(time.monotonic()))
+            return Status.STATE_NO_SCENE, _joined(why, self._context.problems.last)
+        why = _joined(frames.complaint, self._camera.complaint(now))
         return Status.STATE_MATTING, _joined(why, recent)
 
     def _activity(self) -> tuple[str, float]:

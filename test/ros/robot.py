@@ -84,6 +84,7 @@ class NodeProcess:
         namespace: str = "/",
         fault: str = "",
         remaps: Sequence[str] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()  # goes with this object
         self.log_path = Path(self._folder.name) / "node.log"
@@ -107,7 +108,7 @@ class NodeProcess:
             )
             program = ["-c", f"{fault}\n{run}"]
         self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [*prefix, sys.executable, *program, *arguments],
             env=environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,
