@@ -33,11 +33,6 @@ from dart_ros.node.stream_health import (
 from dart_ros.session import pairing
 from dart_ros.session.pairing import Pairing
 
-try:  # from Iron on
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
-
 SILENCE = 1.0
 """Seconds without a pair after which the camera counts as silent."""
 
@@ -93,6 +88,7 @@ class CameraInput:
         self._pairs = 0
         self._since = time.monotonic()
         self._next_look = 0.0
+        self._next_search = 0.0
         self._complaint = ""
 
     def start(self) -> None:
@@ -108,7 +104,7 @@ class CameraInput:
         else:
             self._subscribe_to_image(COLOR, self._on_color, settings.image_transport)
             self._subscribe_to_image(DEPTH, self._on_depth, settings.depth_image_transport)
-            self._subscribe_to_info()
+            self._subscribe(INFO, CameraInfo, self._on_info, _TOPICS[INFO])
         first = next(iter(self._subscriptions.values()))
         # By the convention of image_proc: image_rect, image_rect_color, and not image_raw.
         self._rectified = "/image_rect" in first.topic_name
@@ -213,18 +209,27 @@ class CameraInput:
             return f"{topic}/{transport}"  # which may be remapped itself
         return remapped if remapped.endswith(f"/{transport}") else f"{remapped}/{transport}"
 
-    def _subscribe_to_info(self) -> None:
-        """Subscribe twice: only a transient-local subscription gets what was latched before it
-        came, and only a volatile one gets anything from a volatile publisher."""
-        self._subscribe(INFO, CameraInfo, self._on_info, _TOPICS[INFO])
-        self._latched = self._node.create_subscription(
-            CameraInfo,
-            _TOPICS[INFO],
-            self._on_latched_info,
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-            # A volatile publisher is no fault here.
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda _: None),
-        )
+    def _subscribe_to_latched_info(self) -> None:
+        """Get what a transient-local publisher of camera_info published before this node came.
+
+        Only a transient-local subscription gets it, which a volatile publisher would refuse, and
+        log that: so there has to be one of the other kind.
+        """
+        now = time.monotonic()
+        if self._latched is not None or now < self._next_search or INFO not in self._subscriptions:
+            return
+        self._next_search = now + _LOOK_PERIOD
+        topic = self._subscriptions[INFO].topic_name
+        if any(
+            endpoint.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+            for endpoint in self._node.get_publishers_info_by_topic(topic)
+        ):
+            self._latched = self._node.create_subscription(
+                CameraInfo,
+                _TOPICS[INFO],
+                self._on_latched_info,
+                QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+            )
 
     def _input(self, name: str) -> InputTopic:
         """What the ROS graph shows of an input."""
@@ -263,6 +268,8 @@ class CameraInput:
         self._info = message
 
     def _paired(self, color: Any, depth: Any, info: CameraInfo | None) -> None:
+        if info is None:
+            self._subscribe_to_latched_info()
         self._health.pairs.count(time.monotonic())
         self._pairs += 1
         self._frame_id = frame_name(color.header.frame_id[:_LONGEST_FRAME_ID])

@@ -87,7 +87,8 @@ def lens_from_info(info: CameraInfo | None, width: int, height: int, rectified: 
             f"camera_info is for {info.width}x{info.height} images, but color is {width}x{height}:"
             " remap color/camera_info to the topic beside the color image"
         )
-    camera = Camera(width, height, fx, fy, cx, cy, frame_name(info.header.frame_id))
+    name = frame_name(info.header.frame_id[:_LONGEST_FRAME_ID])
+    camera = Camera(width, height, fx, fy, cx, cy, name)
     if rectified:
         return Lens(camera)
     # No model has more than 14.

@@ -244,7 +244,9 @@ class Pairing(Generic[Item]):
         pairs = []
         while (pair := self._decide(side, stamp)) is not None:
             for times, one, at in zip(self._waited, self._sides, pair, strict=True):
-                times.append((one.newest or at) - at)
+                ahead = at if one.newest is None else one.newest
+                if ahead - at <= self._wait:  # else one stamp was odd
+                    times.append(ahead - at)
             color, depth = (one.take(at) for one, at in zip(self._sides, pair, strict=True))
             pairs.append((color, depth))
             self._open, self._full, self._early = None, False, _earlier(pair)
