@@ -9,6 +9,9 @@ from statistics import median
 
 from dart_ros.node.stream_health import WINDOW
 
+_LONGEST_LATENCY = 60.0  # seconds; what is older comes from another time
+_SKEW = 0.1  # seconds by which clocks of a network may differ
+
 
 @dataclass(frozen=True)
 class FrameSummary:
@@ -17,7 +20,8 @@ class FrameSummary:
     Attributes:
         matted: mattes computed since the node was activated.
         rate: mattes a second.
-        latency: seconds, median from the source stamp to publishing, 0 without mattes.
+        latency: seconds, median from the source stamp to publishing; 0 if it isn't known: without
+            mattes, or where the stamps are not of this machine's time (a bag, another clock).
         failing: why the newest frame couldn't be used, empty if it could.
         complaint: the newest complaint about a frame, empty after a while without any.
     """
@@ -73,7 +77,13 @@ class FrameLog:
             return FrameSummary(
                 self._matted,
                 len(self._done) / WINDOW,
-                median(latency for _, latency in self._done) if self._done else 0.0,
+                _latency([latency for _, latency in self._done]),
                 self._failing,
                 self._complaint if recent else "",
             )
+
+
+def _latency(found: list[float]) -> float:
+    """The median of those that can be latencies at all, 0 without any."""
+    likely = [max(0.0, one) for one in found if -_SKEW < one < _LONGEST_LATENCY]
+    return median(likely) if likely else 0.0

@@ -185,7 +185,7 @@ def diagnostics(status: Status, node_name: str) -> DiagnosticArray:
         "scene id": status.scene_id,
         "activity": status.activity,
         "frame rate (Hz)": f"{status.frame_rate:.1f}",
-        "latency (ms)": f"{status.latency * 1e3:.1f}",
+        "latency (ms)": f"{status.latency * 1e3:.1f}" if status.latency else "unknown",
         "frames received": str(status.frames_received),
         "frames matted": str(status.frames_matted),
         "frames dropped": str(status.frames_dropped),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from dart_ros.node.frame_log import FrameLog
 
 
@@ -28,3 +30,15 @@ def test_a_doubt_is_no_failure() -> None:
     log = FrameLog()
     log.doubtful(10.0, "no depth")
     assert (log.summary(10.1).failing, log.summary(10.1).complaint) == ("", "no depth")
+
+
+@pytest.mark.parametrize("off", [-3600.0, -1.0, 120.0, 1.7e9, -1e13])
+def test_latencies_of_another_time_are_unknown(off: float) -> None:
+    log = FrameLog()
+    log.matted(9.5, off)
+    assert log.summary(10.0).latency == 0.0
+    log.matted(9.6, 0.03)
+    assert log.summary(10.0).latency == 0.03
+    log.matted(9.7, -0.01)
+    log.matted(9.8, -0.02)
+    assert log.summary(10.0).latency == 0.0  # clocks that differ a little: as good as at once
