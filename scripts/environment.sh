@@ -9,9 +9,9 @@ export AMENT_PREFIX_PATH=$VIRTUAL_ENV
 
 # The only middleware that is installed there, whatever a robot's shell has chosen.
 export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
-# The name of the variable changed with Fast DDS 3.
+# Jazzy's Fast DDS reads this name; later ones warn of it.
 profile=${FASTRTPS_DEFAULT_PROFILES_FILE:-${FASTDDS_DEFAULT_PROFILES_FILE:-$dart_ros_root/config/fastdds.xml}}
-export FASTRTPS_DEFAULT_PROFILES_FILE=$profile FASTDDS_DEFAULT_PROFILES_FILE=$profile
+export FASTRTPS_DEFAULT_PROFILES_FILE=$profile
 # Robots on the same network neither hear the demo and the tests nor disturb them.
 export ROS_AUTOMATIC_DISCOVERY_RANGE=${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}
 unset dart_ros_root profile

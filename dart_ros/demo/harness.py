@@ -45,6 +45,7 @@ from dart_ros.demo.recorder import (
 from dart_ros.demo.replay_node import COLOR_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC
 from dart_ros.errors import DartError
 from dart_ros.files import DEMO_RECORDING
+from dart_ros.launching.values import fastdds_variables
 from dart_ros.msg import Status
 from dart_ros.session.scene_store import SceneStore
 from dart_ros.srv import CaptureBackground
@@ -491,9 +492,8 @@ def set_environment(logs: Path) -> None:
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     profile = fastdds_profile()
     if profile is not None:
-        # The first name is that of Fast DDS 2, the second that of Fast DDS 3.
-        os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
-        os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(profile))
+        for name in fastdds_variables(os.environ.get("ROS_DISTRO")):
+            os.environ.setdefault(name, str(profile))
 
 
 def ros_arguments(remaps: Mapping[str, str], parameters: Mapping[str, str | float]) -> list[str]:
