@@ -17,7 +17,7 @@ from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from dart_ros.action import CaptureBackground, FitScene, TakeStill
@@ -51,6 +51,8 @@ _ACTIONS = {
 _PATIENCE = 10.0  # seconds for an answer to what is done at once
 _LONG = 300.0  # seconds for a scene to load
 _STRONGEST = 1.0  # of the blur
+_SHOWN = "~/capture_picture shows where."  # words of a refusal that has a picture
+_PICTURE_PATIENCE = 2.0  # seconds for that picture to come
 _STALE = 30.0  # seconds without a picture after which a viewer is given up
 
 
@@ -86,16 +88,19 @@ class MattingClient:
             for action, kind in _ACTIONS.items()
         }
         self._views: dict[str, _View] = {}
-        self._subscription = node.create_subscription(
-            Status,
-            f"{name}/status",
-            self._on_status,
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-        )
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._shown: Image | None = None  # where something moved in a capture
+        self._subscriptions = [
+            node.create_subscription(Status, f"{name}/status", self._on_status, latched),
+            node.create_subscription(
+                Image, f"{name}/capture_picture", self._on_capture_picture, latched
+            ),
+        ]
 
     def destroy(self) -> None:
         """Take everything back; in rclpy's thread."""
-        self._node.destroy_subscription(self._subscription)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
         for client in self._clients.values():
             self._node.destroy_client(client)
         for action in self._actions.values():
@@ -107,6 +112,9 @@ class MattingClient:
 
     def _on_status(self, message: Status) -> None:
         self._status, self._told = message, time.monotonic()
+
+    def _on_capture_picture(self, message: Image) -> None:
+        self._shown = message
 
     def status(self) -> dict[str, Any]:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
@@ -149,8 +157,17 @@ class MattingClient:
     async def capture(self, scene: str, fit: bool) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
         goal = CaptureBackground.Goal(scene=scene, fit=fit)
+        before = self._shown
         answer, _ = await self._achieve("capture_background", goal)
-        return answer
+        if answer.success or _SHOWN not in answer.message:
+            return answer
+        # The picture comes by a topic, maybe after the result.
+        end = time.monotonic() + _PICTURE_PATIENCE
+        while self._shown is before and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        if self._shown is None or self._shown is before:
+            return answer
+        return Answer(False, answer.message.replace(_SHOWN, "").strip(), _jpeg(self._shown))
 
     async def cancel_capture(self) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
@@ -243,9 +260,7 @@ class MattingClient:
         def ended(future: Any) -> None:
             response = future.result()
             success = response.status == GoalStatus.STATUS_SUCCEEDED
-            picture = getattr(response.result, "picture", None)
-            data = b"" if picture is None else bytes(picture.data)
-            settle(Answer(success, response.result.message, data), response.result)
+            settle(Answer(success, response.result.message), response.result)
 
         def ask() -> None:
             client = self._actions[name]
@@ -382,6 +397,12 @@ def _answer(response: Any) -> Answer:
     if isinstance(response, Answer):
         return response
     return Answer(response.success, response.message)
+
+
+def _jpeg(image: Image) -> bytes:
+    """An rgb8 image as JPEG."""
+    pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+    return cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _finite(value: float) -> float:
