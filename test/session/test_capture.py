@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dart_ros.errors import CaptureError, SceneError
+from dart_ros.files import DEMO_RECORDING
 from dart_ros.session.capture import BackgroundCapture, capture_scene
 from dart_ros.session.recording import open_recording
 from dart_ros.simulation.sensor_noise import PROFILES, SensorNoise
@@ -333,6 +334,37 @@ def test_any_size(height: int, width: int) -> None:
     for _ in range(3):
         capture.add(Frame(color, np.ones((height, width), np.float32), 0, camera))
     np.testing.assert_array_equal(capture.finish("a").plate, color)
+
+
+REAL = OFFICE.parent
+RECORDINGS = ("arm", "binder", "classroom", "corridor1", "lab1a", "lab1b", "office")
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real recordings aren't on this machine")
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_real_rooms_are_captured_at_the_first_try_and_people_in_them_refused(name: str) -> None:
+    recording = open_recording(REAL / name, max_depth=10.0)
+    empty = [recording.frame(position) for position in recording.empty]
+    scene = capture_scene(empty * (1 + 20 // len(empty)), len(empty), "real", 10.0)
+    assert scene.restless().mean() < 0.02
+    capture = BackgroundCapture(1000, 10.0)
+    with pytest.raises(CaptureError, match="moves in the view"):
+        for frame in empty * 2:
+            capture.add(frame)
+        for position in recording.occupied[:20]:
+            capture.add(recording.frame(position))
+    assert capture.picture is not None
+
+
+@pytest.mark.parametrize("first", range(0, 80, 8))
+def test_people_of_the_demo_are_refused(first: int) -> None:
+    recording = open_recording(DEMO_RECORDING, max_depth=10.0)
+    capture = BackgroundCapture(1000, 10.0)
+    with pytest.raises(CaptureError, match="moves in the view"):
+        for repeat in range(5):
+            capture.add(recording.frame(recording.empty[0], repeat))
+        for position in recording.occupied[first : first + 60]:
+            capture.add(recording.frame(position))
 
 
 @pytest.mark.skipif(not OFFICE.is_dir(), reason="the office recording isn't on this machine")

@@ -451,3 +451,41 @@ def test_a_list_shows_small_pictures(tmp_path: Path) -> None:
     # Blue comes first in OpenCV.
     assert np.abs(picture[50, 140].astype(int) - (20, 10, 200)).max() < 12
     assert picture[50, 20].max() < 12
+
+
+KILLED = """
+    import dataclasses, os, random, signal, sys, time
+    import numpy as np
+    from benchmark.fuzz_scene_files import check_values, good_scene
+    from dart_ros.session.scene_store import SceneStore
+    store, rng = SceneStore(sys.argv[1]), random.Random(5)
+    size = (240, 320)
+    large = dataclasses.replace(
+        good_scene(), camera=dataclasses.replace(good_scene().camera, width=320, height=240),
+        plate=np.zeros((*size, 3), np.uint8), depth_mean=np.ones(size, np.float32),
+        depth_std=np.ones(size, np.float32), depth_count=np.ones(size, np.uint16))
+    store.save(large)
+    store.set_last("/matting_node", "good")
+    states = set()
+    for moment in range(40):
+        child = os.fork()
+        if not child:
+            for frames in range(1, 100_000):
+                store.save(dataclasses.replace(large, frames=frames))
+                store.set_last("/matting_node", "good")
+        time.sleep(rng.uniform(0.001, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        scene = store.load("good")
+        check_values(scene)
+        states.add(scene.frames)
+        assert store.last("/matting_node") == "good"
+        assert [(item.name, item.problem) for item in store.list()] == [("good", None)]
+    print(len(states), "states")
+"""
+
+
+def test_a_node_that_is_killed_at_any_moment_of_saving_leaves_a_whole_scene(tmp_path: Path) -> None:
+    result = run_python(KILLED, str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "states" in result.stdout
