@@ -203,7 +203,7 @@ def test_parameters_change_the_next_frames(
         ("refine_fraction", 1.5, "refine_fraction"),
         ("capture_frames", 0, "capture_frames"),
         ("sync_slop", 0.0, "sync_slop"),
-        ("max_depth", "far", "Wrong parameter type"),
+        ("max_depth", "far", "max_depth is a number"),
         ("composite_color", [0, 0, 300], "0 to 255"),
         ("composite_image", "/no/such.png", "does not exist"),
         ("backend", "quantum", "use one of auto"),
