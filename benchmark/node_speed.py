@@ -2,18 +2,24 @@
 
 ``python -m benchmark.node_speed --output DIR`` plays the recording that ships, at its own and at
 other sizes, to a node that has its scene stored, until it can't follow; alpha and trimap are
-subscribed to. It prints a table and leaves ``node_speed.json`` and ``node_speed.png``.
+subscribed to. It prints a table and leaves ``node_speed.json`` and ``node_speed.png``. With
+``--page`` each rate is measured once more while somebody looks at the composite in the operator's
+page.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
+import itertools
 import json
 import os
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +47,8 @@ from dart_ros.files import DEMO_RECORDING
 SATURATED = 0.95
 """Share of the published frames below which the node is said not to follow any more."""
 
+
+_IN_THE_PAGE = "; in the page {seen_per_second:.1f} pictures/s of {bytes_a_picture} bytes"
 
 PATIENCE = 60.0
 """Seconds to wait for the camera, and for the first matte of a node that says that it mattes."""
@@ -119,8 +127,59 @@ def started(
         yield demo, node, first
 
 
+class Viewer(threading.Thread):
+    """Reads a live picture of the operator's page as a browser does, and counts."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(daemon=True)
+        self.pictures = self.bytes = 0
+        self._address = address
+
+    def run(self) -> None:
+        """Read until the server ends."""
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            urllib.request.urlopen(self._address, timeout=PATIENCE) as stream,
+        ):
+            while line := stream.readline():
+                if line.lower().startswith(b"content-length:"):
+                    self.bytes += int(line.split(b":")[1])
+                    self.pictures += 1
+
+
+@contextlib.contextmanager
+def viewed(logs: Path) -> Iterator[Viewer]:
+    """The operator's page of the node, with somebody who looks at the composite."""
+    command = [sys.executable, "-m", "dart_ros.operator_page.operator_node"]
+    page = Child("operator's page", [*command, "--ros-args", "-p", "port:=0"], logs / "page.log")
+    try:
+        deadline = time.monotonic() + PATIENCE
+        told = ""
+        while "http://" not in told or "found /matting_node" not in told:
+            page.check()
+            if time.monotonic() > deadline:
+                raise DemoError(f"The page found no node in {PATIENCE:.0f} s; see {page.log}.")
+            time.sleep(0.1)
+            told = page.log.read_text(encoding="utf-8", errors="replace")
+        address = "http://" + told.partition("http://")[2].split()[0]
+        viewer = Viewer(f"{address}api/live?node=/matting_node&view=composite")
+        viewer.start()
+        while not viewer.pictures:
+            page.check()
+            if time.monotonic() > deadline:
+                raise DemoError(f"The page showed nothing in {PATIENCE:.0f} s; see {page.log}.")
+            time.sleep(0.1)
+        yield viewer
+    finally:
+        page.stop()
+
+
 def measure(
-    sizes: list[tuple[int, int]], rates: list[float], seconds: float, backend: str
+    sizes: list[tuple[int, int]],
+    rates: list[float],
+    seconds: float,
+    backend: str,
+    page: bool = False,
 ) -> Generator[dict[str, Any], None, None]:
     """A row of figures for each size and rate, each as soon as it is measured.
 
@@ -140,12 +199,21 @@ def measure(
             save_png(scenes / "background.png", gradient(width, height))
             with started(source, 30.0, scenes, logs, backend, recorder):
                 pass
-            for rate in rates:
-                with started(source, rate, scenes, logs, backend, recorder) as (demo, node, first):
+            for rate, looked_at in itertools.product(rates, (False, True) if page else (False,)):
+                with contextlib.ExitStack() as running:
+                    ready = started(source, rate, scenes, logs, backend, recorder)
+                    demo, node, first = running.enter_context(ready)
+                    viewer = running.enter_context(viewed(logs)) if looked_at else None
+                    before = (viewer.pictures, viewer.bytes) if viewer else (0, 0)
                     keep = {"alpha": False, "trimap": False}
                     phase, _, _ = demo.record(f"{width}x{height} at {rate:g} Hz", keep, seconds)
                     memory = round(node.peak_memory())
+                    seen = viewer.pictures - before[0] if viewer else 0
+                    size_of_one = (viewer.bytes - before[1]) / max(1, seen) if viewer else 0.0
                 yield {
+                    "page": looked_at,
+                    "seen_per_second": round(seen / seconds, 1),
+                    "bytes_a_picture": round(size_of_one),
                     "width": width,
                     "height": height,
                     "rate": rate,
@@ -153,7 +221,7 @@ def measure(
                     "first_matte_seconds": round(first, 2),
                     "peak_memory_mb": memory,
                 }
-                if phase.matted < SATURATED * phase.published:
+                if looked_at is page and phase.matted < SATURATED * phase.published:
                     break
 
 
@@ -166,6 +234,7 @@ def line(row: dict[str, Any]) -> str:
         f"p95, p99), {row['lost']} lost and {row['dropped']} replaced of {row['published']}, CPU "
         f"of node {cpu['matting_node']:.0f} % and camera {cpu['camera']:.0f} % of a core, peak "
         f"{row['peak_memory_mb']} MB, first matte after {row['first_matte_seconds']:.1f} s"
+        + (_IN_THE_PAGE.format_map(row) if row["page"] else "")
     )
 
 
@@ -178,7 +247,11 @@ def plot(path: Path, rows: list[dict[str, Any]]) -> None:
     rates = sorted({row["rate"] for row in rows})
     left.plot(rates, rates, color="lightgray", linestyle="--", label="every frame")
     for width, height in dict.fromkeys((row["width"], row["height"]) for row in rows):
-        own = [row for row in rows if (row["width"], row["height"]) == (width, height)]
+        own = [
+            row
+            for row in rows
+            if (row["width"], row["height"], row["page"]) == (width, height, False)
+        ]
         at = [row["rate"] for row in own]
         left.plot(at, [r["mattes_per_second"] for r in own], marker="o", label=f"{width}x{height}")
         for name, style in (("p50", "-"), ("p95", "--"), ("p99", ":")):
@@ -203,6 +276,7 @@ def main() -> int:
     parser.add_argument("--rates", type=float, nargs="+", default=[15, 30, 45, 60, 90])
     parser.add_argument("--seconds", type=float, default=12.0, help="at each rate (12)")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--page", action="store_true", help="also with a viewer of the page")
     parser.add_argument("--output", type=Path, required=True, help="folder for figures and plot")
     options = parser.parse_args()
     end_by_signals()
@@ -210,7 +284,8 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     try:
         options.output.mkdir(parents=True, exist_ok=True)
-        measured = measure(options.sizes, options.rates, options.seconds, options.backend)
+        chosen = (options.sizes, options.rates, options.seconds, options.backend, options.page)
+        measured = measure(*chosen)
         with contextlib.closing(measured):
             for row in measured:
                 tqdm.write(line(row))

@@ -28,6 +28,7 @@ def row(rate: float, **changes: Any) -> dict[str, Any]:
         "cpu_percent": {"matting_node": 150.0, "camera": 5.0},
         "peak_memory_mb": 700,
         "first_matte_seconds": 3.21,
+        "page": False,
         **changes,
     }
 
@@ -57,6 +58,9 @@ def test_a_row_tells_all(tmp_path: Path) -> None:
     text = line(row(30.0))
     for part in ("640x480 at 30 Hz", "20 / 30 / 40 ms", "1 lost and 2 replaced of 100", "3.2 s"):
         assert part in text
+    assert "page" not in text
+    watched = row(30.0, page=True, seen_per_second=29.5, bytes_a_picture=31000)
+    assert "in the page 29.5 pictures/s of 31000 bytes" in line(watched)
 
 
 def test_the_plot_is_drawn(tmp_path: Path) -> None:
