@@ -25,7 +25,7 @@ from dart_ros.demo.pictures import gradient, save_png
 from dart_ros.errors import DartError, EvaluationError
 from dart_ros.evaluation.metrics import Scores, mean_scores, score
 from dart_ros.files import DEMO_RECORDING
-from dart_ros.fitting.library import split_identities, sprites_path
+from dart_ros.fitting.library import foregrounds_path, split_identities
 from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import HELD_OUT, FitResult
 from dart_ros.session.capture import capture_scene
@@ -35,7 +35,7 @@ from dart_ros.session.recording import Recording, first_run, open_recording
 from dart_ros.session.recording.frames import EMPTY_FRAMES
 from dart_ros.session.scene import Scene
 from dart_ros.simulation.composition import MAX_DEPTH, Composer
-from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.foregrounds import load_foregrounds
 from dart_ros.values import UNKNOWN_DEPTH, Frame, Matte
 
 _SAMPLES = 16
@@ -88,7 +88,7 @@ def composed(recording: Recording, scene: Scene, count: int) -> list[Truth]:
         torch.from_numpy(np.stack([frame.color for frame in frames])).permute(0, 3, 1, 2),
         torch.from_numpy(np.stack([frame.depth for frame in frames])),
     )
-    _, people = split_identities(load_sprites(sprites_path()), HELD_OUT)
+    _, people = split_identities(load_foregrounds(foregrounds_path()), HELD_OUT)
     background = replace(background_of(scene), samples=samples)
     composer = Composer(people, [background], max_depth=scene.max_depth)
     found = []

@@ -26,7 +26,7 @@ settings.register_profile("any_machine", deadline=None)
 settings.load_profile("any_machine")
 
 # name, kind, identity, cut, RGB
-SPRITES = [
+FOREGROUNDS = [
     ("anna", "person", "anna", [], (20, 230, 30)),
     ("bert", "person", "bert", ["bottom"], (10, 200, 20)),
     ("box", "object", "box", [], (30, 240, 40)),
@@ -47,12 +47,12 @@ def one_torch_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two people and an object, all green ellipses of 64x33 pixels, 2 m away and flat."""
-    folder = tmp_path_factory.mktemp("sprites")
+    folder = tmp_path_factory.mktemp("foregrounds")
     rows, columns = np.mgrid[:64, :33].astype(np.float32)
     inside = ((rows - 31.5) / 30) ** 2 + ((columns - 16) / 14) ** 2 < 1
     alpha = cv2.GaussianBlur(inside.astype(np.float32), (3, 3), 0) * 255
     entries = []
-    for name, kind, identity, cut, (red, green, blue) in SPRITES:
+    for name, kind, identity, cut, (red, green, blue) in FOREGROUNDS:
         color = np.empty((64, 33, 4), np.uint8)
         color[..., :3] = blue, green, red
         color[..., 3] = alpha.round()
@@ -61,5 +61,5 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert cv2.imwrite(str(folder / f"{name}.depth.png"), np.full((32, 17), 128, np.uint8))
         entry = {"name": name, "kind": kind, "identity": identity, "cut": cut}
         entries.append({**entry, "focal_px": 110.0, "distance_m": 2.0})
-    (folder / "sprites.json").write_text(json.dumps({"sprites": entries}))
+    (folder / "foregrounds.json").write_text(json.dumps({"foregrounds": entries}))
     return folder

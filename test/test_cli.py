@@ -360,16 +360,16 @@ def test_options_of_a_fit_come_before_its_settings(
 
     monkeypatch.setattr(fit_module, "fit", fit)
     settings = tmp_path / "fit.yaml"
-    settings.write_text("{seconds: 60, batch: 4, sprites: mine, teacher: {weights: large}}")
+    settings.write_text("{seconds: 60, batch: 4, foregrounds: mine, teacher: {weights: large}}")
     command = ["fit", "box", "--scenes-dir", str(store.directory)]
     assert cli.main(command) == 0
     assert cli.main([*command, "--settings", str(settings)]) == 0
-    own = ("--seconds", "9", "--sprites", "others", "--teacher", "larger")
+    own = ("--seconds", "9", "--foregrounds", "others", "--teacher", "larger")
     assert cli.main([*command, "--settings", str(settings), *own]) == 0
     assert runs == [
         FitRun(),
-        FitRun(60.0, batch=4, sprites=Path("mine"), teacher=Teacher(Path("large"))),
-        FitRun(9.0, batch=4, sprites=Path("others"), teacher=Teacher(Path("larger"))),
+        FitRun(60.0, batch=4, foregrounds=Path("mine"), teacher=Teacher(Path("large"))),
+        FitRun(9.0, batch=4, foregrounds=Path("others"), teacher=Teacher(Path("larger"))),
     ]
 
 
@@ -471,14 +471,14 @@ def test_fit_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail() -> None:
-        raise FitError("no sprites")
+        raise FitError("no foregrounds")
 
     monkeypatch.setattr(fit_module, "fit", fake_fit(True, fail))
     command = ["fit", "box", "--scenes-dir", str(store.directory), "--json-progress"]
     assert cli.main(command) == 1
     captured = capsys.readouterr()
-    assert json.loads(captured.out.splitlines()[-1]) == {"error": "no sprites"}
-    assert captured.err == "dart-ros: no sprites\n"
+    assert json.loads(captured.out.splitlines()[-1]) == {"error": "no foregrounds"}
+    assert captured.err == "dart-ros: no foregrounds\n"
 
 
 ENDLESS = """

@@ -18,6 +18,7 @@ from benchmark.sim_rgbd.blender import GLASS, Lamp, Shape, Studio
 from benchmark.sim_rgbd.scenes import Actor, Light, Plan, Pose, Thing
 from dart_ros.errors import EvaluationError
 from dart_ros.values import Camera
+from tools.datagen.foregrounds import AVATAR_CREDIT
 from tools.datagen.furniture import Catalog, Piece
 from tools.datagen.glb import Rig, read_person
 from tools.datagen.hair import grow_hair
@@ -25,7 +26,6 @@ from tools.datagen.mesh import Material, Mesh, Strands, quad, rotation_x
 from tools.datagen.pose import PosedPerson, apply_pose
 from tools.datagen.rasterizer import Viewpoint
 from tools.datagen.rooms import Room, furnish
-from tools.datagen.sprites import AVATAR_CREDIT
 
 _BRIGHTNESS = 0.2
 """Mean linear light of an empty room's picture; 0.2 is a middle grey on the screen."""

@@ -1,7 +1,7 @@
 """The twelve rooms of ``sim-rgbd``, and who does what in them.
 
 People, furniture and rooms are held out from the training data: people of
-:data:`~tools.datagen.sprites.HELD_OUT`, pieces for which
+:data:`~tools.datagen.foregrounds.HELD_OUT`, pieces for which
 :func:`~tools.datagen.rooms.for_demo` holds, and seeds of their own.
 """
 

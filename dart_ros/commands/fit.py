@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("--seconds", type=positive, help="how long to train (120, on a GPU 30)")
     command.add_argument(
-        "--sprites", type=Path, help="folder of further people or things to fit with (RGBA PNG)"
+        "--foregrounds", type=Path, help="folder of further people or things to fit with (RGBA PNG)"
     )
     command.add_argument(
         "--recording",
@@ -81,8 +81,8 @@ def _settings(options: argparse.Namespace) -> FitRun:
     run = FitRun() if options.settings is None else load_fit(options.settings)
     if options.seconds is not None:
         run = replace(run, seconds=options.seconds)
-    if options.sprites is not None:
-        run = replace(run, sprites=options.sprites)
+    if options.foregrounds is not None:
+        run = replace(run, foregrounds=options.foregrounds)
     if options.recording is not None:
         run = replace(run, recording=options.recording)
     if options.teacher is not None:

@@ -224,7 +224,7 @@ class Renewal:
     """
 
     def __init__(self, pools: Sequence[tuple[FramePool, Compose, int]], workers: int) -> None:
-        # Forked: sprites and rooms are there already, and nobody uses the GPU in there.
+        # Forked: foregrounds and rooms are there already, and nobody uses the GPU in there.
         context = multiprocessing.get_context("fork")
         self._processes = [
             context.Process(target=_renew, args=(pools, first, workers), daemon=True)

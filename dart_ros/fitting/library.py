@@ -1,5 +1,5 @@
-"""The sprites and rooms of a training: loaded, parted into those to train on and those held out,
-and hashed, so that weights tell what they were trained on."""
+"""The foregrounds and rooms of a training: loaded, parted into those to train on and those held
+out, and hashed, so that weights tell what they were trained on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dart_ros.errors import FitError
 from dart_ros.fitting.run import Data
 from dart_ros.simulation.backgrounds import invent_room, load_pictures, load_rooms
 from dart_ros.simulation.composition import RgbdBackground
-from dart_ros.simulation.foregrounds import Sprite, load_sprites
+from dart_ros.simulation.foregrounds import Foreground, load_foregrounds
 from dart_ros.simulation.recorded import RecordedScene
 
 _FIRST_HELD_OUT_SEED = 1_000_000
@@ -29,17 +29,17 @@ class Library:
     its name, the second of a name as ``NAME-2``.
     """
 
-    sprites: list[Sprite]
+    foregrounds: list[Foreground]
     rooms: list[RgbdBackground]
-    held_out_sprites: list[Sprite]
+    held_out_foregrounds: list[Foreground]
     held_out_rooms: list[RgbdBackground]
     recorded: list[RecordedScene]
     hashes: dict[str, str]
 
 
-def sprites_path() -> Path:
-    """Where the sprites that ship with the package lie."""
-    return Path(str(files("dart_ros"))) / "data" / "sprites"
+def foregrounds_path() -> Path:
+    """Where the foregrounds that ship with the package lie."""
+    return Path(str(files("dart_ros"))) / "data" / "foregrounds"
 
 
 def load_library(data: Data, recorded: Sequence[RecordedScene] = ()) -> Library:
@@ -53,10 +53,10 @@ def load_library(data: Data, recorded: Sequence[RecordedScene] = ()) -> Library:
         FitError: if a folder is missing, empty or holds something broken, or if too little is
             left to train or to validate on.
     """
-    sprites: list[Sprite] = []
-    for folder in data.sprites or (sprites_path(),):
-        sprites += load_sprites(folder)
-    training, held_out = split_identities(sprites, data.held_out)
+    foregrounds: list[Foreground] = []
+    for folder in data.foregrounds or (foregrounds_path(),):
+        foregrounds += load_foregrounds(folder)
+    training, held_out = split_identities(foregrounds, data.held_out)
     rooms: list[RgbdBackground] = []
     kept: list[RgbdBackground] = []
     for folder in data.rooms:
@@ -67,7 +67,7 @@ def load_library(data: Data, recorded: Sequence[RecordedScene] = ()) -> Library:
     if data.invented or not kept:
         invented = max(_FEWEST_INVENTED, data.invented // data.held_out)
         kept += [invent_room(_FIRST_HELD_OUT_SEED + seed) for seed in range(invented)]
-    folders = (*(data.sprites or (sprites_path(),)), *data.rooms, *data.pictures)
+    folders = (*(data.foregrounds or (foregrounds_path(),)), *data.rooms, *data.pictures)
     hashes: dict[str, str] = {}
     for folder in folders:
         hashes[_free_name(folder.name, hashes)] = folder_hash(folder)
@@ -77,20 +77,24 @@ def load_library(data: Data, recorded: Sequence[RecordedScene] = ()) -> Library:
     return Library(training, rooms, held_out, kept, list(recorded), hashes)
 
 
-def split_identities(sprites: Sequence[Sprite], held_out: int) -> tuple[list[Sprite], list[Sprite]]:
-    """Sprites to train on, and those of one person in ``held_out``, kept for validation.
+def split_identities(
+    foregrounds: Sequence[Foreground], held_out: int
+) -> tuple[list[Foreground], list[Foreground]]:
+    """Foregrounds to train on, and those of one person in ``held_out``, kept for validation.
 
     Raises:
         FitError: if fewer than two people are shown.
     """
-    identities = sorted({sprite.identity for sprite in sprites if sprite.kind == "person"})
+    identities = sorted(
+        {foreground.identity for foreground in foregrounds if foreground.kind == "person"}
+    )
     kept = set(identities[::held_out])
-    training = [sprite for sprite in sprites if sprite.identity not in kept]
-    validation = [sprite for sprite in sprites if sprite.identity in kept]
+    training = [foreground for foreground in foregrounds if foreground.identity not in kept]
+    validation = [foreground for foreground in foregrounds if foreground.identity in kept]
     if not training or not validation:
         raise FitError(
-            f"the sprites show {len(identities)} people: training needs two at least, one of them "
-            "to validate on"
+            f"the foregrounds show {len(identities)} people: training needs two at least, one of "
+            "them to validate on"
         )
     return training, validation
 

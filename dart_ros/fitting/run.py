@@ -24,15 +24,15 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 class Data:
     """What frames are composed of.
 
-    ``sprites``: folders of rendered sprites or of the user's own pictures; none for the library
-    that ships. ``rooms``: folders of rendered rooms. ``pictures``: folders of pictures without
-    depth. ``invented``: how many rooms are made up. ``recordings``: real recordings, all of which
-    are trained on: people are composed before their empty frames, and ``recorded_share`` of all
-    frames are their occupied ones, labelled by depth where it is sure. One identity and one room in
-    ``held_out`` is kept for validation.
+    ``foregrounds``: folders of rendered foregrounds or of the user's own pictures; none for the
+    library that ships. ``rooms``: folders of rendered rooms. ``pictures``: folders of pictures
+    without depth. ``invented``: how many rooms are made up. ``recordings``: real recordings, all of
+    which are trained on: people are composed before their empty frames, and ``recorded_share`` of
+    all frames are their occupied ones, labelled by depth where it is sure. One identity and one
+    room in ``held_out`` is kept for validation.
     """
 
-    sprites: tuple[Path, ...] = ()
+    foregrounds: tuple[Path, ...] = ()
     rooms: tuple[Path, ...] = ()
     pictures: tuple[Path, ...] = ()
     invented: int = 60
@@ -156,8 +156,8 @@ class FitRun:
     Attributes:
         seconds: how long to train at most, loading and validation come on top; None for what the
             fit had that goes on, else 120, and 30 on a GPU.
-        library: folder of sprites to train and to validate with; None for those that ship.
-        sprites: folder of further ones, the user's own, all to train on.
+        library: folder of foregrounds to train and to validate with; None for those that ship.
+        foregrounds: folder of further ones, the user's own, all to train on.
         recording: taken in the scene by its camera: its people are learned from where depth alone
             labels them, and its empty frames have the sensor's noise. None for composites alone.
         recorded_share: of the frames that are the recording's.
@@ -170,7 +170,7 @@ class FitRun:
 
     seconds: float | None = None
     library: Path | None = None
-    sprites: Path | None = None
+    foregrounds: Path | None = None
     recording: Path | None = None
     recorded_share: float = 0.3
     teacher: Teacher | None = None

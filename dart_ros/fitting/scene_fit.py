@@ -27,7 +27,7 @@ from dart_ros.fitting.checkpoint import (
     training_state,
 )
 from dart_ros.fitting.distillation import training_loss
-from dart_ros.fitting.library import file_hash, folder_hash, split_identities, sprites_path
+from dart_ros.fitting.library import file_hash, folder_hash, foregrounds_path, split_identities
 from dart_ros.fitting.logs import Log, open_log
 from dart_ros.fitting.optimization import Stepper, keep_norms, memory_told, parameter_groups
 from dart_ros.fitting.processes import Processes, processes
@@ -38,7 +38,7 @@ from dart_ros.fitting.weights import Weights, network_with, weights_of
 from dart_ros.method.geometry import base_reduction, padding_stride
 from dart_ros.method.network import MattingNetwork
 from dart_ros.simulation.composition import RgbdBackground
-from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.foregrounds import load_foregrounds
 from dart_ros.simulation.recorded import UNCHANGED, RecordedFrames, RecordedScene
 
 _log = logging.getLogger(__name__)
@@ -80,8 +80,8 @@ class FitResult:
     ``weights`` are the better of before and after; ``before`` and ``after`` are the mean absolute
     error of alpha in per mille on composites with people that the fit did not train on; ``steps``
     and ``seconds`` count what was done before an interruption too. ``made_of`` holds the settings
-    as JSON (``run``) and the SHA-256 of the sprites, the weights before, and the user's own
-    sprites, the recording and the teacher where there are any.
+    as JSON (``run``) and the SHA-256 of the foregrounds, the weights before, and the user's own
+    foregrounds, the recording and the teacher where there are any.
     """
 
     weights: dict[str, NDArray[np.float16]]
@@ -127,8 +127,8 @@ def fit_scene(
             trained on, the last ones are judged by as well.
 
     Raises:
-        FitError: if weights or sprites can't be read, a number in the run can't be, logs can't be
-            written, or a GPU's memory is too small for a single frame.
+        FitError: if weights or foregrounds can't be read, a number in the run can't be, logs can't
+            be written, or a GPU's memory is too small for a single frame.
     """
     try:
         check_fit(run)
@@ -158,11 +158,11 @@ class _Fit:
         # Half the cores are left to the node: torch's threads wait for each other, so threads that
         # compete for a core are many times slower than fewer that don't.
         torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2 // together.world))
-        library = run.library or sprites_path()
-        training, held_out = split_identities(load_sprites(library), HELD_OUT)
-        if run.sprites is not None:
+        library = run.library or foregrounds_path()
+        training, held_out = split_identities(load_foregrounds(library), HELD_OUT)
+        if run.foregrounds is not None:
             # After the split: whoever gives pictures of a person wants them to be trained on.
-            training += load_sprites(run.sprites)
+            training += load_foregrounds(run.foregrounds)
         height, width = background.depth.shape
         reduction = base_reduction(height, width)
         size = _crop(height, width, reduction)
@@ -342,11 +342,11 @@ def _hashes(
         digest.update(value.tobytes())
     hashes = {
         "run": json.dumps(described(replace(run, seconds=None))),
-        "sprites": folder_hash(library),
+        "foregrounds": folder_hash(library),
         "generic_weights": digest.hexdigest(),
     }
-    if run.sprites is not None:
-        hashes["own_sprites"] = folder_hash(run.sprites)
+    if run.foregrounds is not None:
+        hashes["own_foregrounds"] = folder_hash(run.foregrounds)
     if recorded is not None:
         hashes["recording"] = recorded.digest()
     if run.teacher is not None:
@@ -377,7 +377,7 @@ def _unfinished(checkpoint: Path, identity: str) -> dict[str, Any] | None:
         return None
     if state is not None and state.get("identity") != identity:
         _log.warning(
-            "the fit begins anew: %s is of another scene, other sprites or settings, another "
+            "the fit begins anew: %s is of another scene, other foregrounds or settings, another "
             "teacher, or another version of the package",
             checkpoint,
         )

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from dart_ros.errors import FitError
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, join_packed
 from dart_ros.simulation.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
-from dart_ros.simulation.foregrounds import Sprite
+from dart_ros.simulation.foregrounds import Foreground
 from dart_ros.simulation.mixture import Mixture
 from dart_ros.simulation.recorded import RecordedFrames, RecordedScene
 
@@ -48,7 +48,7 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
     several processes share out each batch without talking to each other.
 
     Args:
-        sprites: what can stand in front.
+        foregrounds: what can stand in front.
         rooms: where it can stand.
         sizes: (height, width) of the frames; batches take them in turn.
         batch: frames of a whole batch.
@@ -65,7 +65,7 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
 
     def __init__(
         self,
-        sprites: Sequence[Sprite],
+        foregrounds: Sequence[Foreground],
         rooms: Sequence[RgbdBackground],
         sizes: Sequence[tuple[int, int]],
         batch: int,
@@ -83,7 +83,7 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
             raise ValueError(f"a batch of {batch} can't be shared by {world} processes")
         self._sources = [
             Mixture(
-                Composer(sprites, rooms, size, max_depth, device=device, pairs=pairs),
+                Composer(foregrounds, rooms, size, max_depth, device=device, pairs=pairs),
                 RecordedFrames(recorded, size, pairs) if recorded else None,
                 recorded_share,
             )

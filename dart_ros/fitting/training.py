@@ -97,7 +97,7 @@ class _Training:
             "torch": torch.__version__,
         }
         self._stream = CompositionStream(
-            library.sprites,
+            library.foregrounds,
             library.rooms,
             run.sizes,
             run.batch,
@@ -112,7 +112,7 @@ class _Training:
             run.pairs,
         )
         self._validation = ValidationSet(
-            library.held_out_sprites,
+            library.held_out_foregrounds,
             library.held_out_rooms,
             run.sizes,
             run.validation.frames,

@@ -11,7 +11,7 @@ import torch
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import MattingNetwork
 from dart_ros.simulation.composition import Composer, RgbdBackground
-from dart_ros.simulation.foregrounds import Sprite
+from dart_ros.simulation.foregrounds import Foreground
 from dart_ros.simulation.recorded import RecordedFrames
 
 
@@ -28,7 +28,7 @@ class ValidationSet:
     """Frames with truth, the same for the whole of a training.
 
     Args:
-        sprites: people and objects held out from training.
+        foregrounds: people and objects held out from training.
         backgrounds: rooms held out from training, or the scene of a fit.
         sizes: (height, width) of the frames, in turn.
         frames: how many.
@@ -41,7 +41,7 @@ class ValidationSet:
 
     def __init__(
         self,
-        sprites: Sequence[Sprite],
+        foregrounds: Sequence[Foreground],
         backgrounds: Sequence[RgbdBackground],
         sizes: Sequence[tuple[int, int]],
         frames: int,
@@ -52,7 +52,7 @@ class ValidationSet:
         recorded: RecordedFrames | None = None,
     ) -> None:
         composers = itertools.cycle(
-            [Composer(sprites, backgrounds, size, max_depth, seed) for size in sizes]
+            [Composer(foregrounds, backgrounds, size, max_depth, seed) for size in sizes]
         )
         counts = [min(batch, frames - first) for first in range(0, frames, batch)]
         self._batches = [next(composers).batch(count) for count in counts]

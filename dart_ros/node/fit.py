@@ -100,7 +100,7 @@ class Fits:
 
         settings = self._context.settings()
         engine = settings.backend, settings.refine_fraction, settings.threads
-        extras = {"--sprites": settings.fit_sprites, "--teacher": settings.fit_teacher}
+        extras = {"--foregrounds": settings.fit_foregrounds, "--teacher": settings.fit_teacher}
         folder, name = str(self._store.directory), self._store.qualified(scene.name)
         command = fit_command(name, folder, seconds, engine, extras)
         self._resumption = resumption(command)

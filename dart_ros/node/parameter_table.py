@@ -90,7 +90,7 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
     "fit_seconds": ParameterSpec(
         0.0, "Seconds that a fit takes by default; 0: 120, and 30 on a GPU.", 0.0, 86400.0
     ),
-    "fit_sprites": ParameterSpec(
+    "fit_foregrounds": ParameterSpec(
         "",
         "Folder of further people or things (RGBA PNG) that a fit composes with; empty: none.",
     ),

@@ -80,7 +80,7 @@ class Settings:
     capture_frames: int
     capture_timeout: float
     fit_seconds: float
-    fit_sprites: str
+    fit_foregrounds: str
     fit_teacher: str
     sync_slop: float
     sync_wait: float
@@ -171,7 +171,7 @@ def _checked(name: str, value: Any) -> Any:
         _expanded(name, value)
     if (name == "capture_scene" or (name == "scene" and value)) and not is_plain_name(value):
         raise ValueError(f"{name} '{shown}' is no plain name of a scene")
-    if name in ("fit_sprites", "post_matting_weights") and value:
+    if name in ("fit_foregrounds", "post_matting_weights") and value:
         return str(_expanded(name, value, "folder"))
     if name == "fit_teacher" and value:
         return str(_expanded(name, value, "file"))

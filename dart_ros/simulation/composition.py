@@ -1,4 +1,4 @@
-"""Composes training frames: sprites before RGB-D backgrounds, with shadows, light and a sensor.
+"""Composes training frames: foregrounds before RGB-D backgrounds, with shadows, light and a sensor.
 
 What a real camera does is simulated in this order: the light changes between the capture and the
 frame, the people cast shadows, they cover the background, the color sensor adds noise, and the
@@ -23,7 +23,7 @@ from torch import Tensor
 from dart_ros.method.blind_sides import BlindSides, blind_sides, continued
 from dart_ros.method.depth_background import STD_FLOOR
 from dart_ros.method.network import Background
-from dart_ros.simulation.foregrounds import DEPTH_STEP, Sprite
+from dart_ros.simulation.foregrounds import DEPTH_STEP, Foreground
 
 MAX_DEPTH = 5.46
 """Range in metres of the sensor in the paper, an Azure Kinect (d_max)."""
@@ -160,7 +160,7 @@ class _View(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    """One sprite placed on the canvas: premultiplied RGB, alpha and depth, each C×H×W.
+    """One subject placed on the canvas: premultiplied RGB, alpha and depth, each C×H×W.
 
     ``center`` (x, y) and ``extent``, the height, are in pixels.
     """
@@ -234,18 +234,18 @@ class Composer:
     """Makes batches of frames with truth.
 
     Args:
-        sprites: what can stand in front.
+        foregrounds: what can stand in front.
         backgrounds: where it can stand.
         size: (height, width) of the frames; None keeps the size of the background, uncropped.
         max_depth: the sensor's range in metres.
         seed: the same seed gives the same batches on devices of the same kind.
-        device: where sprites and backgrounds lie and frames are composed; None for the CPU.
+        device: where foregrounds and backgrounds lie and frames are composed; None for the CPU.
         pairs: whether each frame comes with the one before it.
     """
 
     def __init__(
         self,
-        sprites: Sequence[Sprite],
+        foregrounds: Sequence[Foreground],
         backgrounds: Sequence[RgbdBackground],
         size: tuple[int, int] | None = None,
         max_depth: float = MAX_DEPTH,
@@ -253,13 +253,13 @@ class Composer:
         device: torch.device | None = None,
         pairs: bool = False,
     ) -> None:
-        if not sprites or not backgrounds:
-            raise ValueError("composing needs at least one sprite and one background")
+        if not foregrounds or not backgrounds:
+            raise ValueError("composing needs at least one subject and one background")
         self._device = device or torch.device("cpu")
-        sprites = [sprite.to(self._device) for sprite in sprites]
+        foregrounds = [subject.to(self._device) for subject in foregrounds]
         backgrounds = [background.to(self._device) for background in backgrounds]
-        self._people = [s for s in sprites if s.kind == "person"] or list(sprites)
-        self._objects = [s for s in sprites if s.kind != "person"]
+        self._people = [s for s in foregrounds if s.kind == "person"] or list(foregrounds)
+        self._objects = [s for s in foregrounds if s.kind != "person"]
         self._backgrounds = backgrounds
         self._blind = [blind_columns(background) for background in backgrounds]
         self._size = size
@@ -374,12 +374,12 @@ class Composer:
         reach = torch.where(depth > 0, depth, view.max_depth)
         placed = []
         self._begin("cast", of_people=True)
-        for number, sprite in enumerate(self._cast()):
+        for number, subject in enumerate(self._cast()):
             self._begin("motion", number, of_people=True)
             motion = self._motion(height, width)
             self._begin("place", number, of_people=True)
             at = border.columns if number == 0 and border.columns else range(width)
-            placed.append(self._place(sprite, reach, view.focal, at, motion))
+            placed.append(self._place(subject, reach, view.focal, at, motion))
         reflecting = ~border.margin
         self._begin("scene")
         if not captured and self._chance(0.8 if border.columns else 0.15):
@@ -576,7 +576,7 @@ class Composer:
                 depth = torch.where(cover > 0.5, nearer, depth)
         return color, depth, lost
 
-    def _cast(self) -> list[Sprite]:
+    def _cast(self) -> list[Foreground]:
         """Who is in the frame: mostly one to three people, sometimes nobody, sometimes objects."""
         pick = self._uniform(0, 1)
         people = 0 if pick < 0.08 else 1 if pick < 0.6 else 2 if pick < 0.88 else 3
@@ -608,7 +608,7 @@ class Composer:
         return color.clamp(0, 1)
 
     def _recolor(self, layer: _Layer, plate: Tensor, often_dark: bool) -> Tensor:
-        """The sprite's premultiplied colors in another light; sometimes those of the wall."""
+        """The subject's premultiplied colors in another light; sometimes those of the wall."""
         gain = math.exp(0.25 * float(self._normal()))
         tint = 1 + 0.06 * self._normal(3, 1, 1)
         rgb = layer.rgb * gain * tint
@@ -729,44 +729,44 @@ class Composer:
         return curved.clamp(0, 1)
 
     def _place(
-        self, sprite: Sprite, reach: Tensor, focal: float, columns: range, motion: _Motion
+        self, subject: Foreground, reach: Tensor, focal: float, columns: range, motion: _Motion
     ) -> tuple[_Layer, Tensor]:
-        """Puts a sprite somewhere it could stand, and computes the shadow that it casts."""
+        """Puts a subject somewhere it could stand, and computes the shadow that it casts."""
         height, width = reach.shape[-2:]
-        near = 0.5 if "bottom" in sprite.cut else 0.9
+        near = 0.5 if "bottom" in subject.cut else 0.9
         column = columns[self._integer(len(columns))]
         farthest = float(reach[0, :, column].max())
         distance = math.exp(self._uniform(math.log(near), math.log(max(near * 1.3, farthest))))
-        floor = _floor_rows(reach[0, :, column]) if "bottom" not in sprite.cut else []
+        floor = _floor_rows(reach[0, :, column]) if "bottom" not in subject.cut else []
         spot = floor[self._integer(len(floor))] if len(floor) and self._chance(0.6) else None
         if spot is not None:
             # Somebody who stands where the floor is seen: depth can't tell shoes from shadows.
             distance = max(near, float(reach[0, spot, column]))
-        scale = (focal / sprite.focal) * (sprite.distance / distance)
-        if "bottom" in sprite.cut and self._chance(0.35):
+        scale = (focal / subject.focal) * (subject.distance / distance)
+        if "bottom" in subject.cut and self._chance(0.35):
             # A bust, as in a video call: heads of a third of the picture's height and more.
-            nearer = self._uniform(0.8, 1.8) * height / (sprite.size[0] * scale)
+            nearer = self._uniform(0.8, 1.8) * height / (subject.size[0] * scale)
             nearer = min(max(1.0, nearer), max(1.0, distance / 0.35))
             scale, distance = scale * nearer, distance / nearer
-        sprite_height = sprite.size[0] * scale
-        if "bottom" in sprite.cut:
-            hidden = max(0.15, 1 - self._uniform(0.85, 1.2) * height / sprite_height)
-            bottom = height + self._uniform(0, hidden) * sprite_height
+        subject_height = subject.size[0] * scale
+        if "bottom" in subject.cut:
+            hidden = max(0.15, 1 - self._uniform(0.85, 1.2) * height / subject_height)
+            bottom = height + self._uniform(0, hidden) * subject_height
         elif spot is not None:
             bottom = float(spot)
         elif self._chance(0.75):
-            # Feet go to the lowest row of this column whose depth is the sprite's.
+            # Feet go to the lowest row of this column whose depth is the subject's.
             gap = (reach[0, :, column] - distance).abs() / distance
             rows = torch.nonzero(gap < 0.08)
-            bottom = float(rows.max()) if len(rows) else height + 0.3 * sprite_height
+            bottom = float(rows.max()) if len(rows) else height + 0.3 * subject_height
         else:
             bottom = self._uniform(0.6, 1.3) * height
         scale, distance = scale * motion.growth, distance / motion.growth
-        center = (column + 0.5 + motion.across, bottom - sprite_height / 2 + motion.down)
+        center = (column + 0.5 + motion.across, bottom - subject_height / 2 + motion.down)
         roll = (self._uniform(-0.06, 0.06) if self._chance(0.3) else 0.0) + motion.turn
         mirror = -1.0 if self._chance(0.5) else 1.0
         placed = _warp(
-            sprite,
+            subject,
             scale,
             center,
             (height, width),
@@ -777,9 +777,9 @@ class Composer:
         alpha = placed[3:4] / 255
         offset = (placed[4:5] / alpha.clamp(min=1e-3) - 128) * DEPTH_STEP
         sharpened = self._chance(0.8)
-        if sharpened and not sprite.soft:
+        if sharpened and not subject.soft:
             # Magnified outlines are as soft as they are large; a camera would see sharp ones.
-            width_now = scale * 2 ** _level(sprite, scale)
+            width_now = scale * 2 ** _level(subject, scale)
             slope = min(4.0, max(1.0, width_now * self._uniform(0.9, 2.0)))
             sharp = ((alpha - 0.5) * slope + 0.5).clamp(0, 1)
             placed = placed * (sharp / alpha.clamp(min=1e-3))
@@ -799,8 +799,8 @@ class Composer:
         else:
             seen = F.avg_pool2d((depth < reach + 0.03).float(), 3, stride=1, padding=1)
             rgb, alpha = rgb * seen, alpha * seen
-        shadow = self._shadow(sprite, scale, center, mirror, (height, width))
-        return _Layer(rgb, alpha, depth, center, sprite.size[0] * scale), shadow
+        shadow = self._shadow(subject, scale, center, mirror, (height, width))
+        return _Layer(rgb, alpha, depth, center, subject.size[0] * scale), shadow
 
     def _blur_motion(self, rgb: Tensor, alpha: Tensor, longest: float) -> tuple[Tensor, Tensor]:
         """Blur along a line of up to ``longest`` pixels, as of a moving arm or a slow shutter."""
@@ -821,7 +821,7 @@ class Composer:
 
     def _shadow(
         self,
-        sprite: Sprite,
+        subject: Foreground,
         scale: float,
         center: tuple[float, float],
         mirror: float,
@@ -834,7 +834,7 @@ class Composer:
         middle_x, middle_y = center[0] / 2, center[1] / 2
         half_scale = scale / 2
         shade = torch.ones(1, *small, device=self._device)
-        extent = sprite.size[0] * half_scale
+        extent = subject.size[0] * half_scale
         if self._chance(0.6):
             flat = self._uniform(0.15, 0.6)
             shear = self._uniform(-1.2, 1.2)
@@ -842,7 +842,7 @@ class Composer:
                 middle_x + shear * extent * flat / 2,
                 middle_y + extent / 2 - extent * flat / 2,
             )
-            cast = _warp(sprite, half_scale, middle, small, flat=flat, shear=shear, mirror=mirror)
+            cast = _warp(subject, half_scale, middle, small, flat=flat, shear=shear, mirror=mirror)
             shade = shade * self._soften(cast[3:4] / 255, self._softness(6.0))
         if self._chance(0.5):
             away = self._uniform(0.02, 0.25) * extent
@@ -851,17 +851,17 @@ class Composer:
                 middle_y + self._uniform(-0.05, 0.1) * extent,
             )
             grown = half_scale * self._uniform(0.95, 1.25)
-            cast = _warp(sprite, grown, middle, small, mirror=mirror)
+            cast = _warp(subject, grown, middle, small, mirror=mirror)
             shade = shade * self._soften(cast[3:4] / 255, self._softness(8.0))
         if self._chance(0.6):
             feet = (middle_x, middle_y + extent / 2)
-            cast = _warp(sprite, half_scale, feet, small, flat=0.12, mirror=mirror)
+            cast = _warp(subject, half_scale, feet, small, flat=0.12, mirror=mirror)
             shade = shade * self._soften(cast[3:4] / 255, 4.0)
         if self._chance(0.6):
             # Under soles and hems, of a foot in the air as well, it is darkest.
             drop, aside = self._uniform(0.0, 0.04) * extent, self._uniform(-0.03, 0.03) * extent
             below = (middle_x + aside, middle_y + drop)
-            cast = _warp(sprite, half_scale, below, small, mirror=mirror)[3:4] / 255
+            cast = _warp(subject, half_scale, below, small, mirror=mirror)[3:4] / 255
             part = self._uniform(0.05, 0.25) * extent
             rows = torch.arange(small[0], device=self._device) - (middle_y + extent / 2 - part)
             cast = cast * (rows / (0.3 * part)).clamp(0, 1)[:, None]
@@ -1203,16 +1203,16 @@ def _displaced(image: Tensor, rows: int, columns: int, beyond: str = "constant")
     return padded[..., top : top + height, left : left + width]
 
 
-def _level(sprite: Sprite, scale: float) -> int:
-    """The level of a sprite's pyramid that is sampled without aliasing at a scale."""
+def _level(subject: Foreground, scale: float) -> int:
+    """The level of a subject's pyramid that is sampled without aliasing at a scale."""
     level = 0
-    while level + 1 < len(sprite.levels) and scale * 2**level < 0.7:
+    while level + 1 < len(subject.levels) and scale * 2**level < 0.7:
         level += 1
     return level
 
 
 def _warp(
-    sprite: Sprite,
+    subject: Foreground,
     scale: float,
     center: tuple[float, float],
     size: tuple[int, int],
@@ -1222,11 +1222,11 @@ def _warp(
     mirror: float = 1.0,
     bend: Tensor | None = None,
 ) -> Tensor:
-    """Samples a sprite onto a canvas.
+    """Samples a subject onto a canvas.
 
     Args:
-        scale: pixels of the canvas per pixel of the sprite.
-        center: (x, y) of the sprite's middle on the canvas in pixels.
+        scale: pixels of the canvas per pixel of the subject.
+        center: (x, y) of the subject's middle on the canvas in pixels.
         size: (height, width) of the canvas.
         flat: vertical squeeze.
         shear: horizontal displacement per unit of height (a shadow's direction).
@@ -1237,10 +1237,10 @@ def _warp(
     Returns:
         5×H×W float32 on the scale 0..255: RGB, alpha and depth, all multiplied by alpha.
     """
-    source = sprite.levels[_level(sprite, scale * min(1.0, flat * 2))].float()
+    source = subject.levels[_level(subject, scale * min(1.0, flat * 2))].float()
     source = torch.cat([source[:4], source[4:] * (source[3:4] / 255)])
     height, width = size
-    sprite_height, sprite_width = sprite.size
+    subject_height, subject_width = subject.size
     xs = torch.arange(width, dtype=torch.float32, device=source.device) + 0.5 - center[0]
     ys = torch.arange(height, dtype=torch.float32, device=source.device) + 0.5 - center[1]
     x = xs[None, :] + shear * ys[:, None]
@@ -1248,7 +1248,7 @@ def _warp(
     if bend is not None:
         x, y = x - bend[1], y - bend[0]
     cosine, sine = math.cos(roll), math.sin(roll)
-    u = mirror * (cosine * x + sine * y) * (2 / (sprite_width * scale))
-    v = (cosine * y - sine * x) * (2 / (sprite_height * scale))
+    u = mirror * (cosine * x + sine * y) * (2 / (subject_width * scale))
+    v = (cosine * y - sine * x) * (2 / (subject_height * scale))
     grid = torch.stack([u, v], dim=-1)[None]
     return F.grid_sample(source[None], grid, mode="bilinear", align_corners=False)[0]

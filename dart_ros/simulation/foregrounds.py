@@ -1,10 +1,10 @@
-"""Foreground sprites: people and objects with alpha and depth, to be put before a background.
+"""Foregrounds: people and objects with alpha and depth, to be put before a background.
 
-A library is a folder with ``sprites.json`` and, for each sprite, ``NAME.webp`` (RGBA, straight
-alpha) and ``NAME.depth.png`` (8 bit, half size: ``(value - 128) * 8 mm`` behind the reference
-distance). A folder without ``sprites.json`` holds the user's own pictures: ``NAME.png`` (8 bit,
-RGBA, straight alpha) and, where it is known, ``NAME.depth.png`` (16 bit, millimetres from the
-camera, the picture's size, 0 where unknown).
+A library is a folder with ``foregrounds.json`` (``sprites.json`` in those of older versions) and,
+for each foreground, ``NAME.webp`` (RGBA, straight alpha) and ``NAME.depth.png`` (8 bit, half size:
+``(value - 128) * 8 mm`` behind the reference distance). A folder without an index holds the user's
+own pictures: ``NAME.png`` (8 bit, RGBA, straight alpha) and, where it is known, ``NAME.depth.png``
+(16 bit, millimetres from the camera, the picture's size, 0 where unknown).
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ from torch import Tensor
 
 from dart_ros.errors import FitError
 
+INDEX = "foregrounds.json"
+"""Name of a library's index."""
+
+_OLD_INDEX = "sprites.json"
+
 DEPTH_STEP = 0.008
-"""Metres per grey level of a sprite's depth image."""
+"""Metres per grey level of a foreground's depth image."""
 
 OWN_HEIGHT = 1.7
 """Metres that the user's own pictures are taken to show from top to bottom of what is visible."""
@@ -37,14 +42,14 @@ OWN_LARGEST = 720
 """Longer side in pixels to which the user's own pictures are reduced."""
 
 LEVELS = 4
-"""Levels of the pyramid from which sprites are sampled without aliasing."""
+"""Levels of the pyramid from which foregrounds are sampled without aliasing."""
 
 
 @dataclass(frozen=True)
-class Sprite:
+class Foreground:
     """One foreground object, rendered at ``distance`` with ``focal`` pixels of focal length.
 
-    ``levels`` holds the sprite at 1, 1/2, 1/4 … of its size, each 5×h×w uint8: RGB multiplied
+    ``levels`` holds the foreground at 1, 1/2, 1/4 … of its size, each 5×h×w uint8: RGB multiplied
     by alpha, alpha, and depth (grey levels as on disk). ``soft``: its outlines are as soft as they
     are meant to be, as of hair that was rendered at its full size.
     """
@@ -64,48 +69,54 @@ class Sprite:
         height, width = self.levels[0].shape[-2:]
         return int(height), int(width)
 
-    def to(self, device: torch.device) -> Sprite:
+    def to(self, device: torch.device) -> Foreground:
         """The same on a device."""
         return replace(self, levels=tuple(level.to(device) for level in self.levels))
 
 
-def load_sprites(folder: Path, identities: Sequence[str] | None = None) -> list[Sprite]:
+def load_foregrounds(folder: Path, identities: Sequence[str] | None = None) -> list[Foreground]:
     """Reads a library, or a folder of the user's own pictures.
 
     A picture of one's own shows a person; pictures of the same one share their name up to the
     first underscore (``anna_1.png``, ``anna_2.png``).
 
     Args:
-        folder: where ``sprites.json`` or the pictures lie.
+        folder: where ``foregrounds.json`` or the pictures lie.
         identities: keep only these people and objects; None keeps all.
 
     Raises:
-        FitError: if the index or a sprite is missing or broken; the message names the file.
+        FitError: if the index or a foreground is missing or broken; the message names the file.
     """
-    index = folder / "sprites.json"
+    index, key = folder / INDEX, "foregrounds"
+    if not index.exists() and (folder / _OLD_INDEX).exists():
+        index, key = folder / _OLD_INDEX, "sprites"
     if not index.exists():
         own = [_load_own(path) for path in _own_pictures(folder)]
-        sprites = [s for s in own if identities is None or s.identity in identities]
-        if not sprites:
+        foregrounds = [s for s in own if identities is None or s.identity in identities]
+        if not foregrounds:
             raise FitError(f"{folder} shows none of {', '.join(identities or ())}: give others")
-        return sprites
+        return foregrounds
     try:
-        entries = json.loads(index.read_text())["sprites"]
+        entries = json.loads(index.read_text())[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FitError(f"{index} is no sprite index ({error}): reinstall or rebuild it") from error
+        raise FitError(
+            f"{index} is no foreground index ({error}): reinstall or rebuild it"
+        ) from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise FitError(f"{index} is no sprite index (no list of sprites): reinstall or rebuild it")
-    sprites = [
-        _load_sprite(folder, entry)
+        raise FitError(
+            f"{index} is no foreground index (no list of foregrounds): reinstall or rebuild it"
+        )
+    foregrounds = [
+        _load_foreground(folder, entry)
         for entry in entries
         if identities is None or entry.get("identity") in identities
     ]
-    if not sprites:
-        raise FitError(f"{index} lists no usable sprite: give a folder that has some")
-    return sprites
+    if not foregrounds:
+        raise FitError(f"{index} lists no usable foreground: give a folder that has some")
+    return foregrounds
 
 
-def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
+def _load_foreground(folder: Path, entry: dict[str, object]) -> Foreground:
     try:
         name = str(entry["name"])
         focal = float(str(entry["focal_px"]))
@@ -114,13 +125,15 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
         cut = entry.get("cut", [])
         sides = tuple(str(side) for side in cut) if isinstance(cut, list) else ()
     except (KeyError, ValueError) as error:
-        raise FitError(f"{folder / 'sprites.json'} has a bad entry ({error}): {entry}") from error
+        raise FitError(
+            f"{folder / 'foregrounds.json'} has a bad entry ({error}): {entry}"
+        ) from error
     if not (0 < focal < math.inf and 0 < distance < math.inf):
         raise FitError(
-            f"{folder / 'sprites.json'} has a bad entry (focal length and distance must be "
+            f"{folder / 'foregrounds.json'} has a bad entry (focal length and distance must be "
             f"positive): {entry}"
         )
-    remedy = "reinstall or render the sprites again"
+    remedy = "reinstall or render the foregrounds again"
     color = _read(folder / f"{name}.webp", 4, remedy)
     half_depth = _read(folder / f"{name}.depth.png", 1, remedy)
     height, width = color.shape[:2]
@@ -128,11 +141,11 @@ def _load_sprite(folder: Path, entry: dict[str, object]) -> Sprite:
         cv2.resize(half_depth, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
     )
     soft = entry.get("soft") is True
-    return Sprite(name, kind, identity, focal, distance, sides, _pyramid(color, depth), soft)
+    return Foreground(name, kind, identity, focal, distance, sides, _pyramid(color, depth), soft)
 
 
 def _pyramid(color: NDArray[np.uint8], depth: NDArray[np.uint8]) -> tuple[Tensor, ...]:
-    """BGRA with straight alpha and depth levels to :attr:`Sprite.levels`."""
+    """BGRA with straight alpha and depth levels to :attr:`Foreground.levels`."""
     alpha = color[..., 3:].astype(np.float32) / 255
     rgb = color[..., 2::-1].astype(np.float32) * alpha
     stack = np.concatenate([rgb, color[..., 3:], depth[..., None]], axis=-1)
@@ -150,13 +163,13 @@ def _own_pictures(folder: Path) -> list[Path]:
     pictures = [p for p in sorted(folder.glob("*.png")) if not p.name.endswith(".depth.png")]
     if not pictures:
         raise FitError(
-            f"{folder / 'sprites.json'}: No such file, and {folder} holds no pictures (*.png with "
-            "alpha) either: give a folder that has some"
+            f"{folder / INDEX}: No such file, and {folder} holds no pictures (*.png with alpha) "
+            "either: give a folder that has some"
         )
     return pictures
 
 
-def _load_own(path: Path) -> Sprite:
+def _load_own(path: Path) -> Foreground:
     color = _read(path, 4, "save it as PNG with alpha, 8 bits a channel, or remove it")
     seen = color[..., 3] > 127
     if not seen.any():
@@ -190,7 +203,7 @@ def _load_own(path: Path) -> Sprite:
     cut = ("bottom",) if bool(seen[-1].any()) else ()
     levels = _pyramid(color, np.clip(np.rint(128 + offset / DEPTH_STEP), 0, 255).astype(np.uint8))
     identity = path.stem.split("_")[0]
-    return Sprite(path.stem, "person", identity, focal, distance, cut, levels)
+    return Foreground(path.stem, "person", identity, focal, distance, cut, levels)
 
 
 def _read(path: Path, channels: int, remedy: str) -> NDArray[np.uint8]:
@@ -201,7 +214,7 @@ def _read(path: Path, channels: int, remedy: str) -> NDArray[np.uint8]:
     found = 1 if image.ndim == 2 else image.shape[2]
     if found != channels:
         what = "alpha" if channels == 4 else "one grey channel"
-        raise FitError(f"{path} has {found} channels and a sprite needs {what}: {remedy}")
+        raise FitError(f"{path} has {found} channels and a foreground needs {what}: {remedy}")
     if image.dtype != np.uint8:
-        raise FitError(f"{path} is {image.dtype} and a sprite needs 8 bits a channel: {remedy}")
+        raise FitError(f"{path} is {image.dtype} and a foreground needs 8 bits a channel: {remedy}")
     return image.astype(np.uint8, copy=False)

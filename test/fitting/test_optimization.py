@@ -13,7 +13,7 @@ from dart_ros.fitting.optimization import Stepper, memory_told
 from dart_ros.method.network import Background, MattingNetwork, MattingOutput
 from dart_ros.simulation.backgrounds import invent_room
 from dart_ros.simulation.composition import Batch, Composer
-from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.foregrounds import load_foregrounds
 
 
 class SmallMemory(MattingNetwork):
@@ -36,7 +36,7 @@ class SmallMemory(MattingNetwork):
 
 @pytest.fixture(scope="module")
 def batch(library: Path) -> Batch:
-    composer = Composer(load_sprites(library), [invent_room(1, 96, 128)], (64, 96), seed=5)
+    composer = Composer(load_foregrounds(library), [invent_room(1, 96, 128)], (64, 96), seed=5)
     return composer.batch(3)
 
 

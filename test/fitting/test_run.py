@@ -75,9 +75,14 @@ def test_the_fit_that_ships_is_what_a_fit_is_by_default() -> None:
 
 def test_a_fit_may_be_told_anything_or_nothing(tmp_path: Path) -> None:
     assert load_fit(written(tmp_path, "# nothing")) == FitRun()
-    told = {"seconds": 60, "sprites": "mine", "teacher": {"weights": "t"}, "rates": {"aspp": 1e-3}}
+    told = {
+        "seconds": 60,
+        "foregrounds": "mine",
+        "teacher": {"weights": "t"},
+        "rates": {"aspp": 1e-3},
+    }
     run = load_fit(written(tmp_path, told))
-    assert (run.seconds, run.sprites) == (60.0, Path("mine"))
+    assert (run.seconds, run.foregrounds) == (60.0, Path("mine"))
     assert run.teacher is not None and run.teacher.weights == Path("t")
     assert (run.rates.encoder, run.rates.aspp) == (1e-4, 1e-3)
 
@@ -94,7 +99,7 @@ def test_a_fit_may_be_told_anything_or_nothing(tmp_path: Path) -> None:
         ({"seed": -1}, "seed is -1"),
         ({"rates": {"refiner": 0.0}}, "rates.refiner is 0"),
         ({"teacher": {"weights": "t", "temperature": 0}}, "teacher.temperature is 0"),
-        ({"sprites": ["a", "b"]}, "give a path"),
+        ({"foregrounds": ["a", "b"]}, "give a path"),
     ],
 )
 def test_what_is_wrong_with_a_fit_is_named(tmp_path: Path, content: object, reason: str) -> None:

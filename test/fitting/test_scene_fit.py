@@ -28,7 +28,7 @@ from dart_ros.fitting.weights import network_with, weights_of
 from dart_ros.runtime import weights
 from dart_ros.simulation.backgrounds import invent_room
 from dart_ros.simulation.composition import Batch, RgbdBackground
-from dart_ros.simulation.foregrounds import Sprite, load_sprites
+from dart_ros.simulation.foregrounds import Foreground, load_foregrounds
 
 pytestmark = pytest.mark.usefixtures("generic_weights")
 
@@ -120,15 +120,15 @@ def test_the_users_own_person_is_trained_on(
     def spy(name: str) -> None:
         made = getattr(scene_fit, name)
 
-        def make(sprites: list[Sprite], *arguments: object, **options: object) -> object:
-            shown[name] = {sprite.identity for sprite in sprites}
-            return made(sprites, *arguments, **options)
+        def make(foregrounds: list[Foreground], *arguments: object, **options: object) -> object:
+            shown[name] = {foreground.identity for foreground in foregrounds}
+            return made(foregrounds, *arguments, **options)
 
         monkeypatch.setattr(scene_fit, name, make)
 
     spy("CompositionStream")
     spy("ValidationSet")
-    run = FitRun(library=library, sprites=tmp_path)
+    run = FitRun(library=library, foregrounds=tmp_path)
     fit_scene(background, 5.46, run, lambda *_: None, lambda: True)
     assert shown == {"CompositionStream": {"001", "bert", "box"}, "ValidationSet": {"anna"}}
 
@@ -136,22 +136,22 @@ def test_the_users_own_person_is_trained_on(
 def test_a_fit_needs_time_and_people(
     library: Path, background: RgbdBackground, tmp_path: Path
 ) -> None:
-    def fit(seconds: float, sprites: Path) -> None:
-        run = FitRun(seconds=seconds, library=sprites)
+    def fit(seconds: float, foregrounds: Path) -> None:
+        run = FitRun(seconds=seconds, library=foregrounds)
         fit_scene(background, 5.46, run, lambda *_: None, lambda: False)
 
     for seconds in (0.0, -1.0, float("nan")):
         with pytest.raises(FitError, match=r"seconds is .*: give a number above 0"):
             fit(seconds, library)
-    with pytest.raises(FitError, match=r"sprites\.json"):
+    with pytest.raises(FitError, match=r"foregrounds\.json"):
         fit(1, tmp_path)
-    assert len(load_sprites(library, ["anna"])) == 1
+    assert len(load_foregrounds(library, ["anna"])) == 1
     (tmp_path / "one").mkdir()
     for file in library.glob("anna*"):
         (tmp_path / "one" / file.name).write_bytes(file.read_bytes())
-    index = (library / "sprites.json").read_text().split('}, {"name": "bert"')[0] + "}]}"
-    (tmp_path / "one" / "sprites.json").write_text(index)
-    with pytest.raises(FitError, match="the sprites show 1 people: training needs two"):
+    index = (library / "foregrounds.json").read_text().split('}, {"name": "bert"')[0] + "}]}"
+    (tmp_path / "one" / "foregrounds.json").write_text(index)
+    with pytest.raises(FitError, match="the foregrounds show 1 people: training needs two"):
         fit(1, tmp_path / "one")
 
 
@@ -317,7 +317,7 @@ def test_a_checkpoint_of_another_fit_or_a_broken_one_is_written_over(
     assert steps(0, 2.0) == 2
     assert steps(0, 3.0) == 3 and torch.load(checkpoint, weights_only=True)["step"] == 3
     assert steps(1, 2.0) == 2 and torch.load(checkpoint, weights_only=True)["step"] == 2
-    assert "of another scene, other sprites" in caplog.text
+    assert "of another scene, other foregrounds" in caplog.text
     caplog.clear()
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     assert steps(1, 1.0) == 1 and torch.load(checkpoint, weights_only=True)["step"] == 1

@@ -20,14 +20,14 @@ from dart_ros.fitting.frame_pool import FramePool
 from dart_ros.fitting.stream import CompositionStream, _mix
 from dart_ros.simulation.backgrounds import invent_room
 from dart_ros.simulation.composition import Batch
-from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.foregrounds import load_foregrounds
 
 SIZES = [(32, 48), (64, 96)]
 
 
 def stream(library: Path, seed: int = 0, pools: list[FramePool] | None = None, **share: int):
-    sprites, rooms = load_sprites(library), [invent_room(1, 96, 128)]
-    return CompositionStream(sprites, rooms, SIZES, 2, seed, pools=pools, **share)
+    foregrounds, rooms = load_foregrounds(library), [invent_room(1, 96, 128)]
+    return CompositionStream(foregrounds, rooms, SIZES, 2, seed, pools=pools, **share)
 
 
 def test_batches_take_the_sizes_in_turn(library: Path) -> None:
@@ -55,7 +55,7 @@ def test_processes_share_out_a_batch(library: Path) -> None:
 
 def test_real_frames_are_among_the_composed_ones(library: Path) -> None:
     whole = CompositionStream(
-        load_sprites(library),
+        load_foregrounds(library),
         [invent_room(0, *SIZES[0])],
         SIZES,
         8,
@@ -93,8 +93,8 @@ def test_a_size_that_comes_several_times_has_frames_of_its_own_each_time(
     sizes = [SIZES[0], SIZES[0], SIZES[1]]
     folders = [tmp_path / f"{height}" for height, _ in sizes]
     pools = [FramePool(folder, 40, seed=0, renewed=renewed) for folder in folders]
-    sprites, rooms = load_sprites(library), [invent_room(1, 96, 128)]
-    pooled = CompositionStream(sprites, rooms, sizes, 2, 0, pools=pools)
+    foregrounds, rooms = load_foregrounds(library), [invent_room(1, 96, 128)]
+    pooled = CompositionStream(foregrounds, rooms, sizes, 2, 0, pools=pools)
     if renewed:
         renewal = pooled.renewal(2)
         try:

@@ -39,7 +39,7 @@ def write_run(folder: Path, library: Path, stage: str, **changes: object) -> Pat
     run: dict[str, object] = {
         "stage": stage,
         "output": str(folder / "output"),
-        "data": {"sprites": [str(library)], "invented": 2, "held_out": 2},
+        "data": {"foregrounds": [str(library)], "invented": 2, "held_out": 2},
         "sizes": [[32, 48]],
         "batch": 2,
         "steps": STEPS,
@@ -203,7 +203,7 @@ def test_recordings_are_trained_on(
     library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = write_recording(tmp_path / "room")
-    data = {"sprites": [str(library)], "invented": 2, "held_out": 2, "recordings": [str(room)]}
+    data = {"foregrounds": [str(library)], "invented": 2, "held_out": 2, "recordings": [str(room)]}
     run = write_run(tmp_path, library, "student", steps=2, data=data)
     seen: list[Batch] = []
     step = Stepper.step
@@ -284,12 +284,12 @@ def test_folders_of_the_same_name_have_a_hash_each(library: Path, tmp_path: Path
     (mine / "note.txt").write_text("another folder")
     third = tmp_path / "third" / library.name
     shutil.copytree(library, third)
-    data = Data(sprites=(library, mine), pictures=(), invented=2, held_out=2)
+    data = Data(foregrounds=(library, mine), pictures=(), invented=2, held_out=2)
     hashes = load_library(data).hashes
     name = library.name
     assert hashes == {name: folder_hash(library), f"{name}-2": folder_hash(mine)}
     assert hashes[name] != hashes[f"{name}-2"]
-    three = load_library(dataclasses.replace(data, sprites=(library, mine, third))).hashes
+    three = load_library(dataclasses.replace(data, foregrounds=(library, mine, third))).hashes
     assert three == {**hashes, f"{name}-3": folder_hash(library)}
 
 

@@ -113,7 +113,7 @@ def test_a_command_that_cannot_be_started_raises() -> None:
 
 
 def test_the_real_command_names_the_scene_and_its_folder() -> None:
-    command = fit_command("room", "/scenes", 20.0, ("openvino", 0.25, 2), {"--sprites": ""})
+    command = fit_command("room", "/scenes", 20.0, ("openvino", 0.25, 2), {"--foregrounds": ""})
     assert command[1:] == [
         *("-m", "dart_ros.cli", "fit", "--json-progress", "--scenes-dir", "/scenes"),
         *("--seconds", "20", "--backend", "openvino"),
@@ -123,11 +123,11 @@ def test_the_real_command_names_the_scene_and_its_folder() -> None:
 
 
 def test_what_to_type_to_go_on_with_a_fit() -> None:
-    extras = {"--sprites": "/my people", "--teacher": ""}
+    extras = {"--foregrounds": "/my people", "--teacher": ""}
     command = fit_command("room", "/scenes", 0.0, ("openvino", 0.25, 2), extras)
     assert resumption(command) == (
         "dart-ros fit --scenes-dir /scenes --backend openvino --refine-fraction 0.25 --threads 2 "
-        "--sprites '/my people' -- room"
+        "--foregrounds '/my people' -- room"
     )
 
 

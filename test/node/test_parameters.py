@@ -55,13 +55,13 @@ def test_changes_are_taken_over_and_other_names_ignored() -> None:
         ("composite_color", [0, 0, -1], "0 to 255"),
         ("composite_image", "/no/such/file.png", "does not exist"),
         ("composite_image", "/", "is no file"),
-        ("fit_sprites", "~/no such people", "fit_sprites .* does not exist"),
+        ("fit_foregrounds", "~/no such people", "fit_foregrounds .* does not exist"),
         ("post_matting_weights", "/etc/hostname", "is no folder"),
         ("fit_teacher", "/no/such/weights", "fit_teacher .* does not exist"),
         ("fit_teacher", "/", "is no file"),
         ("composite_image", "~nobody-of-that-name/x.png", "composite_image .* can't be had"),
         ("composite_image", "x" * 300, "composite_image .* can't be had"),
-        ("fit_sprites", "~nobody-of-that-name/x", "fit_sprites .* can't be had"),
+        ("fit_foregrounds", "~nobody-of-that-name/x", "fit_foregrounds .* can't be had"),
         ("scenes_dir", "~nobody-of-that-name/x", "scenes_dir .* can't be had"),
         ("scene", "../escape", "no plain name"),
         ("image_transport", "theora", "image_transport 'theora' is unknown; use one of raw, comp"),
@@ -98,8 +98,8 @@ def test_the_home_folder_may_be_written_short(
 ) -> None:
     (tmp_path / "people").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
-    settings = Settings.defaults().changed({"fit_sprites": "~/people"})
-    assert settings.fit_sprites == str(tmp_path / "people")
+    settings = Settings.defaults().changed({"fit_foregrounds": "~/people"})
+    assert settings.fit_foregrounds == str(tmp_path / "people")
 
 
 def test_composite_image_is_refused_by_its_header(tmp_path: Path) -> None:

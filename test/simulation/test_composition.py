@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from dart_ros.simulation import composition
 from dart_ros.simulation.composition import Batch, Composer, RgbdBackground, _steepness
-from dart_ros.simulation.foregrounds import Sprite, load_sprites
+from dart_ros.simulation.foregrounds import Foreground, load_foregrounds
 
 WALL = 3.0
 SIZE = (96, 128)
@@ -26,8 +26,8 @@ AWAY_FROM_BORDERS = np.pad(np.ones((SIZE[0] - 32, SIZE[1] - 32), bool), 16)
 
 
 @pytest.fixture(scope="module")
-def sprites(library: Path) -> list[Sprite]:
-    return load_sprites(library)
+def foregrounds(library: Path) -> list[Foreground]:
+    return load_foregrounds(library)
 
 
 def wall(captured: bool = False, hole: bool = False) -> RgbdBackground:
@@ -42,8 +42,10 @@ def wall(captured: bool = False, hole: bool = False) -> RgbdBackground:
     return RgbdBackground(color, depth, 110.0, std)
 
 
-def compose(sprites: list[Sprite], seed: int, count: int = 2, captured: bool = True) -> Batch:
-    return Composer(sprites, [wall(captured, hole=True)], seed=seed).batch(count)
+def compose(
+    foregrounds: list[Foreground], seed: int, count: int = 2, captured: bool = True
+) -> Batch:
+    return Composer(foregrounds, [wall(captured, hole=True)], seed=seed).batch(count)
 
 
 def tensors(batch: Batch) -> list[torch.Tensor]:
@@ -54,27 +56,27 @@ def inside(mask: np.ndarray, margin: int) -> np.ndarray:
     return ndimage.binary_erosion(mask, np.ones((3, 3)), margin, border_value=1)
 
 
-def test_the_same_seed_gives_the_same_batches(sprites: list[Sprite]) -> None:
+def test_the_same_seed_gives_the_same_batches(foregrounds: list[Foreground]) -> None:
     torch.manual_seed(1)
-    first = Composer(sprites, [wall()], SIZE, seed=7)
+    first = Composer(foregrounds, [wall()], SIZE, seed=7)
     found = [first.batch(2), first.batch(1)]
     torch.manual_seed(2)
-    second = Composer(sprites, [wall()], SIZE, seed=7)
+    second = Composer(foregrounds, [wall()], SIZE, seed=7)
     for batch in found:
         again = second.batch(len(batch.alpha))
         assert all(map(torch.equal, tensors(batch), tensors(again)))
     assert not torch.equal(found[0].color[0], found[0].color[1])
-    other = Composer(sprites, [wall()], SIZE, seed=8).batch(2)
+    other = Composer(foregrounds, [wall()], SIZE, seed=8).batch(2)
     assert not torch.equal(other.color, found[0].color)
 
 
 @FEW
 @given(SEEDS, st.booleans(), st.sampled_from([None, SIZE, (64, 144), (120, 80)]))
 def test_ranges_and_shapes(
-    sprites: list[Sprite], seed: int, captured: bool, size: tuple[int, int] | None
+    foregrounds: list[Foreground], seed: int, captured: bool, size: tuple[int, int] | None
 ) -> None:
     background = wall(captured, hole=True)
-    batch = Composer(sprites, [background], size, max_depth=4.0, seed=seed).batch(2)
+    batch = Composer(foregrounds, [background], size, max_depth=4.0, seed=seed).batch(2)
     height, width = size or SIZE
     channels = [3, 1, 3, 1, 1, 1, 1, 3]
     for image, count in zip(tensors(batch), channels, strict=True):
@@ -95,11 +97,13 @@ def test_ranges_and_shapes(
 
 @FEW
 @given(SEEDS)
-def test_crops_of_a_captured_scene_are_windows_of_it(sprites: list[Sprite], seed: int) -> None:
+def test_crops_of_a_captured_scene_are_windows_of_it(
+    foregrounds: list[Foreground], seed: int
+) -> None:
     places = torch.arange(SIZE[0] * SIZE[1]).view(SIZE) / (SIZE[0] * SIZE[1])
     scene = RgbdBackground(wall().color, WALL + places, 110.0, 0.05 + places)
     for mean, std in zip(
-        *Composer(sprites, [scene], (64, 80), seed=seed).batch(3).background[1:3], strict=True
+        *Composer(foregrounds, [scene], (64, 80), seed=seed).batch(3).background[1:3], strict=True
     ):
         first = round(float(mean[0, 0, 0] - WALL) * places.numel())
         top, left = divmod(first, SIZE[1])
@@ -110,8 +114,10 @@ def test_crops_of_a_captured_scene_are_windows_of_it(sprites: list[Sprite], seed
 
 @FEW
 @given(SEEDS)
-def test_a_captured_background_keeps_its_own_depth(sprites: list[Sprite], seed: int) -> None:
-    background = compose(sprites, seed).background
+def test_a_captured_background_keeps_its_own_depth(
+    foregrounds: list[Foreground], seed: int
+) -> None:
+    background = compose(foregrounds, seed).background
     hole = np.zeros(SIZE, bool)
     hole[:30, :40] = True
     for mean, std, known in zip(*(x[:, 0].numpy() for x in background[1:]), strict=True):
@@ -123,10 +129,10 @@ def test_a_captured_background_keeps_its_own_depth(sprites: list[Sprite], seed: 
 @FEW
 @given(SEEDS, st.booleans())
 def test_no_foreground_where_alpha_is_zero(
-    sprites: list[Sprite], seed: int, captured: bool
+    foregrounds: list[Foreground], seed: int, captured: bool
 ) -> None:
     with mock.patch.object(composition, "_SCREEN", 0.0):
-        batch = compose(sprites, seed, captured=captured)
+        batch = compose(foregrounds, seed, captured=captured)
     for color, plate, alpha in zip(
         batch.color.numpy(), batch.background.plate.numpy(), batch.alpha[:, 0].numpy(), strict=True
     ):
@@ -143,9 +149,9 @@ def test_no_foreground_where_alpha_is_zero(
 @FEW
 @given(SEEDS, st.booleans())
 def test_where_alpha_is_one_the_frame_is_the_foreground(
-    sprites: list[Sprite], seed: int, captured: bool
+    foregrounds: list[Foreground], seed: int, captured: bool
 ) -> None:
-    batch = compose(sprites, seed, captured=captured)
+    batch = compose(foregrounds, seed, captured=captured)
     difference = (batch.color - batch.foreground).abs().numpy()
     for image, alpha in zip(difference, batch.alpha[:, 0].numpy(), strict=True):
         full = inside(alpha > 0.999, 2)
@@ -158,9 +164,9 @@ def test_where_alpha_is_one_the_frame_is_the_foreground(
 @FEW
 @given(SEEDS, st.booleans())
 def test_people_are_before_the_wall_and_the_wall_is_where_it_was(
-    sprites: list[Sprite], seed: int, captured: bool
+    foregrounds: list[Foreground], seed: int, captured: bool
 ) -> None:
-    batch = compose(sprites, seed, captured=captured)
+    batch = compose(foregrounds, seed, captured=captured)
     # The sensor's noise has a deviation of 0.5 % of the squared depth at most, its drift is 5 %.
     noise = 8 * 0.004 * WALL**2 + 0.05 * WALL
     images = (x[:, 0].numpy() for x in (batch.depth, batch.alpha, batch.background.known))
@@ -176,9 +182,9 @@ def test_people_are_before_the_wall_and_the_wall_is_where_it_was(
         assert (np.abs(depth[empty] - WALL) < noise).all()
 
 
-def test_over_many_frames_there_is_everything(sprites: list[Sprite]) -> None:
+def test_over_many_frames_there_is_everything(foregrounds: list[Foreground]) -> None:
     """Nobody, somebody, soft edges, lost depth, people well before the wall: all occur."""
-    batch = compose(sprites, 0, count=60)
+    batch = compose(foregrounds, 0, count=60)
     alpha, depth = batch.alpha[:, 0].numpy(), batch.depth[:, 0].numpy()
     people = (alpha > 0.5).mean(axis=(1, 2))
     assert (people == 0).any() and (people > 0.05).mean() > 0.3
@@ -191,8 +197,10 @@ def test_over_many_frames_there_is_everything(sprites: list[Sprite]) -> None:
     assert float(green[torch.from_numpy(alpha > 0.999)].mean()) > 0.2
 
 
-def test_depth_of_the_nearest_lies_far_beside_their_color_at_times(sprites: list[Sprite]) -> None:
-    batch = compose(sprites, 4, count=200)
+def test_depth_of_the_nearest_lies_far_beside_their_color_at_times(
+    foregrounds: list[Foreground],
+) -> None:
+    batch = compose(foregrounds, 4, count=200)
     found = 0
     for depth, alpha in zip(batch.depth[:, 0].numpy(), batch.alpha[:, 0].numpy(), strict=True):
         beside = inside(alpha == 0, 5) & AWAY_FROM_BORDERS
@@ -201,11 +209,11 @@ def test_depth_of_the_nearest_lies_far_beside_their_color_at_times(sprites: list
 
 
 def test_some_borders_have_no_depth_or_something_close_to_the_camera(
-    sprites: list[Sprite], monkeypatch: pytest.MonkeyPatch
+    foregrounds: list[Foreground], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Where walls bleach out, they look like a bright thing at the border.
     monkeypatch.setattr(Composer, "_bleach", lambda _self, *images: images)
-    batch = Composer(sprites, [wall()], seed=4).batch(250)
+    batch = Composer(foregrounds, [wall()], seed=4).batch(250)
     known, depth, alpha = (x[:, 0] for x in (batch.background.known, batch.depth, batch.alpha))
     plate, color = batch.background.plate.mean(1), batch.color.mean(1)
     lost, bright, dark = [0, 0, 0, 0], 0, 0
@@ -228,9 +236,9 @@ def test_some_borders_have_no_depth_or_something_close_to_the_camera(
 
 
 def test_people_stand_across_borders_without_depth_and_before_dark_things(
-    sprites: list[Sprite],
+    foregrounds: list[Foreground],
 ) -> None:
-    batch = Composer(sprites, [wall()], seed=5).batch(150)
+    batch = Composer(foregrounds, [wall()], seed=5).batch(150)
     known, alpha = (x[:, 0] for x in (batch.background.known, batch.alpha))
     plate, color = batch.background.plate.mean(1), batch.color.mean(1)
     lost = (known == 0).all(1, keepdim=True).expand_as(known)
@@ -241,10 +249,10 @@ def test_people_stand_across_borders_without_depth_and_before_dark_things(
     assert int((alike.flatten(1).sum(1) > 20).sum()) >= 1
 
 
-def test_parts_of_people_look_like_the_wall_behind_them(sprites: list[Sprite]) -> None:
+def test_parts_of_people_look_like_the_wall_behind_them(foregrounds: list[Foreground]) -> None:
     color = torch.tensor([200, 110, 60], dtype=torch.uint8)[:, None, None].expand(3, *SIZE)
     red_wall = replace(wall(), color=color.contiguous())
-    batch = Composer(sprites, [red_wall], seed=6).batch(150)
+    batch = Composer(foregrounds, [red_wall], seed=6).batch(150)
     alike = (batch.color - batch.background.plate).abs().amax(1) < 0.12
     solid = batch.alpha[:, 0] > 0.95
     people = solid.flatten(1).sum(1)
@@ -255,11 +263,11 @@ def test_parts_of_people_look_like_the_wall_behind_them(sprites: list[Sprite]) -
 
 
 def test_what_is_bright_is_cut_off_in_some_frames_and_never_at_the_scene(
-    sprites: list[Sprite],
+    foregrounds: list[Foreground],
 ) -> None:
     def bleached(captured: bool) -> list[float]:
         """Of each frame with a white place in the plate: how much of that is white in it too."""
-        batch = compose(sprites, 8, count=150, captured=captured)
+        batch = compose(foregrounds, 8, count=150, captured=captured)
         background = torch.from_numpy(AWAY_FROM_BORDERS) & (batch.alpha[:, 0] == 0)
         white = (batch.background.plate.amin(1) == 1) & background
         both = white & (batch.color.amin(1) == 1)
@@ -274,7 +282,7 @@ def test_what_is_bright_is_cut_off_in_some_frames_and_never_at_the_scene(
 
 @pytest.mark.parametrize(("columns", "seen"), [(6, False), (12, False), (20, True)])
 def test_what_the_sensor_never_sees_at_the_sides_of_a_captured_scene_stays_unseen(
-    sprites: list[Sprite], columns: int, seen: bool
+    foregrounds: list[Foreground], columns: int, seen: bool
 ) -> None:
     """Unless it is so wide that it is the distance, before which people are seen."""
     scene = wall(captured=True)
@@ -282,7 +290,7 @@ def test_what_the_sensor_never_sees_at_the_sides_of_a_captured_scene_stays_unsee
         depth = scene.depth.clone()
         depth[:, cut] = -1
         depth[40, cut] = WALL  # by accident
-        batch = Composer(sprites, [replace(scene, depth=depth)], seed=4).batch(20)
+        batch = Composer(foregrounds, [replace(scene, depth=depth)], seed=4).batch(20)
         people = (batch.alpha[:, 0] > 0.99)[..., cut]
         people[:, 36:45] = False
         found = ((batch.depth[:, 0] > 0)[..., cut] & people).any(0).any(0)
@@ -290,12 +298,14 @@ def test_what_the_sensor_never_sees_at_the_sides_of_a_captured_scene_stays_unsee
         assert bool(found.all() if seen else not found.any())
 
 
-def test_depth_is_continued_into_what_the_sensor_does_not_see(sprites: list[Sprite]) -> None:
+def test_depth_is_continued_into_what_the_sensor_does_not_see(
+    foregrounds: list[Foreground],
+) -> None:
     """Most of what is guessed to stand far before the wall is somebody."""
     scene = wall(captured=True)
     depth = scene.depth.clone()
     depth[:, :10] = -1
-    batch = Composer(sprites, [replace(scene, depth=depth)], seed=4).batch(200)
+    batch = Composer(foregrounds, [replace(scene, depth=depth)], seed=4).batch(200)
     strip = (slice(None), 0, slice(None), slice(10))
     assert not (batch.depth[strip] > 0).any()
     guess = -1 - batch.depth[strip]
@@ -306,7 +316,7 @@ def test_depth_is_continued_into_what_the_sensor_does_not_see(sprites: list[Spri
     assert not (batch.depth[..., 20:] < -1).any()
 
 
-def test_people_stand_before_the_frames_that_a_sensor_took(sprites: list[Sprite]) -> None:
+def test_people_stand_before_the_frames_that_a_sensor_took(foregrounds: list[Foreground]) -> None:
     """What is behind them has the noise and the holes of one of these, and no others."""
     random = torch.Generator().manual_seed(0)
     scene = wall(captured=True)
@@ -315,7 +325,7 @@ def test_people_stand_before_the_frames_that_a_sensor_took(sprites: list[Sprite]
     holes = torch.rand(3, *SIZE, generator=random) < 0.3
     depths = torch.where(holes, -1.0, WALL - 0.2 * torch.rand(3, *SIZE, generator=random))
     scene = replace(scene, samples=(colors, depths))
-    batch = Composer(sprites, [scene], seed=5).batch(60)
+    batch = Composer(foregrounds, [scene], seed=5).batch(60)
     behind = (batch.alpha == 0)[:, 0].numpy()
     found = set()
     errors, alike = [], []
@@ -338,11 +348,11 @@ def test_people_stand_before_the_frames_that_a_sensor_took(sprites: list[Sprite]
     assert np.median(errors) < 0.03 and np.median(alike) > 0.7
 
 
-def test_a_hole_at_the_edge_of_a_crop_is_no_blind_side(sprites: list[Sprite]) -> None:
+def test_a_hole_at_the_edge_of_a_crop_is_no_blind_side(foregrounds: list[Foreground]) -> None:
     scene = wall(captured=True)
     depth = scene.depth.clone()
     depth[:, 40:90] = -1
-    composer = Composer(sprites, [replace(scene, depth=depth)], (96, 64), seed=4)
+    composer = Composer(foregrounds, [replace(scene, depth=depth)], (96, 64), seed=4)
     batch = composer.batch(40)
     unseen = (batch.background.known[:, 0] == 0).all(1)
     at_edge = unseen[:, 0] | unseen[:, -1]
@@ -363,9 +373,11 @@ def floor_and_wall() -> RgbdBackground:
     return RgbdBackground(color, torch.from_numpy(depth).float(), focal, std)
 
 
-def test_people_stand_on_the_floor_with_shadows_under_their_soles(sprites: list[Sprite]) -> None:
+def test_people_stand_on_the_floor_with_shadows_under_their_soles(
+    foregrounds: list[Foreground],
+) -> None:
     scene = floor_and_wall()
-    composer = Composer(sprites[:1], [scene], seed=0)
+    composer = Composer(foregrounds[:1], [scene], seed=0)
     darkness, gaps = [], []
     for _ in range(60):
         batch = composer.batch(1)
@@ -386,16 +398,16 @@ def test_people_stand_on_the_floor_with_shadows_under_their_soles(sprites: list[
     assert np.mean(np.array(darkness) < 0.75) > 0.2
 
 
-def test_without_a_sprite_or_a_background_there_is_nothing_to_compose(
-    sprites: list[Sprite],
+def test_without_a_foreground_or_a_background_there_is_nothing_to_compose(
+    foregrounds: list[Foreground],
 ) -> None:
-    for some_sprites, some_walls in (([], [wall()]), (sprites, [])):
-        with pytest.raises(ValueError, match="at least one sprite and one background"):
-            Composer(some_sprites, some_walls)
+    for some_foregrounds, some_walls in (([], [wall()]), (foregrounds, [])):
+        with pytest.raises(ValueError, match="at least one foreground and one background"):
+            Composer(some_foregrounds, some_walls)
 
 
-def test_objects_alone_will_do(sprites: list[Sprite]) -> None:
-    batch = Composer(sprites[2:], [wall()], seed=3).batch(8)
+def test_objects_alone_will_do(foregrounds: list[Foreground]) -> None:
+    batch = Composer(foregrounds[2:], [wall()], seed=3).batch(8)
     assert float(batch.alpha.max()) > 0.9
 
 
@@ -413,38 +425,40 @@ def test_steepness_is_the_tangent_of_the_angle_of_sight(zoom: int) -> None:
     assert float(_steepness(torch.full((1, 20, 20), 2.0), focal).abs().max()) == 0
 
 
-def test_the_empty_scenes_depth_does_not_depend_on_who_is_there(sprites: list[Sprite]) -> None:
+def test_the_empty_scenes_depth_does_not_depend_on_who_is_there(
+    foregrounds: list[Foreground],
+) -> None:
     """Not even where what is dark loses its depth."""
 
     def blackened(level: torch.Tensor) -> torch.Tensor:
         return torch.cat([torch.zeros_like(level[:3]), level[3:]])
 
-    dark = [replace(s, levels=tuple(map(blackened, s.levels))) for s in sprites]
-    light, black = (Composer(people, [wall()], seed=6).batch(60) for people in (sprites, dark))
+    dark = [replace(s, levels=tuple(map(blackened, s.levels))) for s in foregrounds]
+    light, black = (Composer(people, [wall()], seed=6).batch(60) for people in (foregrounds, dark))
     assert torch.equal(light.alpha, black.alpha) and not torch.equal(light.color, black.color)
     for one, other in zip(light.background[1:], black.background[1:], strict=True):
         assert torch.equal(one, other)
 
 
-def pairs(sprites: list[Sprite], count: int = 60, **options: bool) -> Batch:
-    composer = Composer(sprites, [wall(**options)], seed=3, pairs=True)
+def pairs(foregrounds: list[Foreground], count: int = 60, **options: bool) -> Batch:
+    composer = Composer(foregrounds, [wall(**options)], seed=3, pairs=True)
     batch = composer.frames(range(count))
     assert batch.previous is not None
     return batch
 
 
-def test_a_frame_is_the_same_with_and_without_the_one_before(sprites: list[Sprite]) -> None:
-    both = Composer(sprites, [wall()], SIZE, pairs=True).frames([5, 6])
-    alone = Composer(sprites, [wall()], SIZE).frames([6])
+def test_a_frame_is_the_same_with_and_without_the_one_before(foregrounds: list[Foreground]) -> None:
+    both = Composer(foregrounds, [wall()], SIZE, pairs=True).frames([5, 6])
+    alone = Composer(foregrounds, [wall()], SIZE).frames([6])
     assert alone.previous is None
     assert all(torch.equal(a[1:], b) for a, b in zip(tensors(both), tensors(alone), strict=True))
-    again = Composer(sprites, [wall()], SIZE, pairs=True).frames([6])
+    again = Composer(foregrounds, [wall()], SIZE, pairs=True).frames([6])
     assert both.previous is not None and again.previous is not None
     assert all(torch.equal(a[1:], b) for a, b in zip(both.previous, again.previous, strict=True))
 
 
-def test_people_of_a_pair_stand_still_sway_or_walk(sprites: list[Sprite]) -> None:
-    batch = pairs(sprites)
+def test_people_of_a_pair_stand_still_sway_or_walk(foregrounds: list[Foreground]) -> None:
+    batch = pairs(foregrounds)
     assert batch.previous is not None
     change = (batch.alpha - batch.previous.alpha).abs().flatten(1).mean(dim=1)
     somebody = batch.alpha.flatten(1).mean(dim=1) > 0.02
@@ -454,8 +468,8 @@ def test_people_of_a_pair_stand_still_sway_or_walk(sprites: list[Sprite]) -> Non
     assert float(moved.min()) < 0.01 < float(moved.max())
 
 
-def test_noise_is_another_in_each_frame_of_a_pair(sprites: list[Sprite]) -> None:
-    batch = pairs(sprites, 40)
+def test_noise_is_another_in_each_frame_of_a_pair(foregrounds: list[Foreground]) -> None:
+    batch = pairs(foregrounds, 40)
     assert batch.previous is not None
     still = (batch.alpha == batch.previous.alpha).flatten(1).all(dim=1)
     assert int(still.sum()) > 5
@@ -470,8 +484,10 @@ def test_noise_is_another_in_each_frame_of_a_pair(sprites: list[Sprite]) -> None
         assert float(difference[both[number]].abs().median() if both[number].any() else 0) < 0.2
 
 
-def test_frames_of_a_pair_show_the_same_place_in_the_same_light(sprites: list[Sprite]) -> None:
-    batch = pairs(sprites, 60)
+def test_frames_of_a_pair_show_the_same_place_in_the_same_light(
+    foregrounds: list[Foreground],
+) -> None:
+    batch = pairs(foregrounds, 60)
     assert batch.previous is not None
     ratios = []
     for number in range(60):
@@ -485,8 +501,8 @@ def test_frames_of_a_pair_show_the_same_place_in_the_same_light(sprites: list[Sp
     assert np.median(steps) < 0.01 and 0.03 < steps.max() < 0.4
 
 
-def test_frames_of_a_pair_have_one_plate(sprites: list[Sprite]) -> None:
-    composer = Composer(sprites, [wall()], SIZE)
+def test_frames_of_a_pair_have_one_plate(foregrounds: list[Foreground]) -> None:
+    composer = Composer(foregrounds, [wall()], SIZE)
     for seed in range(40):
         _, _, plate, mean, std, known, *_ = composer._moment(seed, 0, seed)
         _, _, *before = composer._moment(seed, -1, seed)
@@ -494,21 +510,23 @@ def test_frames_of_a_pair_have_one_plate(sprites: list[Sprite]) -> None:
             assert torch.equal(a, b), seed
 
 
-def test_people_jump_at_times(sprites: list[Sprite], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_jump_at_times(
+    foregrounds: list[Foreground], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(composition, "_CUT", 1.0)
-    batch = pairs(sprites, 12)
+    batch = pairs(foregrounds, 12)
     assert batch.previous is not None
     assert (batch.alpha - batch.previous.alpha).abs().mean() > 0.1
     corner = np.s_[..., :8, :8]
     assert (batch.color[corner] - batch.previous.color[corner]).abs().median() < 0.1
 
 
-def test_a_captured_scenes_own_frames_follow_each_other(sprites: list[Sprite]) -> None:
+def test_a_captured_scenes_own_frames_follow_each_other(foregrounds: list[Foreground]) -> None:
     scene = wall(captured=True)
     colors = torch.stack([(scene.color.float() * gain).byte() for gain in (0.5, 0.7, 0.9)])
     depths = torch.stack([scene.depth + offset for offset in (0.0, 0.01, 0.02)])
     scene = replace(scene, samples=(colors, depths))
-    batch = Composer(sprites, [scene], pairs=True).frames(range(12))
+    batch = Composer(foregrounds, [scene], pairs=True).frames(range(12))
     assert batch.previous is not None
     empty = (batch.alpha == 0) & (batch.previous.alpha == 0)
     steps = (batch.depth - batch.previous.depth)[empty & (batch.depth > 0)].numpy()
@@ -516,8 +534,8 @@ def test_a_captured_scenes_own_frames_follow_each_other(sprites: list[Sprite]) -
     assert np.median(np.abs(near)) > 0.003
 
 
-def test_a_good_share_of_people_has_no_depth_at_all(sprites: list[Sprite]) -> None:
-    batch = compose(sprites, 0, count=150, captured=False)
+def test_a_good_share_of_people_has_no_depth_at_all(foregrounds: list[Foreground]) -> None:
+    batch = compose(foregrounds, 0, count=150, captured=False)
     lost = []
     for alpha, depth in zip(batch.alpha[:, 0], batch.depth[:, 0], strict=True):
         inner = alpha.numpy() > 0.999
@@ -528,23 +546,23 @@ def test_a_good_share_of_people_has_no_depth_at_all(sprites: list[Sprite]) -> No
     assert (shares < 0.2).mean() > 0.3
 
 
-def test_parts_of_clothes_have_the_walls_color(sprites: list[Sprite]) -> None:
-    batch = compose(sprites, 1, count=150, captured=False)
+def test_parts_of_clothes_have_the_walls_color(foregrounds: list[Foreground]) -> None:
+    batch = compose(foregrounds, 1, count=150, captured=False)
     inner = (batch.alpha > 0.999).numpy()[:, 0]
     difference = (batch.color - batch.background.plate).abs().amax(dim=1).numpy()
     alike = [(d[i] < 0.1).mean() for d, i in zip(difference, inner, strict=True) if i.sum() > 300]
     assert 0.1 < np.mean(np.array(alike) > 0.15) < 0.8
 
 
-def test_somebody_may_fill_the_picture(sprites: list[Sprite]) -> None:
-    tall = max(s.size[0] for s in sprites if "bottom" in s.cut)
-    batch = compose(sprites, 2, count=150, captured=False)
+def test_somebody_may_fill_the_picture(foregrounds: list[Foreground]) -> None:
+    tall = max(s.size[0] for s in foregrounds if "bottom" in s.cut)
+    batch = compose(foregrounds, 2, count=150, captured=False)
     shares = batch.alpha.flatten(1).mean(dim=1)
     assert tall < SIZE[0] and float((shares > 0.35).float().mean()) > 0.05
 
 
-def test_screens_show_something_else(sprites: list[Sprite]) -> None:
-    composer = Composer(sprites, [wall()], SIZE)
+def test_screens_show_something_else(foregrounds: list[Foreground]) -> None:
+    composer = Composer(foregrounds, [wall()], SIZE)
     composer._begin("screen")
     color = torch.full((3, *SIZE), 0.5)
     plate, live = composer._with_screen(color, color)
@@ -556,8 +574,8 @@ def test_screens_show_something_else(sprites: list[Sprite]) -> None:
 
 @FEW
 @given(SEEDS)
-def test_a_tone_curve_keeps_the_order_of_colors(sprites: list[Sprite], seed: int) -> None:
-    composer = Composer(sprites, [wall()], SIZE)
+def test_a_tone_curve_keeps_the_order_of_colors(foregrounds: list[Foreground], seed: int) -> None:
+    composer = Composer(foregrounds, [wall()], SIZE)
     composer._scene_seed = seed
     composer._begin("tone")
     ramp = torch.linspace(0, 1, 100)
@@ -566,17 +584,17 @@ def test_a_tone_curve_keeps_the_order_of_colors(sprites: list[Sprite], seed: int
     assert 0.5 < float(curve[-1]) <= 1
 
 
-def test_soft_outlines_stay_soft(sprites: list[Sprite]) -> None:
+def test_soft_outlines_stay_soft(foregrounds: list[Foreground]) -> None:
     """Hair whose alpha never reaches a half is there, unless it is sharpened away."""
     levels = tuple(
-        torch.where(level > 0, level // 3, 0).to(torch.uint8) for level in sprites[0].levels
+        torch.where(level > 0, level // 3, 0).to(torch.uint8) for level in foregrounds[0].levels
     )
-    faint = replace(sprites[0], levels=levels)
+    faint = replace(foregrounds[0], levels=levels)
 
-    def seen(sprite: Sprite) -> list[float]:
+    def seen(foreground: Foreground) -> list[float]:
         # Magnified, as outlines have to be to be sharpened.
         place = replace(wall(), focal=700.0)
-        batch = Composer([sprite], [place], SIZE).frames(range(40))
+        batch = Composer([foreground], [place], SIZE).frames(range(40))
         return batch.alpha.flatten(1).amax(dim=1).tolist()
 
     soft, sharp = seen(replace(faint, soft=True)), seen(faint)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dart_ros.errors import FitError
-from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.foregrounds import load_foregrounds
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ def folder(library: Path, tmp_path: Path) -> Path:
 
 
 def edit_entry(folder: Path, **changes: Any) -> None:
-    index = folder / "sprites.json"
+    index = folder / "foregrounds.json"
     content = json.loads(index.read_text())
     for key, value in changes.items():
         if value is None:
-            del content["sprites"][0][key]
+            del content["foregrounds"][0][key]
         else:
-            content["sprites"][0][key] = value
+            content["foregrounds"][0][key] = value
     index.write_text(json.dumps(content))
 
 
 def test_what_the_index_says(library: Path) -> None:
-    anna, bert, box = load_sprites(library)
+    anna, bert, box = load_foregrounds(library)
     assert (anna.name, anna.kind, anna.identity, anna.cut) == ("anna", "person", "anna", ())
     assert (anna.focal, anna.distance, anna.size) == (110.0, 2.0, (64, 33))
     assert bert.cut == ("bottom",)
@@ -42,7 +42,7 @@ def test_what_the_index_says(library: Path) -> None:
 
 
 def test_pixels_are_premultiplied_rgb_alpha_and_depth(library: Path) -> None:
-    anna = load_sprites(library)[0]
+    anna = load_foregrounds(library)[0]
     stored = cv2.imread(str(library / "anna.webp"), cv2.IMREAD_UNCHANGED)
     alpha = stored[..., 3].astype(np.float64)
     assert {0, 255} < set(alpha.ravel())
@@ -60,14 +60,14 @@ def test_pixels_are_premultiplied_rgb_alpha_and_depth(library: Path) -> None:
 def test_depth_is_doubled_to_the_size_of_the_color(folder: Path) -> None:
     half = np.repeat(np.array([100, 140], np.uint8), 16)[:, None].repeat(17, 1)
     cv2.imwrite(str(folder / "anna.depth.png"), half)
-    depth = load_sprites(folder)[0].levels[0][4].numpy()
+    depth = load_foregrounds(folder)[0].levels[0][4].numpy()
     assert depth.shape == (64, 33)
     assert (depth[:31] == 100).all() and (depth[33:] == 140).all()
     assert ((depth[31:33] > 100) & (depth[31:33] < 140)).all()
 
 
 def test_levels_halve_by_averaging(library: Path) -> None:
-    levels = [level.numpy().astype(np.float64) for level in load_sprites(library)[0].levels]
+    levels = [level.numpy().astype(np.float64) for level in load_foregrounds(library)[0].levels]
     assert [level.shape for level in levels] == [(5, 64, 33), (5, 32, 17), (5, 16, 9), (5, 8, 5)]
     for larger, smaller in pairwise(levels):
         even = larger[:, :, : larger.shape[2] // 2 * 2]
@@ -77,13 +77,13 @@ def test_levels_halve_by_averaging(library: Path) -> None:
 
 
 def test_only_some_identities(library: Path) -> None:
-    assert [s.name for s in load_sprites(library, ["bert", "box"])] == ["bert", "box"]
-    with pytest.raises(FitError, match=r"sprites\.json lists no usable sprite"):
-        load_sprites(library, ["nobody"])
+    assert [s.name for s in load_foregrounds(library, ["bert", "box"])] == ["bert", "box"]
+    with pytest.raises(FitError, match=r"foregrounds\.json lists no usable foreground"):
+        load_foregrounds(library, ["nobody"])
 
 
 def index_text(text: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / "sprites.json").write_text(text)
+    return lambda folder: (folder / "foregrounds.json").write_text(text)
 
 
 def entry(**changes: Any) -> Callable[[Path], object]:
@@ -101,20 +101,20 @@ def cut_short(name: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("break_it", "file", "reason"),
     [
-        (lambda folder: (folder / "sprites.json").unlink(), "sprites.json", "No such file"),
-        (index_text("{"), "sprites.json", "no sprite index"),
-        (index_text("[]"), "sprites.json", "no sprite index"),
-        (index_text("{}"), "sprites.json", "no sprite index"),
-        (index_text('{"sprites": 5}'), "sprites.json", "no list of sprites"),
-        (index_text('{"sprites": ["anna"]}'), "sprites.json", "no list of sprites"),
-        (index_text('{"sprites": []}'), "sprites.json", "no usable sprite"),
-        (entry(name=None), "sprites.json", "bad entry"),
-        (entry(kind=None), "sprites.json", "bad entry"),
-        (entry(focal_px=None), "sprites.json", "bad entry"),
-        (entry(focal_px="wide"), "sprites.json", "bad entry"),
-        (entry(focal_px=0), "sprites.json", "must be positive"),
-        (entry(distance_m=-2), "sprites.json", "must be positive"),
-        (entry(distance_m="nan"), "sprites.json", "must be positive"),
+        (lambda folder: (folder / "foregrounds.json").unlink(), "foregrounds.json", "No such file"),
+        (index_text("{"), "foregrounds.json", "no foreground index"),
+        (index_text("[]"), "foregrounds.json", "no foreground index"),
+        (index_text("{}"), "foregrounds.json", "no foreground index"),
+        (index_text('{"foregrounds": 5}'), "foregrounds.json", "no list of foregrounds"),
+        (index_text('{"foregrounds": ["anna"]}'), "foregrounds.json", "no list of foregrounds"),
+        (index_text('{"foregrounds": []}'), "foregrounds.json", "no usable foreground"),
+        (entry(name=None), "foregrounds.json", "bad entry"),
+        (entry(kind=None), "foregrounds.json", "bad entry"),
+        (entry(focal_px=None), "foregrounds.json", "bad entry"),
+        (entry(focal_px="wide"), "foregrounds.json", "bad entry"),
+        (entry(focal_px=0), "foregrounds.json", "must be positive"),
+        (entry(distance_m=-2), "foregrounds.json", "must be positive"),
+        (entry(distance_m="nan"), "foregrounds.json", "must be positive"),
         (lambda folder: (folder / "anna.webp").unlink(), "anna.webp", "missing or not an image"),
         (cut_short("anna.webp"), "anna.webp", "missing or not an image"),
         (image("anna.webp", np.zeros((8, 8, 3), np.uint8)), "anna.webp", "3 channels.*alpha"),
@@ -132,14 +132,14 @@ def test_what_is_broken_is_named(
 ) -> None:
     break_it(folder)
     with pytest.raises(FitError, match=f"{re.escape(str(folder / file))}.*{reason}"):
-        load_sprites(folder)
+        load_foregrounds(folder)
 
 
 def test_an_entry_without_identity_is_not_asked_for(folder: Path) -> None:
     edit_entry(folder, identity=None)
-    assert [s.name for s in load_sprites(folder, ["bert"])] == ["bert"]
+    assert [s.name for s in load_foregrounds(folder, ["bert"])] == ["bert"]
     with pytest.raises(FitError, match="bad entry"):
-        load_sprites(folder)
+        load_foregrounds(folder)
 
 
 def test_ones_own_pictures_with_and_without_depth(tmp_path: Path) -> None:
@@ -150,11 +150,11 @@ def test_ones_own_pictures_with_and_without_depth(tmp_path: Path) -> None:
     depth = np.full((60, 40), 2000, np.uint16)
     depth[10:20] = 2080  # ten rows of 34 lie 8 cm behind the median
     assert cv2.imwrite(str(tmp_path / "eva_2.depth.png"), depth)
-    flat, deep = load_sprites(tmp_path)
+    flat, deep = load_foregrounds(tmp_path)
     assert (flat.identity, deep.identity, flat.kind, flat.cut) == ("eva", "eva", "person", ())
     # 34 visible rows are 1.7 m.
-    for sprite in (flat, deep):
-        assert sprite.focal / sprite.distance == pytest.approx(34 / 1.7)
+    for foreground in (flat, deep):
+        assert foreground.focal / foreground.distance == pytest.approx(34 / 1.7)
     assert deep.distance == pytest.approx(2.0)
     assert (flat.levels[0][4] == 128).all()
     assert (deep.levels[0][4, 12, 10], deep.levels[0][4, 40, 10]) == (138, 128)
@@ -173,10 +173,20 @@ def test_ones_own_broken_pictures_are_named(
 ) -> None:
     cv2.imwrite(str(tmp_path / "eva.png"), pixels)
     with pytest.raises(FitError, match=reason):
-        load_sprites(tmp_path)
+        load_foregrounds(tmp_path)
 
 
 def test_ones_own_picture_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "eva.png").write_bytes(b"no picture")
     with pytest.raises(FitError, match=r"eva\.png is missing or not an image: save it as PNG"):
-        load_sprites(tmp_path)
+        load_foregrounds(tmp_path)
+
+
+def test_libraries_of_older_versions_are_read(library: Path, tmp_path: Path) -> None:
+    shutil.copytree(library, tmp_path / "old")
+    index = tmp_path / "old" / "foregrounds.json"
+    text = index.read_text().replace('"foregrounds"', '"sprites"')
+    (tmp_path / "old" / "sprites.json").write_text(text)
+    index.unlink()
+    names = [foreground.name for foreground in load_foregrounds(tmp_path / "old")]
+    assert names == [foreground.name for foreground in load_foregrounds(library)]

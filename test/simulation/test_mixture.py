@@ -7,14 +7,14 @@ import torch
 from recorded_example import SIZE, scene
 
 from dart_ros.simulation.composition import Composer
-from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.foregrounds import load_foregrounds
 from dart_ros.simulation.mixture import Mixture
 from dart_ros.simulation.recorded import RecordedFrames
 
 
 @pytest.fixture(scope="module")
 def composer(library: Path) -> Composer:
-    return Composer(load_sprites(library), [scene().background], SIZE)
+    return Composer(load_foregrounds(library), [scene().background], SIZE)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])

@@ -1,4 +1,4 @@
-"""Make the training and demo data: ``python -m tools.datagen sprites|closeups|rooms|demo``."""
+"""Make the training and demo data: ``python -m tools.datagen foregrounds|closeups|rooms|demo``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from dart_ros.errors import DartError
 from tools.datagen.closeups import make_closeups
 from tools.datagen.demo_scene import make_demo
+from tools.datagen.foregrounds import make_foregrounds
 from tools.datagen.furniture import Catalog
 from tools.datagen.rooms import make_rooms
-from tools.datagen.sprites import make_sprites
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,11 +27,13 @@ def _parser() -> argparse.ArgumentParser:
     avatars.add_argument("--avatars", type=Path, required=True, help="folder of rigged .glb people")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    sprites = commands.add_parser("sprites", parents=[shared, avatars], help="cut-out people")
-    sprites.add_argument("--count", type=int, default=400, help="people sprites")
-    sprites.add_argument("--objects", type=int, default=60, help="object sprites")
-    sprites.add_argument("--max-height", type=int, default=640, help="pixels")
-    sprites.add_argument("--quality", type=int, default=85, help="WebP quality")
+    foregrounds = commands.add_parser(
+        "foregrounds", parents=[shared, avatars], help="cut-out people"
+    )
+    foregrounds.add_argument("--count", type=int, default=400, help="people foregrounds")
+    foregrounds.add_argument("--objects", type=int, default=60, help="object foregrounds")
+    foregrounds.add_argument("--max-height", type=int, default=640, help="pixels")
+    foregrounds.add_argument("--quality", type=int, default=85, help="WebP quality")
 
     closeups = commands.add_parser(
         "closeups", parents=[shared, avatars], help="close-ups with soft alpha, for training alone"
@@ -57,8 +59,8 @@ def main() -> int:
     options = _parser().parse_args()
     try:
         catalog = Catalog(options.furniture)
-        if options.command == "sprites":
-            made = make_sprites(
+        if options.command == "foregrounds":
+            made = make_foregrounds(
                 sorted(options.avatars.glob("*.glb")),
                 catalog,
                 options.output,
@@ -68,7 +70,7 @@ def main() -> int:
                 options.quality,
                 options.seed,
             )
-            print(f"{len(made)} sprites in {options.output}")
+            print(f"{len(made)} foregrounds in {options.output}")
         elif options.command == "closeups":
             soft = make_closeups(
                 sorted(options.avatars.glob("*.glb")),

@@ -2,7 +2,7 @@
 
 Heads of some hundred pixels with tens of thousands of hairs, fur and fringes, translucent cloth,
 limbs in motion, poles, cables and spokes, each rendered at its full size with true alpha. The
-library has the files of :mod:`tools.datagen.sprites` and doesn't ship.
+library has the files of :mod:`tools.datagen.foregrounds` and doesn't ship.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import FitError
 from dart_ros.values import Camera
+from tools.datagen.foregrounds import (
+    AVATAR_CREDIT,
+    DEPTH_STEP,
+    HELD_OUT,
+    Draw,
+    Foreground,
+    cut_out,
+    held_object,
+    save_foreground,
+)
 from tools.datagen.furniture import Catalog
 from tools.datagen.glb import Rig, read_person
 from tools.datagen.hair import grow_fur, grow_hair
 from tools.datagen.mesh import Material, Mesh, Strands, rod, sheet, tube
 from tools.datagen.pose import POSES, PosedPerson, apply_pose, blend
 from tools.datagen.rasterizer import Lighting, Picture, Rasterizer, Viewpoint
-from tools.datagen.sprites import (
-    AVATAR_CREDIT,
-    DEPTH_STEP,
-    HELD_OUT,
-    Draw,
-    Sprite,
-    cut_out,
-    held_object,
-    save_sprite,
-)
 
 PEOPLE = ("hair", "moving", "fur", "veil")
 _SHARES = (0.56, 0.16, 0.14, 0.14)
@@ -55,7 +55,7 @@ def make_closeups(
     seed: int = 0,
     held_out: bool = False,
     progress: bool = True,
-) -> list[Sprite]:
+) -> list[Foreground]:
     """Render a library of close-ups; one that was interrupted is resumed.
 
     Args:
@@ -79,14 +79,14 @@ def make_closeups(
         raise FitError("There are no avatars: give a folder with .glb files.")
     output.mkdir(parents=True, exist_ok=True)
     made = _resumed(output)
-    done = {sprite.name for sprite in made}
+    done = {foreground.name for foreground in made}
 
     def keep(name: str, kind: str, identity: str, drawn: _Drawn | None) -> None:
         if drawn is None:
             return
         picture, numbers = drawn
         height, width = picture.coverage.shape
-        entry = Sprite(
+        entry = Foreground(
             name,
             kind,
             identity,
@@ -95,7 +95,7 @@ def make_closeups(
             **numbers,  # type: ignore[arg-type]
             soft=True,
         )
-        save_sprite(output, entry, picture, _QUALITY)
+        save_foreground(output, entry, picture, _QUALITY)
         made.append(entry)
         _write_index(output, made)
 
@@ -129,23 +129,23 @@ def _random(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-def _resumed(output: Path) -> list[Sprite]:
-    index = output / "sprites.json"
+def _resumed(output: Path) -> list[Foreground]:
+    index = output / "foregrounds.json"
     if not index.exists():
         return []
-    entries = json.loads(index.read_text())["sprites"]
-    return [Sprite(**{**entry, "cut": tuple(entry["cut"])}) for entry in entries]
+    entries = json.loads(index.read_text())["foregrounds"]
+    return [Foreground(**{**entry, "cut": tuple(entry["cut"])}) for entry in entries]
 
 
-def _write_index(output: Path, sprites: Sequence[Sprite]) -> None:
+def _write_index(output: Path, foregrounds: Sequence[Foreground]) -> None:
     document = {
         "depth_step_m": DEPTH_STEP,
-        "sprites": [asdict(sprite) for sprite in sprites],
+        "foregrounds": [asdict(foreground) for foreground in foregrounds],
         "credits": [AVATAR_CREDIT],
     }
-    temporary = output / "sprites.json.part"
+    temporary = output / "foregrounds.json.part"
     temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.replace(output / "sprites.json")
+    temporary.replace(output / "foregrounds.json")
 
 
 def draw_person(

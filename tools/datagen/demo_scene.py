@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import FitError
 from dart_ros.values import Camera
+from tools.datagen.foregrounds import AVATAR_CREDIT, exposed
 from tools.datagen.furniture import Catalog
 from tools.datagen.glb import Rig, read_person
 from tools.datagen.hair import grow_hair
@@ -34,7 +35,6 @@ from tools.datagen.pose import (
 )
 from tools.datagen.rasterizer import Light, Lighting, Picture, Rasterizer, Viewpoint
 from tools.datagen.rooms import Room, furnish
-from tools.datagen.sprites import AVATAR_CREDIT, exposed
 
 FPS = 30
 ACTORS = ("White_F_1_Casual", "Hispanic_M_2_Busi")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from dart_ros.errors import FitError
 from dart_ros.values import Camera
 from tools.datagen import textures
+from tools.datagen.foregrounds import exposed
 from tools.datagen.furniture import Catalog, Piece
 from tools.datagen.mesh import Material, Mesh, box, quad
 from tools.datagen.rasterizer import Light, Lighting, Picture, Rasterizer, Viewpoint
-from tools.datagen.sprites import exposed
 
 KINDS = ("living", "office", "booth", "corridor", "bedroom")
 _BESIDE_WALL = {

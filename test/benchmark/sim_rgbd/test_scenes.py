@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmark.sim_rgbd.scenes import LARGE_PLANS, PLANS, TAGS, Actor
 from dart_ros.simulation.sensor_noise import PROFILES
+from tools.datagen.foregrounds import HELD_OUT
 from tools.datagen.rooms import KINDS
-from tools.datagen.sprites import HELD_OUT
 
 
 def test_plans() -> None:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.foregrounds import load_foregrounds
 from tools.datagen.closeups import THINGS, _write_index, averaged, draw_thing, over
+from tools.datagen.foregrounds import Foreground, save_foreground
 from tools.datagen.hair import grow_fur
 from tools.datagen.mesh import Material, Mesh, rod, sheet, tube
 from tools.datagen.rasterizer import Picture, Rasterizer
-from tools.datagen.sprites import Sprite, save_sprite
 
 PLAIN = Material()
 
@@ -120,10 +120,10 @@ def test_thin_things_are_soft_and_read_back(
     soft = (shown.coverage > 0.05) & (shown.coverage < 0.95)
     assert soft.sum() > 0.2 * (shown.coverage > 0.05).sum()
     height, width = shown.coverage.shape
-    entry = Sprite("a", "object", "a", width, height, **numbers, soft=True)  # type: ignore[arg-type]
-    save_sprite(tmp_path, entry, shown, 92)
+    entry = Foreground("a", "object", "a", width, height, **numbers, soft=True)  # type: ignore[arg-type]
+    save_foreground(tmp_path, entry, shown, 92)
     _write_index(tmp_path, [entry])
-    (read,) = load_sprites(tmp_path)
+    (read,) = load_foregrounds(tmp_path)
     assert read.soft and read.size == (height, width) and read.distance > 0.3
     alpha = read.levels[0][3].numpy() / 255
     assert np.abs(alpha - shown.coverage).mean() < 0.02

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dart_ros.errors import FitError
-from tools.datagen.rasterizer import Picture
-from tools.datagen.sprites import (
+from tools.datagen.foregrounds import (
     DEPTH_STEP,
     HELD_OUT,
-    Sprite,
+    Foreground,
     bleed,
     encode_depth,
-    save_sprite,
+    save_foreground,
 )
+from tools.datagen.rasterizer import Picture
 
-DATA = Path(__file__).parents[3] / "dart_ros" / "data" / "sprites"
+DATA = Path(__file__).parents[3] / "dart_ros" / "data" / "foregrounds"
 
 
 @settings(deadline=None, max_examples=50)
@@ -64,8 +64,8 @@ def test_files_read_back_with_color_under_the_transparent_part(tmp_path: Path) -
     color = np.zeros((64, 48, 3), np.uint8)
     color[16:48, 12:36] = (180, 90, 30)
     depth = np.where(coverage > 0, 1.5, 0).astype(np.float32)
-    entry = Sprite("square", "object", "square", 48, 64, 500.0, 1.5, 0.2, ())
-    save_sprite(tmp_path, entry, Picture(color, coverage, coverage, depth), 90)
+    entry = Foreground("square", "object", "square", 48, 64, 500.0, 1.5, 0.2, ())
+    save_foreground(tmp_path, entry, Picture(color, coverage, coverage, depth), 90)
     pixels = cv2.imread(str(tmp_path / "square.webp"), cv2.IMREAD_UNCHANGED)
     assert pixels is not None and pixels.shape == (64, 48, 4)
     assert np.abs(pixels[..., 3] - coverage * 255).max() <= 3
@@ -87,20 +87,20 @@ def test_a_full_disk_is_told(tmp_path: Path, large: str) -> None:
     else:
         depth += random.uniform(-0.1, 0.1, size).astype(np.float32)
     whole = np.ones(size, np.float32)
-    entry = Sprite("square", "object", "square", *size, 500.0, 1.5, 0.2, ())
+    entry = Foreground("square", "object", "square", *size, 500.0, 1.5, 0.2, ())
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # The kernel refuses to write past the limit, as a full disk does.
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises((FitError, OSError)):
-            save_sprite(tmp_path, entry, Picture(color, whole, whole, depth), 90)
+            save_foreground(tmp_path, entry, Picture(color, whole, whole, depth), 90)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_shipped_sprites_are_whole_and_hold_no_evaluation_identity() -> None:
-    document = json.loads((DATA / "sprites.json").read_text())
-    entries = document["sprites"]
+def test_shipped_foregrounds_are_whole_and_hold_no_evaluation_identity() -> None:
+    document = json.loads((DATA / "foregrounds.json").read_text())
+    entries = document["foregrounds"]
     assert len(entries) >= 400
     assert len({e["identity"] for e in entries if e["kind"] == "person"}) >= 40
     assert sum(e["kind"] == "object" for e in entries) >= 40

@@ -1,8 +1,8 @@
 """A library of cut-out people and things with soft alpha and relief, for making training data.
 
-Each sprite is ``NAME.webp`` (RGBA, straight alpha, color bled out under alpha 0) and
+Each foreground is ``NAME.webp`` (RGBA, straight alpha, color bled out under alpha 0) and
 ``NAME.depth.png`` (8 bit, half the size: ``v`` means ``(v - 128) * 0.008`` metres behind the
-sprite's reference distance, bled out as well). ``sprites.json`` lists them.
+foreground's reference distance, bled out as well). ``foregrounds.json`` lists them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tools.datagen.rasterizer import (
 )
 
 DEPTH_STEP = 0.008
-# Never in a sprite that is trained on: the demo and the evaluation show them.
+# Never in a foreground that is trained on: the demo and the evaluation show them.
 HELD_OUT = (
     "AIAN_F_1_Busi",
     "Asian_M_2_Casual",
@@ -65,8 +65,8 @@ _SEATS = ("Chair", "Stool", "Folding chair", "Class seat")
 
 
 @dataclass(frozen=True)
-class Sprite:
-    """An entry of ``sprites.json``.
+class Foreground:
+    """An entry of ``foregrounds.json``.
 
     Attributes:
         name: File name without its ending.
@@ -76,7 +76,7 @@ class Sprite:
         height: Pixels.
         focal_px: Focal length of the rendering, pixels.
         distance_m: Depth that the relief counts from, metres.
-        height_m: Height of what is in the sprite, metres.
+        height_m: Height of what is in the foreground, metres.
         cut: Sides at which the crop goes through the body.
         soft: Its outlines are as soft as they are meant to be, at its full size.
     """
@@ -135,11 +135,11 @@ def _pyramid_fill(values: NDArray[np.float32], weight: NDArray[np.float32]) -> N
 def encode_depth(
     depth: NDArray[np.float32], reference: float, size: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """Relief of a sprite as stored.
+    """Relief of a foreground as stored.
 
     Args:
         depth: H×W metres, 0 where nothing is.
-        reference: The sprite's distance, metres.
+        reference: The foreground's distance, metres.
         size: Width and height of the stored relief.
 
     Returns:
@@ -280,7 +280,7 @@ def cut_out(
     """Draw something at the origin and crop the picture to it.
 
     Args:
-        goal_height: Wished height of the sprite, pixels.
+        goal_height: Wished height of the foreground, pixels.
         distance: From the camera, metres.
         floor_cut: What is lower than this (metres) is cropped away.
         kind: Decides how high the camera stands.
@@ -349,8 +349,8 @@ def cut_out(
     return crop, numbers
 
 
-def save_sprite(folder: Path, sprite: Sprite, picture: Picture, quality: int) -> None:
-    """Write the two files of a sprite.
+def save_foreground(folder: Path, foreground: Foreground, picture: Picture, quality: int) -> None:
+    """Write the two files of a foreground.
 
     Raises:
         FitError: The folder can't be written.
@@ -360,11 +360,11 @@ def save_sprite(folder: Path, sprite: Sprite, picture: Picture, quality: int) ->
     alpha = np.rint(picture.coverage * 255).astype(np.uint8)
     bgra = np.dstack([color[..., ::-1], alpha])
     depth = np.where(picture.coverage > 0.25, picture.depth, 0).astype(np.float32)
-    size = ((sprite.width + 1) // 2, (sprite.height + 1) // 2)
-    relief = encode_depth(depth, sprite.distance_m, size)
-    _write_webp(folder / f"{sprite.name}.webp", bgra, quality)
+    size = ((foreground.width + 1) // 2, (foreground.height + 1) // 2)
+    relief = encode_depth(depth, foreground.distance_m, size)
+    _write_webp(folder / f"{foreground.name}.webp", bgra, quality)
     if not cv2.imwrite(
-        str(folder / f"{sprite.name}.depth.png"), relief, [cv2.IMWRITE_PNG_COMPRESSION, 9]
+        str(folder / f"{foreground.name}.depth.png"), relief, [cv2.IMWRITE_PNG_COMPRESSION, 9]
     ):
         raise FitError(f"{folder} can't be written: check the space and the rights.")
 
@@ -374,7 +374,7 @@ def _write_webp(path: Path, bgra: NDArray[np.uint8], quality: int) -> None:
     try:
         from PIL import Image
     except ImportError as error:
-        raise FitError("Writing sprites needs Pillow: pip install pillow") from error
+        raise FitError("Writing foregrounds needs Pillow: pip install pillow") from error
     rgba = np.ascontiguousarray(bgra[..., [2, 1, 0, 3]])
     image = Image.fromarray(rgba, "RGBA")
     image.save(path, "WEBP", quality=quality, method=4, exact=True, alpha_quality=95)
@@ -416,7 +416,7 @@ def _draw_person(
     )
 
 
-def make_sprites(
+def make_foregrounds(
     avatars: Sequence[Path],
     catalog: Catalog,
     output: Path,
@@ -426,38 +426,40 @@ def make_sprites(
     quality: int = 85,
     seed: int = 0,
     progress: bool = True,
-) -> list[Sprite]:
-    """Render a sprite library.
+) -> list[Foreground]:
+    """Render a foreground library.
 
     Args:
         avatars: GLB files; the held-out identities are left out.
         catalog: Furniture for objects, seats and things to hold.
         output: Folder, made if missing.
-        people: Number of people sprites, spread evenly over the identities.
-        objects: Number of object sprites.
-        limit: Largest height of a sprite, pixels.
+        people: Number of people foregrounds, spread evenly over the identities.
+        objects: Number of object foregrounds.
+        limit: Largest height of a foreground, pixels.
         quality: WebP quality of the colors, 0 to 100.
-        seed: Same seed, same sprites.
+        seed: Same seed, same foregrounds.
         progress: Show a progress bar.
 
     Returns:
-        The entries written to ``sprites.json``.
+        The entries written to ``foregrounds.json``.
 
     Raises:
         FitError: No usable avatars, or the folder can't be written.
     """
     chosen = [path for path in sorted(avatars) if path.stem not in HELD_OUT]
     if not chosen:
-        raise FitError("There are no .glb people to make sprites of: check the avatars' folder.")
+        raise FitError(
+            "There are no .glb people to make foregrounds of: check the avatars' folder."
+        )
     output.mkdir(parents=True, exist_ok=True)
-    sprites: list[Sprite] = []
+    foregrounds: list[Foreground] = []
 
     def keep(name: str, kind: str, identity: str, drawn: tuple[Picture, dict[str, object]]) -> None:
         picture, numbers = drawn
         height, width = picture.coverage.shape
-        entry = Sprite(name, kind, identity, width, height, **numbers)  # type: ignore[arg-type]
-        save_sprite(output, entry, picture, quality)
-        sprites.append(entry)
+        entry = Foreground(name, kind, identity, width, height, **numbers)  # type: ignore[arg-type]
+        save_foreground(output, entry, picture, quality)
+        foregrounds.append(entry)
 
     with Rasterizer(samples=3) as renderer:
         for identity, number in _shares(chosen, people, progress):
@@ -492,11 +494,11 @@ def make_sprites(
             renderer.forget_textures()
     document = {
         "depth_step_m": DEPTH_STEP,
-        "sprites": [asdict(sprite) for sprite in sprites],
-        "credits": [AVATAR_CREDIT, FURNITURE_CREDIT, *_object_credits(catalog, sprites)],
+        "foregrounds": [asdict(foreground) for foreground in foregrounds],
+        "credits": [AVATAR_CREDIT, FURNITURE_CREDIT, *_object_credits(catalog, foregrounds)],
     }
-    (output / "sprites.json").write_text(json.dumps(document, indent=1) + "\n")
-    return sprites
+    (output / "foregrounds.json").write_text(json.dumps(document, indent=1) + "\n")
+    return foregrounds
 
 
 def _shares(paths: Sequence[Path], people: int, progress: bool) -> Iterable[tuple[Path, int]]:
@@ -522,7 +524,7 @@ def _pick_objects(catalog: Catalog, count: int, seed: int) -> list[Piece]:
     return chosen
 
 
-def _object_credits(catalog: Catalog, sprites: Sequence[Sprite]) -> list[str]:
-    used = {sprite.identity for sprite in sprites if sprite.kind == "object"}
+def _object_credits(catalog: Catalog, foregrounds: Sequence[Foreground]) -> list[str]:
+    used = {foreground.identity for foreground in foregrounds if foreground.kind == "object"}
     pieces = {p.key: p for p in catalog.pieces if p.key in used}
     return [f"{p.name} ({key}) by {p.creator}, {p.license}." for key, p in sorted(pieces.items())]
