@@ -34,8 +34,9 @@ from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import Recording, first_run, open_recording
 from dart_ros.session.recording.frames import EMPTY_FRAMES
 from dart_ros.session.scene import Scene
-from dart_ros.simulation.composition import MAX_DEPTH, Composer
+from dart_ros.simulation.composition import Composer
 from dart_ros.simulation.foregrounds import load_foregrounds
+from dart_ros.simulation.frames import MAX_DEPTH
 from dart_ros.values import UNKNOWN_DEPTH, Frame, Matte
 
 _SAMPLES = 16

@@ -11,7 +11,7 @@ from dart_ros.fitting.optimization import Loss
 from dart_ros.fitting.run import Teacher
 from dart_ros.fitting.weights import load_network
 from dart_ros.method.network import MattingOutput
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.frames import Batch
 
 
 def channel_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

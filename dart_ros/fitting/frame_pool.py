@@ -18,7 +18,7 @@ from dart_ros.errors import FitError
 from dart_ros.files import replacing
 from dart_ros.method.network import Background
 from dart_ros.method.posterior import metres_or_guess
-from dart_ros.simulation.composition import Batch, Previous
+from dart_ros.simulation.frames import Batch, Previous
 
 _STD_STEP = 1e-4
 """Metres of a step of a stored deviation; depths are stored in millimetres."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from dart_ros.errors import FitError
 from dart_ros.fitting.run import Data
 from dart_ros.simulation.backgrounds import invent_room, load_pictures, load_rooms
-from dart_ros.simulation.composition import RgbdBackground
 from dart_ros.simulation.foregrounds import Foreground, load_foregrounds
+from dart_ros.simulation.frames import RgbdBackground
 from dart_ros.simulation.recorded import RecordedScene
 
 _FIRST_HELD_OUT_SEED = 1_000_000

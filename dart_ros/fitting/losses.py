@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dart_ros.method.network import MattingOutput
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.frames import Batch
 
 FRACTIONAL = 2.0
 """What a fractional pixel counts more than others, which are a hundred times as many."""

@@ -15,7 +15,7 @@ from dart_ros.fitting.run import Rates
 from dart_ros.fitting.sequences import paired_loss
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import MattingNetwork, MattingOutput
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.frames import Batch
 
 Loss = Callable[[MattingOutput, Batch], Tensor]
 

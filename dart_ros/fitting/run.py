@@ -14,7 +14,9 @@ import yaml
 from dart_ros.errors import FitError
 from dart_ros.method.config import NetworkConfig
 from dart_ros.method.geometry import STRIDE, base_reduction, padded_sides, padding_stride
-from dart_ros.simulation.composition import MAX_DEPTH
+from dart_ros.simulation.composition import Chances
+from dart_ros.simulation.frames import MAX_DEPTH
+from dart_ros.simulation.recorded import RecordedChances
 
 Stage = Literal["teacher", "student", "refiner"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -123,6 +125,8 @@ class Run:
         mean_decay: of the running mean of the weights, which is what is saved.
         workers: processes that compose frames; 0 composes on the training device.
         pool: where frames are kept to be used again; None composes all anew.
+        composition: how often what happens in composed frames.
+        recorded: how often real frames are changed.
         validation: held-out frames.
         checkpoint_every: steps from one checkpoint to the next.
     """
@@ -145,6 +149,8 @@ class Run:
     mean_decay: float = 0.998
     workers: int = 1
     pool: Pool | None = None
+    composition: Chances = field(default_factory=Chances)
+    recorded: RecordedChances = field(default_factory=RecordedChances)
     validation: Validation = field(default_factory=Validation)
     checkpoint_every: int = 200
 
@@ -291,6 +297,8 @@ def _check(run: Run) -> None:
         raise ValueError(
             f"data.recorded_share is {run.data.recorded_share}: give a number from 0 to below 1"
         )
+    _check_chances(run.composition, "composition")
+    _check_chances(run.recorded, "recorded")
     if not (run.data.rooms or run.data.pictures or run.data.invented):
         raise ValueError("data names no rooms: give rooms, pictures, or a number of invented ones")
     if run.start.imagenet and run.start.weights:
@@ -303,6 +311,17 @@ def _check(run: Run) -> None:
         raise ValueError("pool.renewing needs workers, which read the frames: give 1 or more")
     if run.teacher is not None and run.stage != "student":
         raise ValueError("only the stage student has a teacher")
+
+
+def _check_chances(chances: Any, name: str) -> None:
+    for entry in dataclasses.fields(chances):
+        value, where = getattr(chances, entry.name), f"{name}.{entry.name}"
+        if dataclasses.is_dataclass(value):
+            _check_chances(value, where)
+        elif entry.name == "zoom" and not 1 <= value < math.inf:
+            raise ValueError(f"{where} is {value}: give a number from 1")
+        elif entry.name != "zoom" and not 0 <= value <= 1:
+            raise ValueError(f"{where} is {value}: give a number from 0 to 1")
 
 
 def _rates(rates: Rates) -> dict[str, float]:

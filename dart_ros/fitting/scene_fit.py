@@ -37,8 +37,8 @@ from dart_ros.fitting.validation import ValidationSet
 from dart_ros.fitting.weights import Weights, network_with, weights_of
 from dart_ros.method.geometry import base_reduction, padding_stride
 from dart_ros.method.network import MattingNetwork
-from dart_ros.simulation.composition import RgbdBackground
 from dart_ros.simulation.foregrounds import load_foregrounds
+from dart_ros.simulation.frames import RgbdBackground
 from dart_ros.simulation.recorded import UNCHANGED, RecordedFrames, RecordedScene
 
 _log = logging.getLogger(__name__)

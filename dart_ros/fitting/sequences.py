@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dart_ros.fitting.losses import matting_loss, steadiness_loss
 from dart_ros.method.network import MattingOutput
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.frames import Batch
 
 STEADINESS = 2.0
 """Weight of the change where nothing has changed but noise."""

@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, join_packed
-from dart_ros.simulation.composition import MAX_DEPTH, Batch, Composer, RgbdBackground
+from dart_ros.simulation.composition import Chances, Composer
 from dart_ros.simulation.foregrounds import Foreground
+from dart_ros.simulation.frames import MAX_DEPTH, Batch, RgbdBackground
 from dart_ros.simulation.mixture import Mixture
-from dart_ros.simulation.recorded import RecordedFrames, RecordedScene
+from dart_ros.simulation.recorded import RecordedChances, RecordedFrames, RecordedScene
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         recorded: scenes whose real frames are among the composed ones.
         recorded_share: of the frames that are real.
         pairs: whether each frame comes with the one before it.
+        composition: how often what happens in composed frames.
+        changes: how often real frames are changed.
     """
 
     def __init__(
@@ -78,13 +81,20 @@ class CompositionStream(Dataset[Batch | PackedBatch]):
         recorded: Sequence[RecordedScene] = (),
         recorded_share: float = 0.0,
         pairs: bool = False,
+        composition: Chances | None = None,
+        changes: RecordedChances | None = None,
     ) -> None:
         if batch % world:
             raise ValueError(f"a batch of {batch} can't be shared by {world} processes")
         self._sources = [
             Mixture(
-                Composer(foregrounds, rooms, size, max_depth, device=device, pairs=pairs),
-                RecordedFrames(recorded, size, pairs) if recorded else None,
+                Composer(
+                    *(foregrounds, rooms, size, max_depth),
+                    device=device,
+                    pairs=pairs,
+                    chances=composition,
+                ),
+                RecordedFrames(recorded, size, pairs, changes) if recorded else None,
                 recorded_share,
             )
             for size in sizes

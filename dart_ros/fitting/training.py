@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.resources import files
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -40,9 +41,7 @@ from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import grown, load_network, save_network
 from dart_ros.method import blind_sides
 from dart_ros.method.network import MattingNetwork
-from dart_ros.simulation import composition
-from dart_ros.simulation import recorded as recorded_frames
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.frames import Batch
 from dart_ros.simulation.recorded import RecordedScene
 
 WARM_UP = 100
@@ -110,6 +109,8 @@ class _Training:
             library.recorded,
             run.data.recorded_share,
             run.pairs,
+            run.composition,
+            run.recorded,
         )
         self._validation = ValidationSet(
             library.held_out_foregrounds,
@@ -329,10 +330,14 @@ def _pools(run: Run, data: str) -> list[FramePool] | None:
         made_of = (
             *(data, run.data.invented, run.data.held_out, run.data.max_depth),
             run.data.recorded_share if run.data.recordings else None,
+            *(size, run.seed, renewed, run.pairs, run.composition, run.recorded),
         )
-        digest = hashlib.sha256(repr((*made_of, size, run.seed, renewed, run.pairs)).encode())
-        for module in (composition, recorded_frames, blind_sides, frame_pool):
+        digest = hashlib.sha256(repr(made_of).encode())
+        for module in (blind_sides, frame_pool):
             digest.update(inspect.getsource(module).encode())
+        for file in sorted((files("dart_ros") / "simulation").iterdir(), key=lambda f: f.name):
+            if file.name.endswith(".py"):
+                digest.update(file.read_bytes())
         folder = run.pool.folder / digest.hexdigest()[:16]
         pools.append(FramePool(folder, run.pool.frames, run.seed, renewed))
     return pools

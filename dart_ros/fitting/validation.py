@@ -10,8 +10,9 @@ import torch
 
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import MattingNetwork
-from dart_ros.simulation.composition import Composer, RgbdBackground
+from dart_ros.simulation.composition import Composer
 from dart_ros.simulation.foregrounds import Foreground
+from dart_ros.simulation.frames import RgbdBackground
 from dart_ros.simulation.recorded import RecordedFrames
 
 

@@ -12,7 +12,7 @@ import torch
 from dart_ros.fitting.run import FitRun
 from dart_ros.fitting.scene_fit import FitResult, fit_scene
 from dart_ros.session.scene import Scene
-from dart_ros.simulation.composition import RgbdBackground
+from dart_ros.simulation.frames import RgbdBackground
 from dart_ros.simulation.recorded import RecordedScene
 from dart_ros.values import UNKNOWN_DEPTH
 

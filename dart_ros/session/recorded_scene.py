@@ -15,8 +15,8 @@ from dart_ros.session.capture import capture_scene
 from dart_ros.session.fit import background_of
 from dart_ros.session.recording import MAX_DEPTH, Recording, open_recording
 from dart_ros.session.scene import Scene
-from dart_ros.simulation.composition import RgbdBackground
 from dart_ros.simulation.depth_labels import depth_labels
+from dart_ros.simulation.frames import RgbdBackground
 from dart_ros.simulation.recorded import RecordedScene
 from dart_ros.values import Frame
 

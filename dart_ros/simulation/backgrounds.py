@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dart_ros.errors import FitError
 from dart_ros.picture_files import decode_file
-from dart_ros.simulation.composition import RgbdBackground
+from dart_ros.simulation.frames import RgbdBackground
 
 CAMERA_HEIGHT = (0.8, 1.9)
 

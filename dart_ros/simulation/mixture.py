@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from dart_ros.simulation.composition import Batch, Composer
+from dart_ros.simulation.composition import Composer
+from dart_ros.simulation.frames import Batch
 from dart_ros.simulation.recorded import RecordedFrames, join_batches
 
 _SALT = 0x5EA1

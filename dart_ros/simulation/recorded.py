@@ -14,14 +14,8 @@ from torch import Tensor
 
 from dart_ros.method.blind_sides import continued
 from dart_ros.method.network import Background
-from dart_ros.simulation.composition import (
-    Batch,
-    Previous,
-    RgbdBackground,
-    blind_columns,
-    sides_of,
-)
 from dart_ros.simulation.depth_labels import BACKGROUND, FOREGROUND, UNLABELLED
+from dart_ros.simulation.frames import Batch, Previous, RgbdBackground, blind_columns, sides_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from dart_ros.errors import FitError
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, _packed, join_packed
 from dart_ros.method.network import Background
-from dart_ros.simulation.composition import Batch, Previous
+from dart_ros.simulation.frames import Batch, Previous
 
 HEIGHT, WIDTH = 5, 7
 CPU = torch.device("cpu")

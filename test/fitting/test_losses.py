@@ -15,7 +15,7 @@ from dart_ros.fitting.losses import (
     steadiness_loss,
 )
 from dart_ros.method.network import Background, MattingOutput
-from dart_ros.simulation.composition import Batch, Previous
+from dart_ros.simulation.frames import Batch, Previous
 
 
 def blocks(image: np.ndarray) -> np.ndarray:

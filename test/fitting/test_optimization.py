@@ -12,8 +12,9 @@ from dart_ros.fitting.losses import matting_loss
 from dart_ros.fitting.optimization import Stepper, memory_told
 from dart_ros.method.network import Background, MattingNetwork, MattingOutput
 from dart_ros.simulation.backgrounds import invent_room
-from dart_ros.simulation.composition import Batch, Composer
+from dart_ros.simulation.composition import Composer
 from dart_ros.simulation.foregrounds import load_foregrounds
+from dart_ros.simulation.frames import Batch
 
 
 class SmallMemory(MattingNetwork):

@@ -7,6 +7,9 @@ import yaml
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.run import FitRun, described, load_fit, load_run
+from dart_ros.simulation.composition import Chances
+from dart_ros.simulation.depth_sensor import DepthChances
+from dart_ros.simulation.recorded import RecordedChances
 
 CONFIG = Path(__file__).parents[2] / "config" / "training"
 READY = sorted(path for path in CONFIG.glob("*.yaml") if path.stem != "fit")
@@ -59,6 +62,10 @@ def test_what_is_not_given_is_the_papers(tmp_path: Path) -> None:
         ({**LEAST, "start": {"weights": "a", "imagenet": "b"}}, "give one of them"),
         ({**LEAST, "data": {"invented": 0}}, "names no rooms"),
         ({**LEAST, "data": {"recorded_share": 1.0}}, "recorded_share is 1.0"),
+        ({**LEAST, "composition": {"camera": {"gian": 1.0}}}, "no key composition.camera.gian"),
+        ({**LEAST, "composition": {"depth": {"all_lost": 2.0}}}, "composition.depth.all_lost is 2"),
+        ({**LEAST, "composition": {"background": {"zoom": 0.5}}}, "composition.background.zoom"),
+        ({**LEAST, "recorded": {"still": -0.1}}, "recorded.still is -0.1"),
         ({**LEAST, "mean_decay": 1.0}, "mean_decay"),
         ({**LEAST, "workers": 0, "pool": {"folder": "a", "renewing": 4}}, "needs workers"),
         ({**LEAST, "pool": {"folder": "a", "renewing": -1}}, "pool.renewing is -1"),
@@ -67,6 +74,13 @@ def test_what_is_not_given_is_the_papers(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, content: object, reason: str) -> None:
     with pytest.raises(FitError, match=f"run.yaml.*{reason}"):
         load_run(written(tmp_path, content))
+
+
+def test_chances_are_set_one_by_one(tmp_path: Path) -> None:
+    given = {**LEAST, "composition": {"depth": {"people_lost": 0.5}}, "recorded": {"mirror": 0.0}}
+    run = load_run(written(tmp_path, given))
+    assert run.composition == Chances(depth=DepthChances(people_lost=0.5))
+    assert run.recorded == RecordedChances(mirror=0.0)
 
 
 def test_the_fit_that_ships_is_what_a_fit_is_by_default() -> None:

@@ -27,8 +27,8 @@ from dart_ros.fitting.validation import ValidationScores, ValidationSet
 from dart_ros.fitting.weights import network_with, weights_of
 from dart_ros.runtime import weights
 from dart_ros.simulation.backgrounds import invent_room
-from dart_ros.simulation.composition import Batch, RgbdBackground
 from dart_ros.simulation.foregrounds import Foreground, load_foregrounds
+from dart_ros.simulation.frames import Batch, RgbdBackground
 
 pytestmark = pytest.mark.usefixtures("generic_weights")
 
@@ -174,7 +174,7 @@ CHILD = """
     from dart_ros.fitting import scene_fit
     from dart_ros.runtime import weights
     from dart_ros.simulation.backgrounds import invent_room
-    from dart_ros.simulation.composition import RgbdBackground
+    from dart_ros.simulation.frames import RgbdBackground
     from dart_ros.fitting.run import FitRun
 
     ticks = itertools.count()
@@ -366,7 +366,7 @@ SHARING = """
     from dart_ros.fitting import scene_fit
     from dart_ros.runtime import weights
     from dart_ros.simulation.backgrounds import invent_room
-    from dart_ros.simulation.composition import RgbdBackground
+    from dart_ros.simulation.frames import RgbdBackground
     from dart_ros.fitting.processes import is_first_process
     from dart_ros.fitting.run import FitRun
 

@@ -11,14 +11,15 @@ from dart_ros.fitting.optimization import Stepper
 from dart_ros.fitting.sequences import STEADINESS, earlier, paired_loss
 from dart_ros.method.network import MattingNetwork, MattingOutput
 from dart_ros.simulation.backgrounds import invent_room
-from dart_ros.simulation.composition import Batch, Composer
-from dart_ros.simulation.foregrounds import load_sprites
+from dart_ros.simulation.composition import Composer
+from dart_ros.simulation.foregrounds import load_foregrounds
+from dart_ros.simulation.frames import Batch
 
 
 @pytest.fixture
 def pairs(library: Path) -> Batch:
     return Composer(
-        load_sprites(library), [invent_room(1, 96, 128)], (32, 48), seed=1, pairs=True
+        load_foregrounds(library), [invent_room(1, 96, 128)], (32, 48), seed=1, pairs=True
     ).batch(2)
 
 

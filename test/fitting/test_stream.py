@@ -19,8 +19,8 @@ from dart_ros.fitting import stream as module
 from dart_ros.fitting.frame_pool import FramePool
 from dart_ros.fitting.stream import CompositionStream, _mix
 from dart_ros.simulation.backgrounds import invent_room
-from dart_ros.simulation.composition import Batch
 from dart_ros.simulation.foregrounds import load_foregrounds
+from dart_ros.simulation.frames import Batch
 
 SIZES = [(32, 48), (64, 96)]
 

@@ -29,7 +29,7 @@ from dart_ros.fitting.weights import load_network, save_network
 from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
 from dart_ros.session.recorded_scene import load_recorded_scene
-from dart_ros.simulation.composition import Batch
+from dart_ros.simulation.frames import Batch
 
 STEPS = 3
 

@@ -107,7 +107,7 @@ def test_a_changed_comment_leaves_built_engines_valid(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     package = tmp_path / "dart_ros"
     source = Path(dart_ros.__file__).parent
-    shutil.copytree(source, package, ignore=shutil.ignore_patterns("demo", "sprites", "*.pyc"))
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("demo", "foregrounds", "*.pyc"))
     program = """
 import sys
 sys.path.insert(0, sys.argv[1])

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import torch
 
-from dart_ros.simulation.composition import RgbdBackground
 from dart_ros.simulation.depth_labels import BACKGROUND, FOREGROUND, UNLABELLED
+from dart_ros.simulation.frames import RgbdBackground
 from dart_ros.simulation.recorded import RecordedScene
 
 SIZE = (48, 64)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,9 +10,13 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dart_ros.simulation import composition
-from dart_ros.simulation.composition import Batch, Composer, RgbdBackground, _steepness
+from dart_ros.simulation.background import BackgroundChances, with_screen
+from dart_ros.simulation.camera import CameraChances, toned
+from dart_ros.simulation.composition import Chances, Composer
 from dart_ros.simulation.foregrounds import Foreground, load_foregrounds
+from dart_ros.simulation.frames import Batch, RgbdBackground
+from dart_ros.simulation.images import steepness
+from dart_ros.simulation.placement import PlacementChances
 
 WALL = 3.0
 SIZE = (96, 128)
@@ -131,8 +134,9 @@ def test_a_captured_background_keeps_its_own_depth(
 def test_no_foreground_where_alpha_is_zero(
     foregrounds: list[Foreground], seed: int, captured: bool
 ) -> None:
-    with mock.patch.object(composition, "_SCREEN", 0.0):
-        batch = compose(foregrounds, seed, captured=captured)
+    chances = Chances(background=BackgroundChances(screen=0.0))
+    place = wall(captured, hole=True)
+    batch = Composer(foregrounds, [place], seed=seed, chances=chances).batch(2)
     for color, plate, alpha in zip(
         batch.color.numpy(), batch.background.plate.numpy(), batch.alpha[:, 0].numpy(), strict=True
     ):
@@ -209,11 +213,11 @@ def test_depth_of_the_nearest_lies_far_beside_their_color_at_times(
 
 
 def test_some_borders_have_no_depth_or_something_close_to_the_camera(
-    foregrounds: list[Foreground], monkeypatch: pytest.MonkeyPatch
+    foregrounds: list[Foreground],
 ) -> None:
     # Where walls bleach out, they look like a bright thing at the border.
-    monkeypatch.setattr(Composer, "_bleach", lambda _self, *images: images)
-    batch = Composer(foregrounds, [wall()], seed=4).batch(250)
+    chances = Chances(camera=CameraChances(bleached=0.0, bleached_at_ledge=0.0))
+    batch = Composer(foregrounds, [wall()], seed=4, chances=chances).batch(250)
     known, depth, alpha = (x[:, 0] for x in (batch.background.known, batch.depth, batch.alpha))
     plate, color = batch.background.plate.mean(1), batch.color.mean(1)
     lost, bright, dark = [0, 0, 0, 0], 0, 0
@@ -412,17 +416,17 @@ def test_objects_alone_will_do(foregrounds: list[Foreground]) -> None:
 
 
 @pytest.mark.parametrize("zoom", [1, 2])
-def test_steepness_is_the_tangent_of_the_angle_of_sight(zoom: int) -> None:
+def teststeepness_is_the_tangent_of_the_angle_of_sight(zoom: int) -> None:
     # A floor 1.5 m below the camera, 60 rows and more below its middle: z = 1.5 f / row.
     focal = 100.0
     rows = np.arange(60, 120)
     depth = np.repeat(1.5 * focal / rows[:, None], 8, axis=1)
     seen = torch.from_numpy(depth.repeat(zoom, 0).repeat(zoom, 1)[None]).float()
-    found = _steepness(seen, zoom * focal)[0, 4 * zoom : -4 * zoom, 4].numpy()
+    found = steepness(seen, zoom * focal)[0, 4 * zoom : -4 * zoom, 4].numpy()
     # The floor faces up: dz/dv = -z²/(1.5 f), times f/z is z/1.5.
     expected = depth[4:-4, 4].repeat(zoom) / 1.5
     assert np.abs(found / expected - 1).max() < 0.1
-    assert float(_steepness(torch.full((1, 20, 20), 2.0), focal).abs().max()) == 0
+    assert float(steepness(torch.full((1, 20, 20), 2.0), focal).abs().max()) == 0
 
 
 def test_the_empty_scenes_depth_does_not_depend_on_who_is_there(
@@ -510,11 +514,9 @@ def test_frames_of_a_pair_have_one_plate(foregrounds: list[Foreground]) -> None:
             assert torch.equal(a, b), seed
 
 
-def test_people_jump_at_times(
-    foregrounds: list[Foreground], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(composition, "_CUT", 1.0)
-    batch = pairs(foregrounds, 12)
+def test_people_jump_at_times(foregrounds: list[Foreground]) -> None:
+    chances = Chances(placement=PlacementChances(cut=1.0))
+    batch = Composer(foregrounds, [wall()], seed=3, pairs=True, chances=chances).frames(range(12))
     assert batch.previous is not None
     assert (batch.alpha - batch.previous.alpha).abs().mean() > 0.1
     corner = np.s_[..., :8, :8]
@@ -563,9 +565,9 @@ def test_somebody_may_fill_the_picture(foregrounds: list[Foreground]) -> None:
 
 def test_screens_show_something_else(foregrounds: list[Foreground]) -> None:
     composer = Composer(foregrounds, [wall()], SIZE)
-    composer._begin("screen")
+    composer._dice.begin("screen")
     color = torch.full((3, *SIZE), 0.5)
-    plate, live = composer._with_screen(color, color)
+    plate, live = with_screen(composer._dice, BackgroundChances(), color, color)
     changed = (plate != live).any(dim=0)
     assert 0.005 < float(changed.float().mean()) < 0.5
     assert torch.equal(plate[:, ~changed], color[:, ~changed])
@@ -576,10 +578,10 @@ def test_screens_show_something_else(foregrounds: list[Foreground]) -> None:
 @given(SEEDS)
 def test_a_tone_curve_keeps_the_order_of_colors(foregrounds: list[Foreground], seed: int) -> None:
     composer = Composer(foregrounds, [wall()], SIZE)
-    composer._scene_seed = seed
-    composer._begin("tone")
+    composer._dice.start(seed, 0, seed)
+    composer._dice.begin("tone")
     ramp = torch.linspace(0, 1, 100)
-    curve = composer._tone(ramp)
+    curve = toned(composer._dice, ramp)
     assert bool((curve.diff() >= 0).all()) and float(curve[0]) == 0
     assert 0.5 < float(curve[-1]) <= 1
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from recorded_example import SIZE, WALL, scene
 
-from dart_ros.simulation.composition import Batch
 from dart_ros.simulation.depth_labels import FOREGROUND, UNLABELLED
+from dart_ros.simulation.frames import Batch
 from dart_ros.simulation.recorded import (
     UNCHANGED,
     RecordedChances,
