@@ -1,4 +1,4 @@
-"""Make the public test set: ``python -m benchmark.sim_rgbd expand|render``."""
+"""Make the public test set: ``python -m benchmark.sim_rgbd expand|closeups|render``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dart_ros.errors import DartError
 
 CLEAN = Path(__file__).with_name("clean")
 LARGE = Path(__file__).with_name("large")
+CLOSEUPS = Path(__file__).with_name("closeups")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -19,6 +20,9 @@ def _parser() -> argparse.ArgumentParser:
     expand.add_argument("--output", type=Path, required=True, help="folder of the data set")
     expand.add_argument("--clean", type=Path, default=CLEAN, help="default: the ones shipped")
     expand.add_argument("--seed", type=int, default=0, help="of the sensor's noise (0)")
+    closeups = commands.add_parser("closeups", help="the close-ups anew, from a library of them")
+    closeups.add_argument("--library", type=Path, required=True, help="of people held out")
+    closeups.add_argument("--output", type=Path, default=CLOSEUPS, help="default: the ones shipped")
     render = commands.add_parser("render", help="the clean renders anew; needs bpy 4.2")
     render.add_argument("--avatars", type=Path, required=True, help="folder of VALID avatars")
     render.add_argument("--furniture", type=Path, required=True, help="folder of .sh3f libraries")
@@ -38,6 +42,11 @@ def main() -> int:
 
             expand(options.clean, options.output, options.seed)
             print(f"The data set is in {options.output}")
+        elif options.command == "closeups":
+            from benchmark.sim_rgbd.closeups import compose_closeups
+
+            made = compose_closeups(options.library, LARGE, options.output)
+            print(f"{len(made)} scenes in {options.output}")
         else:
             from benchmark.sim_rgbd.render import render
             from benchmark.sim_rgbd.scenes import LARGE_PLANS, PLANS
