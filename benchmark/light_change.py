@@ -56,8 +56,8 @@ def measure(stride: int, backend: str) -> dict[str, dict[str, float]]:
     shipped = load_weights()
     without = replace(shipped, config=replace(shipped.config, depth_in_light=False))
     predictors = {
-        "dart": Predictor(captured, backend),
-        "without": Predictor(captured, backend, weights=without),
+        "dart": Predictor(captured, backend, video=False),
+        "without": Predictor(captured, backend, weights=without, video=False),
     }
     found: dict[str, dict[str, float]] = {}
     for light, gain in tqdm(LIGHTS.items(), unit="light", disable=None):

@@ -108,7 +108,7 @@ def composed(recording: Recording, scene: Scene, count: int) -> list[Truth]:
 
 def scores(scene: Scene, frames: list[Truth], backend: str) -> list[Scores]:
     """Scores of the scene's network for each frame."""
-    predictor = Predictor(scene, backend)
+    predictor = Predictor(scene, backend, video=False)
     return [
         score(predictor.predict(frame, trimap=False, foreground=False).alpha, truth)
         for frame, truth in tqdm(frames, desc="matting", unit="frame", leave=False, disable=None)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from dart_ros.errors import EngineError, SceneError
 from dart_ros.method.blind_sides import blind_sides, continued
 from dart_ros.method.geometry import REFINED_SHARE, tile_count
+from dart_ros.runtime.depth_evidence import DepthEvidence
 from dart_ros.runtime.engine import create_engine, must_build, must_compile
 from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.runtime.temporal_filter import TemporalFilter
+from dart_ros.runtime.trimap import CpuTrimap
 from dart_ros.runtime.weights import NetworkWeights, load_weights
 from dart_ros.session.foreground import without_room
 from dart_ros.session.scene import Scene
@@ -29,6 +31,8 @@ class Predictor:
         ready_only: pass TensorRT by where its engine must be built first, which can take minutes.
         compile_apart: called where the engine must be compiled first, to do that in a process of
             its own; what it leaves in the cache is used.
+        video: whether frames follow each other: alpha is then steadied over time where nothing
+            moves, see :mod:`dart_ros.runtime.temporal_filter`.
 
     Attributes:
         scene: the scene.
@@ -50,6 +54,7 @@ class Predictor:
         weights: NetworkWeights | None = None,
         ready_only: bool = False,
         compile_apart: Callable[[], None] | None = None,
+        video: bool = True,
     ) -> None:
         self.scene = scene
         camera = scene.camera
@@ -66,6 +71,12 @@ class Predictor:
         )
         self.backend = self._engine.name
         self._sides = blind_sides(background.known)
+        evidence = DepthEvidence(
+            background.plate, background.mean, background.std, background.known
+        )
+        self._filter = TemporalFilter(evidence, (camera.height, camera.width))
+        self._trimap = CpuTrimap(background.mean, background.std)
+        self._video = video
 
     def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         """Mattes one frame.
@@ -88,10 +99,12 @@ class Predictor:
                     "the background again at this size"
                 )
         depth = continued(frame.depth, self._sides)
-        matte = self._engine.run(frame.color, depth, trimap, foreground)
-        if matte.foreground is None:
-            return matte
-        return replace(matte, foreground=without_room(matte.foreground, matte.alpha))
+        matte = self._engine.run(frame.color, depth, trimap=False, foreground=foreground)
+        if not self._video:
+            self._filter.reset()
+        alpha = self._filter(frame.color, depth, matte.alpha, frame.stamp)
+        color = None if matte.foreground is None else without_room(matte.foreground, alpha)
+        return Matte(alpha, color, self._trimap(alpha, depth) if trimap else None)
 
 
 def weights_of(scene: Scene) -> NetworkWeights:

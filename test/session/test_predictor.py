@@ -13,6 +13,8 @@ from dart_ros.fitting.weights import save_network, weights_of
 from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime import engine as engine_module
+from dart_ros.runtime.depth_evidence import DepthEvidence
+from dart_ros.runtime.temporal_filter import TemporalFilter
 from dart_ros.session import predictor as session_predictor
 from dart_ros.session.predictor import Predictor
 from dart_ros.session.scene import Scene
@@ -80,7 +82,7 @@ def make_frame(scene: Scene) -> Frame:
 
 
 def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | None) -> np.ndarray:
-    """Alpha of the network itself, in bytes."""
+    """Alpha of the network itself, corrected where depth is sure, in bytes."""
 
     def image(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array.astype(np.float32).reshape(1, 1, HEIGHT, WIDTH))
@@ -99,7 +101,9 @@ def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | No
             parameter.copy_(parameter.half())  # as stored
     with torch.inference_mode():
         alpha = network(color(frame.color), image(frame.depth), background, tiles).alpha
-    return np.floor(alpha[0, 0].numpy() * 255 + 0.5).astype(np.uint8)
+    rounded = np.floor(alpha[0, 0].numpy() * 255 + 0.5).astype(np.uint8)
+    evidence = DepthEvidence(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
+    return TemporalFilter(evidence, (HEIGHT, WIDTH))(frame.color, frame.depth, rounded, 0)
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> bool:
@@ -109,7 +113,7 @@ def close(found: np.ndarray, expected: np.ndarray) -> bool:
 
 @pytest.fixture(scope="module")
 def predictor(generic: None) -> Predictor:
-    return Predictor(make_scene(), "torch", threads=1)
+    return Predictor(make_scene(), "torch", threads=1, video=False)
 
 
 def test_a_matte_is_the_networks(predictor: Predictor) -> None:
@@ -219,6 +223,24 @@ def test_a_frame_of_another_size_is_refused(
     frame = Frame(np.zeros(color, np.uint8), np.ones(depth, np.float32), 0, CAMERA)
     with pytest.raises(SceneError, match=words):
         predictor.predict(frame)
+
+
+def test_a_video_is_steadied_and_frames_apart_are_not(generic: None) -> None:
+    scene = make_scene()
+    frame = make_frame(scene)
+    unseen = replace(frame, depth=np.full_like(frame.depth, -1))
+    changed = replace(unseen, stamp=frame.stamp + 33_000_000, depth=frame.depth)
+    video, apart = (
+        Predictor(scene, "torch", threads=1, video=together) for together in (True, False)
+    )
+    first = video.predict(unseen).alpha
+    assert np.array_equal(first, apart.predict(unseen).alpha)
+    alone = apart.predict(changed).alpha
+    steadied = video.predict(changed).alpha
+    assert not np.array_equal(steadied, alone)
+    change, whole = (np.abs(alpha.astype(int) - first) for alpha in (steadied, alone))
+    assert change.sum() < whole.sum()
+    assert np.array_equal(apart.predict(changed).alpha, alone)
 
 
 def test_messages_memory_will_do(predictor: Predictor) -> None:

@@ -15,6 +15,8 @@ from dart_ros.files import DEMO_RECORDING
 from dart_ros.fitting.weights import load_network
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import Background
+from dart_ros.runtime.depth_evidence import DepthEvidence
+from dart_ros.runtime.temporal_filter import TemporalFilter
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.recording import open_recording
 from dart_ros.session.recording.frames import empty_frames
@@ -85,8 +87,11 @@ def test_mattes_are_the_methods(scenes: Path, tmp_path: Path, backend: str, prec
     with torch.inference_mode():
         tiles = tile_count(*frame.depth.shape)
         alpha = load_network()(color, depth, background, tiles).alpha[0, 0].numpy()
+    evidence = DepthEvidence(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
+    rounded = np.floor(255 * alpha + 0.5).astype(np.uint8)
+    corrected = TemporalFilter(evidence, alpha.shape)(frame.color, frame.depth, rounded, 0)
     with np.load(tmp_path / "matte.npz") as found:
-        difference = np.abs(found["alpha"] - np.floor(255 * alpha + 0.5))
+        difference = np.abs(found["alpha"] - corrected.astype(np.float32))
         assert set(np.unique(found["trimap"])) == {0, 128, 255}
         assert found["foreground"].shape == (*alpha.shape, 3)
     assert (alpha > 0.5).mean() > 0.01, "there is somebody in the frame"

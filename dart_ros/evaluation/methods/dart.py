@@ -38,7 +38,9 @@ class Dart(Method):
                 )
             scene, weights = empty.captured, load_weights(self.weights)
             self._check(weights)
-        self._predictor = Predictor(scene, self.backend, weights=self._changed(weights))
+        self._predictor = Predictor(
+            scene, self.backend, weights=self._changed(weights), video=empty.consecutive
+        )
         self.engine = self._predictor.backend
 
     def alpha(self, frame: Frame) -> NDArray[np.uint8]:
