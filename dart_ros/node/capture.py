@@ -209,7 +209,7 @@ class Capture:
             self._context.problems.report(str(error))
             on_end(CaptureOutcome(False, str(error)))
             return None
-        self._context.logger.info(f"capturing '{scene}': {frames} frames")
+        self._context.log.info(f"capturing '{scene}': {frames} frames")
         self._session = session
         return session
 
@@ -273,9 +273,9 @@ class Capture:
     def _end(self, session: CaptureSession, outcome: CaptureOutcome) -> None:
         self._session = self._saving = None
         if outcome.success:
-            self._context.logger.info(f"scene '{outcome.scene_id}': {outcome.message}")
+            self._context.log.info(f"scene '{outcome.scene_id}': {outcome.message}")
         elif outcome.cancelled:
-            self._context.logger.info(outcome.message)
+            self._context.log.info(outcome.message)
         else:
             self._context.problems.report(outcome.message)
         session.on_end(outcome)

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
+from dart_ros.node.log import NodeLog
 from dart_ros.node.parameters import Settings
 from dart_ros.node.problems import Problems
 
 INACTIVE = "the node is not active: activate it first"
 """Why a request is refused."""
-
-
-class Logger(Protocol):
-    """The part of rclpy's logger that is used; each method takes one text."""
-
-    def info(self, message: str) -> Any:
-        """Log what happens."""
-
-    def warning(self, message: str) -> Any:
-        """Log what is odd."""
-
-    def error(self, message: str) -> Any:
-        """Log what failed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +19,7 @@ class NodeContext:
 
     Attributes:
         name: fully qualified name of the node.
-        logger: the node's logger.
+        log: the node's log.
         settings: returns the settings in force; from any thread.
         post: runs a callable in the executor's thread; from any thread.
         now: returns the ROS time in nanoseconds; from any thread.
@@ -41,7 +28,7 @@ class NodeContext:
     """
 
     name: str
-    logger: Logger
+    log: NodeLog
     settings: Callable[[], Settings]
     post: Callable[[Callable[[], None]], None]
     now: Callable[[], int]

@@ -9,6 +9,8 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.node import Node
 
 from dart_ros.node.context import NodeContext
+from dart_ros.node.log import LONGEST
+from dart_ros.printable import printable
 
 _RESULT_TIMEOUT = 60  # seconds for which a result is kept for the client to ask for it
 
@@ -52,6 +54,7 @@ class Goal:
         if self._ended:
             return
         self._ended = True
+        result.message = printable(result.message, LONGEST)
 
         def finish(handle: Any) -> Any:
             if success:

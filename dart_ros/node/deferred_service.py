@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+
+from dart_ros.node.context import NodeContext
+from dart_ros.node.log import LONGEST
+from dart_ros.printable import printable
 
 
 class Reply:
@@ -33,6 +36,7 @@ class Reply:
         """Send the response; in the executor's thread, once (what comes later is ignored)."""
         if self._sent:
             return
+        self.response.message = printable(self.response.message, LONGEST)
         self._ready = True
         if self._header is not None:
             self._sent = True
@@ -60,16 +64,22 @@ class DeferredService:
 
     Args:
         node: owner of the service.
+        context: of the node.
         srv_type: service type.
         name: service name.
         callback: called with the request and the reply to fill in and send, now or later.
     """
 
     def __init__(
-        self, node: Node, srv_type: Any, name: str, callback: Callable[[Any, Reply], None]
+        self,
+        node: Node,
+        context: NodeContext,
+        srv_type: Any,
+        name: str,
+        callback: Callable[[Any, Reply], None],
     ) -> None:
         self._callback = callback
-        self._logger = node.get_logger()
+        self._context = context
         self._replies: dict[int, Reply] = {}
         self._open: list[Reply] = []
         service = node.create_service(srv_type, name, self._called)
@@ -88,9 +98,8 @@ class DeferredService:
         try:
             self._callback(request, reply)
         except Exception as error:
-            # Out of here it would end the executor, and the node with it.
-            self._logger.error(traceback.format_exc())
-            reply.refuse(f"internal error, please report it with the log: {error!r}")
+            # The client gets an answer in any case.
+            reply.refuse(self._context.problems.report_error(error))
         return response
 
     def _send_now(self, response: Any, header: Any) -> None:
@@ -98,7 +107,7 @@ class DeferredService:
             self._send_response(response, header)
         except rclpy_implementation.RCLError as error:
             # A client that no longer waits is no reason to end.
-            self._logger.warning(f"a response could not be sent: {error}")
+            self._context.log.warning(f"a response could not be sent: {error}")
 
     def _answered(self, response: Any, header: Any) -> None:
         self._replies.pop(id(response))._address(header)

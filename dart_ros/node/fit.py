@@ -125,7 +125,7 @@ class Fits:
 
         def end() -> None:
             if process is not None:
-                self._context.logger.info("the fit that runs is cancelled by a new capture")
+                self._context.log.info("the fit that runs is cancelled by a new capture")
                 process.stop(_STOP_TIME)
 
         return end
@@ -151,6 +151,6 @@ class Fits:
                 text += f"; this resumes it: {self._resumption}"
             self._context.problems.report(text)
             return
-        self._context.logger.info(text)
+        self._context.log.info(text)
         if end.improved:
             self._scenes.reload(self._name, self._scene_id)

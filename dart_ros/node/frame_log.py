@@ -45,12 +45,15 @@ class FrameLog:
         self._failing = ""
         self._complaint = ""
         self._complained = 0.0
+        self._clock_doubt = ""
 
     def matted(self, now: float, latency: float) -> None:
         """Note a matte; ``now`` in seconds of a steady clock, ``latency`` in seconds."""
         with self._lock:
             self._matted += 1
             self._done.append((now, latency))
+            likely = -_SKEW < latency < _LONGEST_LATENCY
+            self._clock_doubt = "" if likely else _clock_doubt(latency)
 
     def usable(self) -> None:
         """Note that the newest frame could be used."""
@@ -79,7 +82,7 @@ class FrameLog:
                 len(self._done) / WINDOW,
                 _latency([latency for _, latency in self._done]),
                 self._failing,
-                self._complaint if recent else "",
+                self._complaint if recent else self._clock_doubt if self._done else "",
             )
 
 
@@ -87,3 +90,19 @@ def _latency(found: list[float]) -> float:
     """The median of those that can be latencies at all, 0 without any."""
     likely = [max(0.0, one) for one in found if -_SKEW < one < _LONGEST_LATENCY]
     return median(likely) if likely else 0.0
+
+
+def _clock_doubt(latency: float) -> str:
+    """Why no latency is told, of frames that seem to be ``latency`` seconds old."""
+    apart = abs(latency)
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if apart >= 2 * length:
+            told = f"{apart / length:.0f} {unit}"
+            break
+    else:
+        told = f"{apart:.0f} s"
+    return (
+        f"the camera's stamps are {told} {'behind' if latency > 0 else 'ahead of'} the node's "
+        "clock, so no latency is told: synchronize the clocks of the machines; for a bag, play it "
+        "with --clock and set use_sim_time"
+    )

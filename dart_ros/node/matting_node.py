@@ -1,15 +1,10 @@
 """The matting node: color and depth in, mattes out; docs/parameters.md has topics and services.
 
 The executor's thread owns the state: it takes messages, answers requests and reports. What takes
-longer has a thread or a process of its own, in the part that it belongs to:
-
-- ``camera_input``: messages, pairs of color and depth;
-- ``frame_pipeline``: a pair, its matte, the outputs (worker and sender), and ``motion_watch``;
-- ``scene_loader``: the scene in use and its engine (loader and engine builds);
-- ``capture``, ``fit``, ``still``: what is done on request, by ``services``;
-- ``status``: what the node says about itself.
-
-All of them hand results over through the callback queue.
+longer has a thread or a process of its own, in one of the parts, which post their results to the
+callback queue: ``camera_input`` pairs messages; ``frame_pipeline`` makes and publishes mattes, with
+``motion_watch`` beside it; ``scene_loader`` has the scene in use and its engine; ``capture``,
+``fit`` and ``still`` do what ``services`` and ``actions`` ask for; ``status`` tells how it goes.
 """
 
 from __future__ import annotations
@@ -18,7 +13,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
@@ -28,12 +22,10 @@ import numpy as np
 import rclpy
 from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
-from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -47,13 +39,14 @@ from dart_ros.node.engine_build import EngineBuilder, build_command
 from dart_ros.node.fit import Fits
 from dart_ros.node.frame_pipeline import FramePipeline
 from dart_ros.node.image_messages import image_message
+from dart_ros.node.log import NodeLog
 from dart_ros.node.outputs import Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
 from dart_ros.node.problems import Problems
 from dart_ros.node.scene_loader import SceneLoader
 from dart_ros.node.services import Services
 from dart_ros.node.shared_memory import clean_at_start, transport_problem
-from dart_ros.node.spinning import deliver, spin
+from dart_ros.node.spinning import deliver, spin, start
 from dart_ros.node.status import StatusReporter
 from dart_ros.node.still import Stills
 from dart_ros.node.transitions import refuse_wrong_transitions
@@ -76,10 +69,11 @@ class MattingNode(LifecycleNode):
         self._params = NodeParameters(self, self._parameters_changed)
         self._active = False
         self._outputs: Outputs | None = None
-        self.problems = Problems(self.get_logger())
+        self._log = NodeLog(self.get_logger())
+        self.problems = Problems(self._log)
         self._node_context = context = NodeContext(
             name=self.get_fully_qualified_name(),
-            logger=self.get_logger(),
+            log=self._log,
             settings=lambda: self._params.settings,
             post=CallbackQueue(self).post,
             now=lambda: self.get_clock().now().nanoseconds,
@@ -109,7 +103,7 @@ class MattingNode(LifecycleNode):
             QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        refuse_wrong_transitions(self)
+        refuse_wrong_transitions(self, self._log)
         # A steady clock: the node has to report also while simulated time stands still.
         self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -133,7 +127,7 @@ class MattingNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and start to work."""
         if not self._pipeline.ended(_STOP_TIME):
-            self.get_logger().error(
+            self._log.error(
                 "can't activate: the engine is still at a frame from before; try again later"
             )
             return TransitionCallbackReturn.FAILURE
@@ -174,8 +168,8 @@ class MattingNode(LifecycleNode):
         # rclpy turns an exception into an ERROR transition without a word.
         try:
             step()
-        except Exception:
-            self.get_logger().error(traceback.format_exc())
+        except Exception as error:
+            self._log.fault(error)
             return TransitionCallbackReturn.ERROR
         return None
 
@@ -248,12 +242,8 @@ def main(args: Sequence[str] | None = None) -> int:
     # OpenCV's take the cores from the engine's, for steps of a fraction of a millisecond.
     cv2.setNumThreads(1)
     clean_at_start(rclpy.logging.get_logger("matting_node"))
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = MattingNode()
-    except ParameterException as error:
-        rclpy.logging.get_logger("matting_node").fatal(str(error))
-        rclpy.try_shutdown()
+    node = start(args, MattingNode)
+    if node is None:
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)

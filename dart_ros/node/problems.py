@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
-from typing import Any
 
 from dart_ros.errors import DartError
+from dart_ros.node.log import LONGEST, NodeLog
+from dart_ros.printable import printable
 
 _REPEAT = 5.0  # seconds after which a fault that lasts is logged again
 _MEMORY = 30.0  # seconds for which a failed request stays in the status of an active node
@@ -18,33 +18,27 @@ class Problems:
     """What went wrong lately. All methods but :meth:`describe` are for the executor's thread.
 
     Args:
-        logger: the node's logger.
+        log: the node's log.
     """
 
-    def __init__(self, logger: Any) -> None:
-        self._logger = logger
+    def __init__(self, log: NodeLog) -> None:
+        self._log = log
         self._last = ""
         self._last_time = 0.0
         self._fault = ""
         self._fault_time = -math.inf
-        self._logged_in_full: dict[str, float] = {}  # time, by the place in the code
 
     def describe(self, error: Exception) -> str:
         """Return an error in words; log the traceback of one that nobody raised on purpose."""
         if isinstance(error, DartError):
-            return str(error)
-        place = "".join(traceback.format_tb(error.__traceback__))
-        now = time.monotonic()
-        if now - self._logged_in_full.get(place, -math.inf) > _REPEAT:
-            self._logged_in_full[place] = now
-            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-            self._logger.error(text)
-        return f"internal error, please report it with the log: {error!r}"
+            return printable(str(error), LONGEST)
+        self._log.fault(error)
+        return printable(f"internal error, please report it with the log: {error!r}", LONGEST)
 
     def report(self, reason: str) -> None:
         """Log a failed request and keep it for the status."""
-        self._logger.error(reason)
-        self._last, self._last_time = reason, time.monotonic()
+        self._log.error(reason)
+        self._last, self._last_time = printable(reason, LONGEST), time.monotonic()
 
     def report_error(self, error: Exception) -> str:
         """Do what :meth:`report` does with an error; return it in words."""

@@ -102,6 +102,7 @@ class SceneLoader:
         self._configuration = _Configuration()
         self._activities: list[str] = []
         self._builds_queued = 0
+        self._noted: set[str] = set()
         self._built: tuple[Scene, float] | None = None  # what TensorRT's engine was built for last
 
     @property
@@ -278,7 +279,7 @@ class SceneLoader:
     def _tell_use(self, made: Loaded) -> None:
         self._context.problems.forget()
         self._note(made.predictor.notes)
-        self._context.logger.info(f"scene '{made.scene.id}' is in use, on {made.predictor.backend}")
+        self._context.log.info(f"scene '{made.scene.id}' is in use, on {made.predictor.backend}")
 
     # ---- in the loader thread --------------------------------------------------------------
 
@@ -306,7 +307,7 @@ class SceneLoader:
         others = {scene.captured_by} if scene.captured_by else self._other_users(scene.name)
         if others - {mine}:
             done = "captured" if scene.captured_by else "also used last"
-            self._context.logger.warning(
+            self._context.log.warning(
                 f"scene '{scene.name}' was {done} by {', '.join(sorted(others - {mine}))}: if that "
                 "is another camera, capture the background again (~/capture_background)"
             )
@@ -338,11 +339,14 @@ class SceneLoader:
                 self._store.set_last(self._context.name, scene.name)
         except SceneError as error:
             # A full disk is no reason not to use the scene.
-            self._context.logger.warning(str(error))
+            self._context.log.warning(str(error))
 
     def _note(self, notes: Iterable[str]) -> None:
+        """Log what was noted about engines, once each: it is the same for every scene."""
         for note in notes:
-            self._context.logger.info(note)
+            if note not in self._noted:
+                self._noted.add(note)
+                self._context.log.info(note)
 
     def _compile(self, scene: Scene, refine_fraction: float, configuration: _Configuration) -> None:
         """Leave the engine in the cache; where that fails it is made here, which holds all up."""
@@ -354,7 +358,7 @@ class SceneLoader:
             self._note(notes)
         except EngineError as error:
             if configuration is self._configuration:
-                self._context.logger.warning(f"{error}; the node makes it itself, and loses frames")
+                self._context.log.warning(f"{error}; the node makes it itself, and loses frames")
         finally:
             self._compiling = False
         if configuration is not self._configuration:

@@ -79,7 +79,7 @@ class Services:
             (Trigger, "~/cancel_capture", self._cancel_capture_requested),
             (Trigger, "~/cancel_fit", self._cancel_fit_requested),
         )
-        self._services = [DeferredService(node, *service) for service in services]
+        self._services = [DeferredService(node, context, *service) for service in services]
 
     def close(self, timeout: float) -> bool:
         """Answer all that wait, and end the thread; whether it has ended in ``timeout`` seconds."""
@@ -228,7 +228,7 @@ class Services:
 
     def _cancel_fit_requested(self, _: Trigger.Request, reply: Reply) -> None:
         reply.response.success, reply.response.message = self._fits.cancel()
-        self._context.logger.info(f"cancel_fit: {reply.response.message}")
+        self._context.log.info(f"cancel_fit: {reply.response.message}")
         reply.send()
 
 

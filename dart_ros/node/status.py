@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -17,8 +16,10 @@ from dart_ros.node.context import NodeContext
 from dart_ros.node.fit import Fits
 from dart_ros.node.frame_log import FrameSummary
 from dart_ros.node.frame_pipeline import FramePipeline
+from dart_ros.node.log import LONGEST, kind_of
 from dart_ros.node.scene_loader import SceneLoader
 from dart_ros.node.still import Stills
+from dart_ros.printable import printable
 
 _STATE_NAMES = {
     Status.STATE_INACTIVE: "inactive",
@@ -31,6 +32,7 @@ _STATE_NAMES = {
 }
 _WARNINGS = {Status.STATE_WAITING, Status.STATE_NO_SCENE}
 _PERIOD = 1.0  # seconds between two statuses when nothing changes
+_LONGEST_NAME = 200  # characters of a frame_id
 _AND = "; "  # between two reasons
 
 
@@ -87,9 +89,9 @@ class StatusReporter:
             return
         # Failed requests were logged when they failed.
         why = status.reason.removesuffix(self._context.problems.last).removesuffix(_AND)
-        reason = without_figures(why)
+        reason = kind_of(why)
         if why and reason != self._last_reason:
-            self._context.logger.warning(why)
+            self._context.log.warning(why)
         self._last_key, self._published, self._last_reason = key, now, reason
         self._status_publisher.publish(status)
         self._diagnostics_publisher.publish(diagnostics(status, self._context.name))
@@ -98,15 +100,17 @@ class StatusReporter:
         frames = self._pipeline.log.summary(now)
         status = Status()
         status.header.stamp = self._node.get_clock().now().to_msg()
-        status.header.frame_id = self._camera.frame_id
-        status.state, status.reason = self._state(now, frames)
+        status.header.frame_id = printable(self._camera.frame_id, _LONGEST_NAME)
+        status.state, reason = self._state(now, frames)
+        status.reason = printable(reason, LONGEST)
         loaded = self._scenes.loaded
         if loaded is not None:
             status.scene = loaded.scene.name
             status.scene_id = loaded.scene.id
             status.backend = loaded.predictor.backend
         status.fitting = self._fits.running
-        status.activity, status.progress = self._activity()
+        activity, status.progress = self._activity()
+        status.activity = printable(activity, LONGEST)
         status.frame_rate = frames.rate
         status.latency = frames.latency
         status.frames_received = self._camera.pairs
@@ -163,13 +167,8 @@ def _joined(why: str, trouble: str) -> str:
 
 def change_key(status: Status) -> tuple[object, ...]:
     """Return what is worth a message as soon as it changes: figures alone are not."""
-    words = without_figures(status.reason), without_figures(status.activity)
+    words = kind_of(status.reason), kind_of(status.activity)
     return (status.state, status.scene_id, status.fitting, status.backend, *words)
-
-
-def without_figures(text: str) -> str:
-    """Return a text with its numbers blotted out, to tell a new text from new figures."""
-    return re.sub(r"\d+", "#", text)
 
 
 def diagnostics(status: Status, node_name: str) -> DiagnosticArray:

@@ -227,7 +227,7 @@ class Stills:
 
         def finished(outcome: StillOutcome) -> None:
             if self._still is still:
-                self._context.logger.info(f"take_still: {outcome.message}")
+                self._context.log.info(f"take_still: {outcome.message}")
                 self._still = None
                 still.on_end(outcome)
 
@@ -242,7 +242,7 @@ class Stills:
             still.give_up()
             if self._post_matting is not None:
                 self._post_matting.kill()
-            self._context.logger.info("the still was cancelled")
+            self._context.log.info("the still was cancelled")
             still.on_end(StillOutcome(False, "the still was cancelled", cancelled=True))
 
     def _fail(self, still: Still, reason: str) -> None:

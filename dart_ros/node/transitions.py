@@ -8,8 +8,11 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 
+from dart_ros.node.log import NodeLog
+from dart_ros.printable import printable
 
-def refuse_wrong_transitions(node: LifecycleNode) -> None:
+
+def refuse_wrong_transitions(node: LifecycleNode, log: NodeLog) -> None:
     """Answer a request for an impossible transition with ``success`` false.
 
     rclpy raises out of its own code instead and never answers (Humble to Kilted, rclpy 3 to 9). It
@@ -22,9 +25,9 @@ def refuse_wrong_transitions(node: LifecycleNode) -> None:
         try:
             return change(request, response)
         except rclpy_implementation.RCLError:
-            asked = request.transition.label or request.transition.id
+            asked = printable(request.transition.label, 80) or request.transition.id
             state = node._state_machine.current_state[1]
-            node.get_logger().error(f"transition '{asked}' is refused: the node is {state}")
+            log.error(f"transition '{asked}' is refused: the node is {state}")
             response.success = False
             return response
 

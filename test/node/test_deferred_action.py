@@ -13,15 +13,13 @@ pytest.importorskip("dart_ros.action", reason="needs the built interfaces (make 
 
 import rclpy
 from action_msgs.msg import GoalStatus
+from contexts import context_of
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from dart_ros.action import FitScene
-from dart_ros.node.context import NodeContext
 from dart_ros.node.deferred_action import DeferredAction, Goal
-from dart_ros.node.parameters import Settings
-from dart_ros.node.problems import Problems
 
 PATIENCE = 20.0
 Spin = Callable[[Callable[[], Any]], None]
@@ -58,15 +56,7 @@ class Server:
     def __init__(self, node: Node, spin: Spin) -> None:
         self.goals: list[Goal] = []
         self.feedback: list[FitScene.Feedback] = []
-        context = NodeContext(
-            name="/deferred",
-            logger=node.get_logger(),
-            settings=Settings.defaults,
-            post=lambda _: None,
-            now=lambda: 0,
-            active=lambda: True,
-            problems=Problems(node.get_logger()),
-        )
+        context = context_of(node.get_logger())
         self.action = DeferredAction(node, context, FitScene, "~/fit", self.start)
         self._client = ActionClient(node, FitScene, "~/fit")
         self._spin = spin

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 import rclpy
+from contexts import context_of
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -64,7 +65,7 @@ def test_an_answer_at_once_and_one_that_follows(
             reply.response.success = True
             reply.send()
 
-    DeferredService(node, Trigger, "~/wait", requested)
+    DeferredService(node, context_of(node.get_logger()), Trigger, "~/wait", requested)
     first = call(node, spin)
     spin(first.done)
     assert first.result().success
@@ -84,7 +85,7 @@ def test_a_callback_that_raises_answers_with_the_fault(
     def requested(_: Any, reply: Reply) -> None:
         raise ZeroDivisionError("what nobody thought of")
 
-    DeferredService(node, Trigger, "~/wait", requested)
+    DeferredService(node, context_of(node.get_logger()), Trigger, "~/wait", requested)
     for _ in range(2):
         answer = call(node, spin)
         spin(answer.done)
@@ -97,7 +98,13 @@ def test_who_still_waits_is_refused_at_the_end(
     node: Node, spin: Callable[[Callable[[], bool]], None]
 ) -> None:
     replies: list[Reply] = []
-    service = DeferredService(node, Trigger, "~/wait", lambda _, reply: replies.append(reply))
+    service = DeferredService(
+        node,
+        context_of(node.get_logger()),
+        Trigger,
+        "~/wait",
+        lambda _, reply: replies.append(reply),
+    )
     answered, waiting = call(node, spin), call(node, spin)
     spin(lambda: len(replies) == 2)
     replies[0].response.success = True

@@ -42,3 +42,29 @@ def test_latencies_of_another_time_are_unknown(off: float) -> None:
     log.matted(9.7, -0.01)
     log.matted(9.8, -0.02)
     assert log.summary(10.0).latency == 0.0  # clocks that differ a little: as good as at once
+
+
+@pytest.mark.parametrize(
+    ("latency", "words"),
+    [
+        (-3600.0, "60 minutes ahead of the node's clock"),
+        (1e10, "115741 days behind the node's clock"),
+        (-90.0, "90 s ahead"),
+        (61.0, "61 s behind"),
+    ],
+)
+def test_stamps_of_another_clock_are_told_and_give_no_latency(latency: float, words: str) -> None:
+    log = FrameLog()
+    log.matted(10.0, latency)
+    summary = log.summary(10.1)
+    assert summary.latency == 0.0 and words in summary.complaint and summary.rate == 1
+    log.doubtful(10.2, "something worse")
+    assert log.summary(10.3).complaint == "something worse"
+    log.matted(13.5, 0.02)
+    assert log.summary(13.6).complaint == "" and log.summary(13.6).latency == 0.02
+
+
+def test_clocks_that_differ_by_a_little_are_no_complaint() -> None:
+    log = FrameLog()
+    log.matted(10.0, -0.004)
+    assert (log.summary(10.1).latency, log.summary(10.1).complaint) == (0.0, "")

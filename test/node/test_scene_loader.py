@@ -17,11 +17,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+from contexts import context_of
+
 from dart_ros.errors import CaptureError, EngineError
-from dart_ros.node.context import NodeContext
 from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.parameters import Settings
-from dart_ros.node.problems import Problems
 from dart_ros.node.scene_loader import CLEANED_UP, Loaded, SceneLoader
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
@@ -78,14 +78,8 @@ class Node:
         self.go_on = threading.Event()  # the loader makes no predictor before
         self.go_on.set()
         self.making = threading.Event()
-        context = NodeContext(
-            name=NODE,
-            logger=self,
-            settings=lambda: self.settings,
-            post=self.callbacks.put,
-            now=lambda: 0,
-            active=lambda: True,
-            problems=Problems(self),
+        context = context_of(
+            self, name=NODE, settings=lambda: self.settings, post=self.callbacks.put
         )
         self.loader = SceneLoader(
             context,

@@ -213,17 +213,7 @@ class Robot:
 
     def set_parameter(self, name: str, value: Any) -> Any:
         """Set a parameter of the node and return the SetParametersResult."""
-        kinds: dict[type, tuple[int, str]] = {
-            bool: (ParameterType.PARAMETER_BOOL, "bool_value"),
-            int: (ParameterType.PARAMETER_INTEGER, "integer_value"),
-            float: (ParameterType.PARAMETER_DOUBLE, "double_value"),
-            str: (ParameterType.PARAMETER_STRING, "string_value"),
-            list: (ParameterType.PARAMETER_INTEGER_ARRAY, "integer_array_value"),
-        }
-        number, attribute = kinds[type(value)]
-        message = ParameterValue(type=number, **{attribute: value})
-        request = SetParameters.Request(parameters=[Parameter(name=name, value=message)])
-        return self.call(SetParameters, "set_parameters", request).results[0]
+        return self.call(SetParameters, "set_parameters", parameter_request(name, value)).results[0]
 
     def wait_for(
         self, wanted: Callable[[Status], bool], timeout: float = PATIENCE, what: str = ""
@@ -277,6 +267,20 @@ class Robot:
         ):
             if name not in view.silent:
                 publisher.publish(message)
+
+
+def parameter_request(name: str, value: Any) -> SetParameters.Request:
+    """Make the request that sets a parameter."""
+    kinds: dict[type, tuple[int, str]] = {
+        bool: (ParameterType.PARAMETER_BOOL, "bool_value"),
+        int: (ParameterType.PARAMETER_INTEGER, "integer_value"),
+        float: (ParameterType.PARAMETER_DOUBLE, "double_value"),
+        str: (ParameterType.PARAMETER_STRING, "string_value"),
+        list: (ParameterType.PARAMETER_INTEGER_ARRAY, "integer_array_value"),
+    }
+    number, attribute = kinds[type(value)]
+    message = ParameterValue(type=number, **{attribute: value})
+    return SetParameters.Request(parameters=[Parameter(name=name, value=message)])
 
 
 class Listener:
