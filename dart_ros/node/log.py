@@ -41,17 +41,22 @@ class NodeLog:
         self._all: deque[float] = deque()
         self._skipped = 0
 
+    # rclpy wants a line of code of its own for each severity.
+
     def info(self, text: str) -> None:
         """Log what happens."""
-        self._write(self._logger.info, text)
+        if line := self._line(text):
+            self._logger.info(line)
 
     def warning(self, text: str) -> None:
         """Log what is odd."""
-        self._write(self._logger.warning, text)
+        if line := self._line(text):
+            self._logger.warning(line)
 
     def error(self, text: str) -> None:
         """Log what failed."""
-        self._write(self._logger.error, text)
+        if line := self._line(text):
+            self._logger.error(line)
 
     def fault(self, error: BaseException) -> None:
         """Log an error that nobody raised on purpose, with its traceback."""
@@ -61,9 +66,10 @@ class NodeLog:
         if self._allowed(stack):
             self._logger.error(text)
 
-    def _write(self, write: Callable[[str], Any], text: str) -> None:
-        if self._allowed(kind_of(printable(text, LONGEST))):
-            write(printable(text, LONGEST))
+    def _line(self, text: str) -> str:
+        """The line to write, empty for none."""
+        line = printable(text, LONGEST)
+        return line if self._allowed(kind_of(line)) else ""
 
     def _allowed(self, kind: str) -> bool:
         """Count a line, and return whether it may be written; says how many before it were not."""

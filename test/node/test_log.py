@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+import rclpy.logging
+
 from dart_ros.errors import MessageError
 from dart_ros.node.log import LONGEST, NodeLog, kind_of
 from dart_ros.node.problems import Problems
@@ -81,3 +83,12 @@ def test_the_last_problem_is_kept_short(lines: Lines, log: NodeLog) -> None:
     problems = Problems(log)
     problems.report("y" * 1_000_000)
     assert len(problems.last) == LONGEST and lines.lines == [problems.last]
+
+
+def test_rclpys_logger_takes_all_severities() -> None:
+    log = NodeLog(rclpy.logging.get_logger("test_log"))
+    for _ in range(2):
+        log.info("a")
+        log.warning("b")
+        log.error("c")
+        log.fault(ValueError("d"))
