@@ -11,6 +11,8 @@ from rclpy.lifecycle import LifecycleNode
 from dart_ros.node.log import NodeLog
 from dart_ros.printable import printable
 
+_LONGEST_LABEL = 80  # characters
+
 
 def refuse_wrong_transitions(node: LifecycleNode, log: NodeLog) -> None:
     """Answer a request for an impossible transition with ``success`` false.
@@ -22,13 +24,17 @@ def refuse_wrong_transitions(node: LifecycleNode, log: NodeLog) -> None:
     change = service.callback
 
     def changed(request: ChangeState.Request, response: ChangeState.Response) -> Any:
+        label = printable(request.transition.label, _LONGEST_LABEL)
         try:
-            return change(request, response)
+            # rcl logs a label that it doesn't know as it is.
+            if label == request.transition.label:
+                return change(request, response)
         except rclpy_implementation.RCLError:
-            asked = printable(request.transition.label, 80) or request.transition.id
-            state = node._state_machine.current_state[1]
-            log.error(f"transition '{asked}' is refused: the node is {state}")
-            response.success = False
-            return response
+            pass
+        asked = label or request.transition.id
+        state = node._state_machine.current_state[1]
+        log.error(f"transition '{asked}' is refused: the node is {state}")
+        response.success = False
+        return response
 
     service.callback = changed
