@@ -213,12 +213,12 @@ def test_compressed_images(node: NodeProcess, robot: Robot) -> None:
 
 
 def test_a_topic_of_another_type_is_told_as_such(node: NodeProcess, robot: Robot) -> None:
-    wrong = robot.node.create_publisher(Image, "color/image_raw/compressed", 5)
-    assert robot.set_parameter("image_transport", "compressed").successful
-    status = robot.wait_for_state(Status.STATE_WAITING, "/color/image_raw/compressed carries")
+    wrong = robot.node.create_publisher(Image, "depth/image_raw/compressed", 5)
+    assert robot.set_parameter("depth_image_transport", "compressed").successful
+    status = robot.wait_for_state(Status.STATE_WAITING, "/depth/image_raw/compressed carries")
     assert "'sensor_msgs/msg/Image', not sensor_msgs/msg/CompressedImage" in status.reason
-    assert "set image_transport to raw" in status.reason and "QoS" not in status.reason
-    assert robot.set_parameter("image_transport", "raw").successful
+    assert "set depth_image_transport to raw" in status.reason and "QoS" not in status.reason
+    assert robot.set_parameter("depth_image_transport", "raw").successful
     robot.wait_for_state(Status.STATE_MATTING)
     robot.node.destroy_publisher(wrong)
 
