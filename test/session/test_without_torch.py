@@ -113,6 +113,38 @@ def test_the_engine_is_built(tmp_path: Path) -> None:
     assert "Wrote coarse" in without_torch(code, tmp_path, *graph)
 
 
+def test_a_recording_is_captured_and_matted(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    code = """
+    from dart_ros.cli import main
+    sys.exit(main(sys.argv[1:]))
+    """
+    folder = f"--scenes-dir={tmp_path}"
+    frames = "--frames=6"
+    captured = without_torch(code, "capture", DEMO_RECORDING, "--scene=room", frames, folder)
+    assert "Captured scene 'room'" in captured
+    assert "room" in without_torch(code, "scenes", folder)
+    fit = subprocess.run(
+        [sys.executable, "-c", BLOCKED + textwrap.dedent(code), "fit", "room", folder],
+        capture_output=True,
+        text=True,
+    )
+    assert fit.returncode == 1 and "a fit needs torch" in fit.stderr
+
+
+def test_the_node_is_imported() -> None:
+    pytest.importorskip("rclpy")
+    told = without_torch(
+        """
+        import dart_ros.node.matting_node
+        from pathlib import Path
+        status = Path("/proc/self/status").read_text().splitlines()
+        print(next(line.split()[1] for line in status if line.startswith("VmRSS")))
+        """
+    )
+    assert int(told) < 150_000, "kB of memory"
+
+
 def test_torch_itself_is_told_to_be_missing() -> None:
     told = without_torch(
         """
