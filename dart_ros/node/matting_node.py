@@ -12,33 +12,27 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import FrameType
 
 import cv2
-import numpy as np
 import rclpy
-from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
 
 from dart_ros.errors import SceneError
 from dart_ros.node.actions import Actions
 from dart_ros.node.callback_queue import CallbackQueue
 from dart_ros.node.camera_input import CameraInput
 from dart_ros.node.capture import Capture
+from dart_ros.node.capture_pictures import CapturePictures
 from dart_ros.node.context import NodeContext
 from dart_ros.node.engine_build import EngineBuilder, build_command
 from dart_ros.node.fit import Fits
 from dart_ros.node.frame_pipeline import FramePipeline
-from dart_ros.node.image_messages import image_message
 from dart_ros.node.log import NodeLog
 from dart_ros.node.outputs import Outputs
 from dart_ros.node.parameters import NodeParameters, Settings
@@ -89,7 +83,9 @@ class MattingNode(LifecycleNode):
             EngineBuilder("OpenVINO engine", partial(build_command, "openvino", self._store)),
         )
         self._fits = Fits(context, self._store, self._scenes)
-        self._capture = Capture(context, self._scenes, self._fits, self._show_capture)
+        self._capture = Capture(
+            context, self._scenes, self._fits, lambda picture: self._pictures.show(picture)
+        )
         self._stills = Stills(context, self._scenes, self._capture)
         self._pipeline = FramePipeline(context, self._scenes, self._capture, self._stills)
         self._camera = CameraInput(self, context, self._pipeline.put, transport_problem)
@@ -97,21 +93,11 @@ class MattingNode(LifecycleNode):
         self._status = StatusReporter(self, context, self._camera, self._pipeline, *work)
         self._own_services = Services(self, context, self._store, self._camera, *work)
         self._actions = Actions(self, context, self._camera, *work)
-        self._capture_pictures = self.create_publisher(
-            Image,
-            "~/capture_picture",
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        # Its overrides of QoS are parameters, which all parts follow: after them.
+        self._pictures = CapturePictures(self)
         refuse_wrong_transitions(self, self._log)
         # A steady clock: the node has to report also while simulated time stands still.
         self.create_timer(_TICK, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-
-    def _show_capture(self, picture: NDArray[np.uint8]) -> None:
-        """Publish what moved in a capture that was refused, or what is restless in one that wasn't;
-        from any thread."""
-        header = Header(stamp=self.get_clock().now().to_msg())
-        self._capture_pictures.publish(image_message(picture, "rgb8", header))
 
     def bring_up(self) -> None:
         """Configure and activate, if the parameter autostart says so."""
@@ -230,15 +216,10 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         0 after a clean end, 1 if a parameter given at start was refused or rclpy failed.
     """
-    stopping = False
-
-    def stop(_: int, __: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-
+    stopping = threading.Event()
     # Handlers of our own: rclpy's take the context away under a worker that still publishes.
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
     # OpenCV's take the cores from the engine's, for steps of a fraction of a millisecond.
     cv2.setNumThreads(1)
     clean_at_start(rclpy.logging.get_logger("matting_node"))
@@ -248,7 +229,7 @@ def main(args: Sequence[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     node.bring_up()
-    failed = not spin(executor, node.problems, lambda: not stopping)
+    failed = not spin(executor, node.problems, lambda: not stopping.is_set())
     ended = node.close()
     executor.shutdown()
     node.destroy_node()

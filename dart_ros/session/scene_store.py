@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-import cv2
-
 from dart_ros.errors import SceneError
 from dart_ros.files import read_regular, replacing
 from dart_ros.printable import printable
@@ -367,6 +365,9 @@ def _summary(name: str, path: Path) -> SceneSummary:
 
 
 def _thumbnail(scene: Scene) -> bytes:
+    # Not before: commands that list nothing start without OpenCV.
+    import cv2
+
     height, width = scene.plate.shape[:2]
     scale = min(1.0, _THUMBNAIL / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
