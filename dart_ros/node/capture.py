@@ -13,8 +13,8 @@ from dart_ros.errors import CaptureError, DartError, FitError
 from dart_ros.node.context import NodeContext
 from dart_ros.node.fit import Fits
 from dart_ros.node.scene_loader import Loaded, SceneLoader
-from dart_ros.session.background_depth import DepthNoise
 from dart_ros.session.capture import BackgroundCapture, outlined
+from dart_ros.session.depth_noise import DepthNoise
 from dart_ros.session.scene import Scene, check_name
 from dart_ros.values import Frame
 

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dart_ros.session.depth_noise import DepthNoise
+
 PSI = 0.01
 """Relative standard deviation assumed where depth was never known (paper: psi)."""
 
@@ -29,34 +31,6 @@ _FAR_SHARE = 0.25  # of the known samples: fewer are no mode, but strays
 _MODES_SHARE = 0.5  # of the distance between two modes, the least deviation there
 _MAD_TO_STD = 1.4826  # of a normal distribution
 _CHUNK = 20_000  # pixels whose samples are sorted at a time
-
-
-@dataclass(frozen=True)
-class DepthNoise:
-    """A sensor's noise: ``absolute + quadratic · z²`` metres of standard deviation at ``z`` metres.
-
-    Attributes:
-        absolute: metres.
-        quadratic: per metre.
-        relative: share of the distance.
-
-    Raises:
-        ValueError: if a part is negative or not finite, or all are 0.
-    """
-
-    absolute: float = 0.0
-    quadratic: float = 0.0
-    relative: float = 0.01
-
-    def __post_init__(self) -> None:
-        parts = (self.absolute, self.quadratic, self.relative)
-        if not all(0 <= part < 10 for part in parts) or not any(parts):
-            raise ValueError(f"depth noise {parts} must be of numbers from 0 to 10, not all 0")
-
-    def at(self, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Standard deviation in metres at a depth in metres, of any shape."""
-        noise = self.absolute + self.relative * depth + self.quadratic * depth * depth
-        return np.asarray(noise, np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import CaptureError
-from dart_ros.session.background_depth import BackgroundDepthAccumulator, DepthNoise
+from dart_ros.session.background_depth import BackgroundDepthAccumulator
 from dart_ros.session.camera_motion import CameraMotion
 from dart_ros.session.capture_watch import EmptyView, Motion, View, gain_between
+from dart_ros.session.depth_noise import DepthNoise
 from dart_ros.session.scene import Scene, check_name, new_scene_id
 from dart_ros.values import Camera, Frame
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import SceneError
 from dart_ros.printable import printable
-from dart_ros.session.background_depth import DepthNoise
+from dart_ros.session.depth_noise import DepthNoise
 from dart_ros.values import Camera
 
 LARGEST_SIDE = 16384
@@ -109,6 +108,9 @@ class Scene:
         Returns:
             ``H×W``; all False in scenes of older versions.
         """
+        # Not before: commands that show nothing start without OpenCV.
+        import cv2
+
         restless = np.zeros(self.depth_mean.shape, np.uint8)
         if self.color_deviation is not None:
             levels = self.color_deviation.astype(np.float32)

@@ -25,7 +25,7 @@ from safetensors import numpy as safetensors_numpy
 from dart_ros.errors import SceneError
 from dart_ros.files import open_regular
 from dart_ros.printable import printable
-from dart_ros.session.background_depth import DepthNoise
+from dart_ros.session.depth_noise import DepthNoise
 from dart_ros.session.scene import LARGEST_AREA, Scene, check_name
 from dart_ros.values import Camera
 
