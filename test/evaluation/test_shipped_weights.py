@@ -49,7 +49,8 @@ def rooms(folder: Path) -> list[LabelledScene]:
 
 def measured(scene: LabelledScene) -> Measured:
     empty = [frame for _, frame in zip(range(EMPTY_FRAMES), scene.empty(), strict=False)]
-    predictor = Predictor(capture_scene(empty, len(empty), "gate", scene.max_depth))
+    captured = capture_scene(empty, len(empty), "gate", scene.max_depth)
+    predictor = Predictor(captured, video=scene.consecutive)
     sads, false, changes = [], [], []
     before: tuple[np.ndarray, np.ndarray] | None = None
     for number in range(min(len(scene), SHOWN)):
