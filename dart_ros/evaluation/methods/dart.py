@@ -68,14 +68,6 @@ class NoErrorMap(Dart):
     switched: ClassVar[dict[str, bool]] = {"depth_in_error": False}
 
 
-class NoShadows(Dart):
-    """Shadows are left to the network (without :mod:`dart_ros.method.shadow`)."""
-
-    name = "dart-no-shadow"
-    title = "DART without shadows taken out"
-    switched: ClassVar[dict[str, bool]] = {"depth_in_shadow": False}
-
-
 class PaperDesign(Dart):
     """The paper's design: depth in the error map and the refiner, not in the base network."""
 

@@ -15,7 +15,6 @@ from dart_ros.evaluation.methods.dart import (
     ColorOnly,
     Dart,
     NoErrorMap,
-    NoShadows,
     PaperDesign,
     PaperNoErrorMap,
     PaperNoRefinerDepth,
@@ -70,16 +69,7 @@ def test_dart_is_what_the_matter_gives(room: Any, tmp_path: Path) -> None:
 def test_the_ablation_leaves_depth_out_of_the_error_alone() -> None:
     before = load_weights(generic_weights_path())
     after = NoErrorMap()._changed(load_weights(generic_weights_path())).config
-    assert not after.depth_in_error
-    assert after.depth_in_base == before.config.depth_in_base
-    assert after.depth_in_refiner == before.config.depth_in_refiner
-    assert after.depth_in_shadow
-
-
-def test_the_ablation_leaves_shadows_to_the_network_alone() -> None:
-    before = load_weights(generic_weights_path())
-    after = NoShadows()._changed(load_weights(generic_weights_path())).config
-    assert after == replace(before.config, depth_in_shadow=False)
+    assert after == replace(before.config, depth_in_error=False)
 
 
 @pytest.mark.parametrize(
