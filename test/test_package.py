@@ -40,6 +40,7 @@ ROSDEP_KEYS = {
 PIP_NAMES = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
 # Python modules that come with ROS and not from PyPI.
 ROS_MODULES = {
+    "action_msgs",
     "ament_index_python",
     "builtin_interfaces",
     "diagnostic_msgs",
@@ -140,7 +141,7 @@ def test_version_is_one() -> None:
 def test_rosdep_keys_are_those_of_the_imports() -> None:
     used = imported_modules(ROOT / "dart_ros") | imported_modules(ROOT / "launch")
     needed = {ROSDEP_KEYS.get(name, name) for name in used - NOT_BY_ROSDEP}
-    not_imported = {"action_msgs", "rosidl_default_runtime"}
+    not_imported = {"rosidl_default_runtime"}
     assert set(dependencies("depend", "exec_depend")) - not_imported == needed
 
 
@@ -181,7 +182,7 @@ def test_every_requirement_is_pinned_and_in_one_set() -> None:
 
 def test_run_time_needs_no_torch() -> None:
     run = {canonical(name) for name in requirement_lines("run.txt")}
-    assert not run & {"torch", "kornia", "tensorboard", "scipy", "tqdm"}
+    assert not run & {"torch", "kornia", "tensorboard", "scipy"}
 
 
 @pytest.mark.skipif(

@@ -65,6 +65,10 @@ class EngineCache:
             return None
         except (OSError, ValueError, RecursionError) as error:
             self._note(f"{path} can't be read ({error}) and is made again")
+            # Nothing else is replaced by a file, and this folder is the cache's own.
+            for place in (path, _sidecar(path)):
+                with contextlib.suppress(OSError):
+                    place.unlink(missing_ok=True)
             return None
         if not isinstance(told, dict) or told.get("sha256") != _checksum(content):
             self._note(f"{path} is damaged and is made again")

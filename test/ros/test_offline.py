@@ -25,7 +25,9 @@ from sensor_msgs.msg import Image
 
 from dart_ros import cli
 from dart_ros.msg import Status
+from dart_ros.session.predictor import Predictor
 from dart_ros.session.recording import open_recording
+from dart_ros.session.scene_store import SceneStore
 from dart_ros.srv import LoadScene
 
 pytestmark = pytest.mark.ros
@@ -96,11 +98,15 @@ def test_node_and_command_agree(
         assert time.monotonic() < end, answer.message
         time.sleep(0.2)
     robot.wait_for_state(Status.STATE_MATTING)
-    for kind in ("alpha", "trimap"):
+    # Of a view that stands still the filter over time changes nothing.
+    alone = Predictor(SceneStore(scenes_dir).load(name), "torch", video=False).predict(frame)
+    for kind, expected in (("alpha", alone.alpha), ("trimap", alone.trimap)):
         listener = robot.subscribe(Image, kind)
         message = listener.next(2)[-1]
         listener.close()
-        file = output / f"{kind}_{position:04d}.png"
-        expected = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         assert expected is not None and 0.01 < (expected == 255).mean() < 0.9
         np.testing.assert_array_equal(pixels_of(message)[..., 0], expected)
+        file = output / f"{kind}_{position:04d}.png"
+        # The command has seen the frames before.
+        written = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        assert np.abs(written.astype(int) - expected).mean() < 3

@@ -160,7 +160,8 @@ def test_where_alpha_is_one_the_frame_is_the_foreground(
     for image, alpha in zip(difference, batch.alpha[:, 0].numpy(), strict=True):
         full = inside(alpha > 0.999, 2)
         if full.any():
-            assert image[:, full].mean() < 0.05
+            # Fine stripes and prints lose more to JPEG than plain clothes.
+            assert image[:, full].mean() < 0.08
             # JPEG smears a light wall into dark clothes, to 0.37 in 400 seeds.
             assert image[:, full].max() < 0.5
 
