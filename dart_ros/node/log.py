@@ -17,6 +17,7 @@ LONGEST = 1000
 
 _PERIOD = 10.0  # seconds over which lines are counted
 _MOST_OF_KIND, _MOST = 10, 100  # lines in that time
+_FAULT_PERIOD = 5.0  # seconds after which a fault that lasts has its traceback logged again
 _KINDS = 200  # that are counted apart; the others share one count
 
 
@@ -59,11 +60,11 @@ class NodeLog:
             self._logger.error(line)
 
     def fault(self, error: BaseException) -> None:
-        """Log an error that nobody raised on purpose, with its traceback."""
+        """Log an error that nobody raised on purpose, with its traceback; rarely if it lasts."""
         stack = "".join(traceback.format_tb(error.__traceback__))
         what = printable(f"{type(error).__name__}: {error}", LONGEST)
         text = f"Traceback (most recent call last):\n{stack}{what}"
-        if self._allowed(stack):
+        if self._allowed(stack, _FAULT_PERIOD):
             self._logger.error(text)
 
     def _line(self, text: str) -> str:
@@ -71,8 +72,13 @@ class NodeLog:
         line = printable(text, LONGEST)
         return line if self._allowed(kind_of(line)) else ""
 
-    def _allowed(self, kind: str) -> bool:
-        """Count a line, and return whether it may be written; says how many before it were not."""
+    def _allowed(self, kind: str, pause: float = 0.0) -> bool:
+        """Count a line, and return whether it may be written; says how many before it were not.
+
+        Args:
+            kind: of the line.
+            pause: seconds after a line of this kind for which the next ones are skipped.
+        """
         with self._lock:
             now = self._now()
             if kind not in self._kinds and len(self._kinds) >= _KINDS:
@@ -80,7 +86,9 @@ class NodeLog:
                 self._kinds = {k: times for k, times in self._kinds.items() if _recent(times, now)}
             known = kind in self._kinds or len(self._kinds) < _KINDS
             lines = self._kinds.setdefault(kind if known else "", deque())
-            if len(_recent(lines, now)) >= _MOST_OF_KIND or len(_recent(self._all, now)) >= _MOST:
+            full = len(_recent(lines, now)) >= _MOST_OF_KIND
+            too_soon = bool(lines) and now - lines[-1] < pause
+            if full or too_soon or len(_recent(self._all, now)) >= _MOST:
                 self._skipped += 1
                 return False
             lines.append(now)

@@ -92,3 +92,24 @@ def test_rclpys_logger_takes_all_severities() -> None:
         log.warning("b")
         log.error("c")
         log.fault(ValueError("d"))
+
+
+def test_a_fault_that_lasts_has_its_traceback_logged_once_in_five_seconds(
+    lines: Lines, log: NodeLog
+) -> None:
+    def fail(number: int) -> None:
+        raise ZeroDivisionError(f"frame {number}")
+
+    for number in range(330):  # 11 s
+        lines.time = number / 30
+        try:
+            fail(number)
+        except ZeroDivisionError as error:
+            log.fault(error)
+    told = [line for line in lines.lines if line.startswith("Traceback")]
+    assert [line.rsplit(" ", 1)[1] for line in told] == ["0", "150", "300"]
+    try:
+        raise ValueError("another fault")
+    except ValueError as error:
+        log.fault(error)
+    assert lines.lines[-1].endswith("ValueError: another fault")
