@@ -359,7 +359,10 @@ fit.fit_command = lambda name, folder, *_: [
         with running(tmp_path, fault=fault) as node:
             robot.wait_for_state(Status.STATE_NO_SCENE)
             assert robot.capture("swapped", fit=True).success
-            robot.view = occupied_view()
+            # Without depth in the block: what depth is sure of is no matter of the weights.
+            view = occupied_view()
+            depth = np.where(view.depth == view.depth.max(), view.depth, 0)
+            robot.view = replace(view, depth=depth)
             robot.wait_for(lambda s: "fit of 'swapped': better" in node.log, 60)
             until = time.monotonic() + PATIENCE
             while any(alpha.next()[0].data) and time.monotonic() < until:
