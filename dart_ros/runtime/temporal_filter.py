@@ -86,15 +86,17 @@ class TemporalFilter:
             now -= last
             now *= self._weight
             now += last
-        # What is surely in front is opaque, what is surely behind isn't there.
-        np.subtract(255, now, out=last)
-        last *= self._upsampled(front)
-        now += last
-        now *= self._upsampled(1 - back)
         self._alpha, self._now = now, last
+        # What is surely in front is opaque, what is surely behind isn't there. Not in what is
+        # remembered: a view that stands still would be corrected again with each frame.
+        shown = self._weight
+        np.subtract(255, now, out=shown)
+        shown *= self._upsampled(front)
+        shown += now
+        shown *= self._upsampled(1 - back)
         self._color, self._smooth = self._smooth, self._color
         self._stamp, self._posterior = stamp, posterior
-        return np.rint(now, out=self._full).astype(np.uint8)
+        return np.rint(shown, out=shown).astype(np.uint8)
 
     def _changed(self) -> NDArray[np.uint8]:
         """The largest change of a channel in a pixel's neighborhood."""

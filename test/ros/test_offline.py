@@ -99,7 +99,8 @@ def test_node_and_command_agree(
         time.sleep(0.2)
     robot.wait_for_state(Status.STATE_MATTING)
     # Of a view that stands still the filter over time changes nothing.
-    alone = Predictor(SceneStore(scenes_dir).load(name), "torch", video=False).predict(frame)
+    scene = SceneStore(scenes_dir).load(name)
+    alone = Predictor(scene, "torch", threads=1, video=False).predict(frame)
     for kind, expected in (("alpha", alone.alpha), ("trimap", alone.trimap)):
         listener = robot.subscribe(Image, kind)
         message = listener.next(2)[-1]

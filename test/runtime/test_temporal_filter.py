@@ -54,6 +54,20 @@ def test_the_first_frame_is_as_it_comes() -> None:
     assert found is not alpha
 
 
+def test_a_view_that_stands_still_is_the_same_matte_each_time() -> None:
+    video = Video()
+    alpha = np.random.default_rng(1).integers(0, 256, SIZE).astype(np.uint8)
+    # Somebody in front in the middle, around whom depth is sure by degrees.
+    depth = np.full(SIZE, 3.0, np.float32)
+    depth[12:36, 16:48] = 1.5
+    color = video.plate.copy()
+    color[12:36, 16:48] = 30
+    first = video(alpha, color, depth)
+    assert not np.array_equal(first, alpha)  # depth has corrected it
+    for _ in range(5):
+        assert np.array_equal(video(alpha, color, depth), first)
+
+
 def test_where_nothing_changes_alpha_follows_slowly() -> None:
     video = Video()
     video(full(0))
