@@ -21,9 +21,17 @@ _FAULT_PERIOD = 5.0  # seconds after which a fault that lasts has its traceback 
 _KINDS = 200  # that are counted apart; the others share one count
 
 
+_QUOTED = r"(?<!\w)'[^']*'"  # no apostrophe within a word
+
+
 def kind_of(text: str) -> str:
     """Return a text without its figures and what it quotes, to tell a new text from new values."""
-    return re.sub(r"\d+", "#", re.sub(r"'[^']*'", "''", text))
+    return re.sub(r"\d+", "#", re.sub(_QUOTED, "''", text))
+
+
+def without_figures(text: str) -> str:
+    """Return a text without its figures, but with what it quotes: names, encodings, frames."""
+    return re.sub(rf"({_QUOTED})|\d+", lambda found: found[1] or "#", text)
 
 
 class NodeLog:

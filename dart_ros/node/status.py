@@ -16,7 +16,7 @@ from dart_ros.node.context import NodeContext
 from dart_ros.node.fit import Fits
 from dart_ros.node.frame_log import FrameSummary
 from dart_ros.node.frame_pipeline import FramePipeline
-from dart_ros.node.log import LONGEST, kind_of
+from dart_ros.node.log import LONGEST, kind_of, without_figures
 from dart_ros.node.scene_loader import SceneLoader
 from dart_ros.node.still import Stills
 from dart_ros.printable import printable
@@ -89,7 +89,7 @@ class StatusReporter:
             return
         # Failed requests were logged when they failed.
         why = status.reason.removesuffix(self._context.problems.last).removesuffix(_AND)
-        reason = kind_of(why)
+        reason = without_figures(why)
         if why and reason != self._last_reason:
             self._context.log.warning(why)
         self._last_key, self._published, self._last_reason = key, now, reason

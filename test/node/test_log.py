@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 import rclpy.logging
 
 from dart_ros.errors import MessageError
-from dart_ros.node.log import LONGEST, NodeLog, kind_of
+from dart_ros.node.log import LONGEST, NodeLog, kind_of, without_figures
 from dart_ros.node.problems import Problems
 
 
@@ -64,6 +64,12 @@ def test_ever_new_kinds_are_limited_too(lines: Lines, log: NodeLog) -> None:
 
 def test_kinds_leave_out_figures_and_quotes() -> None:
     assert kind_of("frame 3 of 'a b'") == kind_of("frame 77 of '\n'") == "frame # of ''"
+    assert kind_of("can't read 'a1', frame 3") == kind_of("can't read 'b', frame 4")
+
+
+def test_what_a_reason_quotes_makes_it_a_new_one_and_figures_do_not() -> None:
+    assert without_figures("it isn't 30 Hz of '16UC1'") == "it isn't # Hz of '16UC1'"
+    assert without_figures("it isn't 29 Hz of 'rgb8'") == "it isn't # Hz of 'rgb8'"
 
 
 def test_faults_have_a_traceback_and_errors_on_purpose_none(lines: Lines, log: NodeLog) -> None:
