@@ -22,6 +22,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 
 from dart_ros.msg import Status
@@ -197,6 +198,20 @@ class Robot:
             return future.result()
 
         return wait
+
+    def in_executor(self, send: Callable[[], Any]) -> Any:
+        """Send a request of an action in the executor's thread; returns the future of its answer.
+
+        rclpy's action client notes a request after it has sent it, without a lock: in any other
+        thread an answer that is quicker than that is thrown away.
+        """
+        answered: Any = Future()
+
+        def start() -> None:
+            send().add_done_callback(lambda future: answered.set_result(future.result()))
+
+        self._executor.create_task(start)
+        return answered
 
     def forget(self, name: str) -> None:
         """Drop the client of a service, whatever it waits for."""

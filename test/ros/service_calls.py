@@ -13,7 +13,6 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.action import ActionClient
-from rclpy.task import Future
 from robot import Robot, parameter_request
 from std_srvs.srv import Trigger
 
@@ -112,7 +111,7 @@ class Caller:
         self.answers[name] += 1
         if name.startswith("goal "):
             if answer.accepted:
-                result = self._in_executor(answer.get_result_async)
+                result = self._robot.in_executor(answer.get_result_async)
                 self._waiting.append((f"result of {name}", time.monotonic(), result))
             return
         told = getattr(answer, "result", answer)
@@ -124,22 +123,6 @@ class Caller:
         if name not in self._clients:
             self._clients[name] = self._robot.node.create_client(kind, f"/matting_node/{name}")
         self._waiting.append((name, time.monotonic(), self._clients[name].call_async(request)))
-
-    def _in_executor(self, send: Callable[[], Any]) -> Any:
-        """Send a request of an action in the executor's thread; returns the future of its answer.
-
-        rclpy's action client notes a request after it has sent it, without a lock: in any other
-        thread an answer that is quicker than that is thrown away.
-        """
-        answered: Any = Future()
-
-        def start() -> None:
-            send().add_done_callback(lambda future: answered.set_result(future.result()))
-
-        executor = self._robot.node.executor
-        assert executor is not None
-        executor.create_task(start)
-        return answered
 
     def _pick(self, values: Any) -> Any:
         return self._random.choice(values)
@@ -194,7 +177,7 @@ class Caller:
             ),
         }
         goal, client = goals[name](), self._actions[name]
-        sent = self._in_executor(lambda: client.send_goal_async(goal))
+        sent = self._robot.in_executor(lambda: client.send_goal_async(goal))
         self._waiting.append((f"goal {name}", time.monotonic(), sent))
 
     def _cancel(self) -> None:

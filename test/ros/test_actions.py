@@ -31,15 +31,18 @@ class Run:
         self.feedback: list[Any] = []
         self._client = ActionClient(robot.node, kind, f"/matting_node/{name}")
         assert self._client.wait_for_server(PATIENCE)
-        sent = self._client.send_goal_async(goal, lambda m: self.feedback.append(m.feedback))
+        sent = robot.in_executor(
+            lambda: self._client.send_goal_async(goal, lambda m: self.feedback.append(m.feedback))
+        )
         wait(sent.done)
         assert sent.result().accepted
         self._handle = sent.result()
-        self._result = self._handle.get_result_async()
+        self._robot = robot
+        self._result = robot.in_executor(self._handle.get_result_async)
 
     def cancel(self) -> bool:
         """Ask the node to cancel the goal; whether it agrees."""
-        asked = self._handle.cancel_goal_async()
+        asked = self._robot.in_executor(self._handle.cancel_goal_async)
         wait(asked.done)
         return bool(asked.result().goals_canceling)
 
@@ -189,12 +192,13 @@ def test_goals_that_run_when_the_node_ends_get_a_result(robot: Robot, tmp_path: 
             robot.node, CaptureBackground, "/brief/matting_node/capture_background"
         )
         assert client.wait_for_server(PATIENCE)
+        goal = CaptureBackground.Goal(scene="room")
         # No camera: it waits for frames until the timeout.
         deadline = time.monotonic() + PATIENCE
         while True:
-            sent = client.send_goal_async(CaptureBackground.Goal(scene="room"))
+            sent = robot.in_executor(lambda: client.send_goal_async(goal))
             wait(sent.done)
-            future = sent.result().get_result_async()
+            future = robot.in_executor(sent.result().get_result_async)
             time.sleep(0.3)
             if not future.done():
                 break
