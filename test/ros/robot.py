@@ -110,6 +110,7 @@ class NodeProcess:
             program = ["-c", f"{fault}\n{run}"]
         self.process = subprocess.Popen(
             [*prefix, sys.executable, *program, *arguments],
+            cwd=self._folder.name,  # a file without a folder lands there, not in the checkout
             env=environment,
             stdout=self._log,
             stderr=subprocess.STDOUT,
