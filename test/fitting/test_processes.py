@@ -53,13 +53,17 @@ def test_two_processes_agree_and_share_gradients(tmp_path: Path) -> None:
     script.write_text(textwrap.dedent(TOGETHER))
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, *torchrun, str(script)],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    # Rarely a thread of torch aborts a process that is done (SIGABRT while it ends).
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, *torchrun, str(script)],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if "exitcode: -6" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr

@@ -162,8 +162,8 @@ def test_where_alpha_is_one_the_frame_is_the_foreground(
         if full.any():
             # Fine stripes and prints lose more to JPEG than plain clothes.
             assert image[:, full].mean() < 0.08
-            # JPEG smears a light wall into dark clothes, to 0.37 in 400 seeds.
-            assert image[:, full].max() < 0.5
+            # JPEG smears a light wall or stripe into dark clothes, to 0.52 in some thousand seeds.
+            assert image[:, full].max() < 0.65
 
 
 @FEW
