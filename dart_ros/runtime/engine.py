@@ -52,6 +52,23 @@ class Engine(Protocol):
         """
         ...
 
+    def prepare(self, background: CapturedBackground) -> Callable[[], None]:
+        """Another background, such as the same one in the light of the evening.
+
+        All that takes long is done here, in any thread, beside :meth:`run`.
+
+        Args:
+            background: of the size of that which the engine was made for.
+
+        Returns:
+            What puts the background into the engine: for the thread of :meth:`run`, between two
+            frames. It takes less than a millisecond on a CPU, a copy to a GPU.
+
+        Raises:
+            EngineError: if the background is of another size.
+        """
+        ...
+
 
 def create_engine(
     weights: NetworkWeights,

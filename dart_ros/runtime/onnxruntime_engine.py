@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class OnnxRuntimeEngine(StagedEngine):
         tiles: int | None,
         threads: int = 0,
     ) -> None:
-        super().__init__(background, tiles)
+        super().__init__(weights, background, tiles)
         try:
             import onnxruntime
         except ImportError as error:
@@ -76,13 +77,19 @@ class OnnxRuntimeEngine(StagedEngine):
             }
             used = self._sessions[COARSE].get_providers()[0]
             self._device = "cpu" if used == "CPUExecutionProvider" else "cuda"
-            self._values = {
-                name: self._value(array)
-                for name, array in scene_buffers(weights, background).items()
-            }
+            self._values: dict[str, Any] = {}
+            self._placed(scene_buffers(weights, background))()
         except Exception as error:  # its errors have no common base
             raise EngineError(f"ONNX Runtime can't load the network: {error}") from error
         self.name = f"onnxruntime ({used.removesuffix('ExecutionProvider').lower()})"
+
+    def _placed(self, buffers: dict[str, NDArray[Any]]) -> Callable[[], None]:
+        values = {name: self._value(array) for name, array in buffers.items()}
+
+        def place() -> None:
+            self._values |= values
+
+        return place
 
     def _value(self, array: NDArray[Any]) -> Any:
         return self._runtime.OrtValue.ortvalue_from_numpy(array, self._device)

@@ -61,7 +61,7 @@ class OpenVinoEngine(StagedEngine):
         cache: EngineCache | None = None,
         on_progress: Callable[[float, str], None] | None = None,
     ) -> None:
-        super().__init__(background, tiles)
+        super().__init__(weights, background, tiles)
         cache = cache or EngineCache()
         compiler = Compiler(self.device, weights, self._layout, cache, threads)
         self.name = f"openvino ({compiler.description})"
@@ -79,7 +79,7 @@ class OpenVinoEngine(StagedEngine):
                     on_progress(done / len(parts), f"compiling {stage}")
                 request = compiler.load(stage, count).create_infer_request()
                 self._requests[stage, count] = request
-                self._place(request, stage)
+                self._place(request, stage, self._buffers)
                 if stage == COARSE:
                     for name, output in zip(OUTPUTS[COARSE], request.output_tensors, strict=True):
                         self._buffers[name] = output.data
@@ -89,13 +89,23 @@ class OpenVinoEngine(StagedEngine):
             on_progress(1.0, "ready")
         self.notes = tuple(cache.notes)
 
-    def _place(self, request: openvino.InferRequest, stage: str) -> None:
+    def _placed(self, buffers: dict[str, NDArray[Any]]) -> Callable[[], None]:
+        def place() -> None:
+            for (stage, _), request in self._requests.items():
+                self._place(request, stage, buffers)
+            self._buffers |= buffers
+
+        return place
+
+    def _place(
+        self, request: openvino.InferRequest, stage: str, buffers: dict[str, NDArray[Any]]
+    ) -> None:
         """Lets a request read what is made already from memory that stays where it is."""
         import openvino
 
         for index, name in enumerate(INPUTS[stage]):
-            if name in self._buffers:
-                memory = openvino.Tensor(self._buffers[name], shared_memory=True)
+            if name in buffers:
+                memory = openvino.Tensor(buffers[name], shared_memory=True)
                 request.set_input_tensor(index, memory)
 
     def _infer(self, stage: str, count: int) -> None:

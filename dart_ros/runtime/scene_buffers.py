@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dart_ros.errors import EngineError
 from dart_ros.runtime.folding import COLORS, fixed_weights
 from dart_ros.runtime.layout import BORDER, HALF_RUN, STAGE1_RUN, Layout, fill_bordered
 from dart_ros.runtime.weights import NetworkWeights
@@ -36,6 +37,15 @@ class CapturedBackground:
     def layout(self) -> Layout:
         """Of the scene's frames."""
         return Layout(*self.mean.shape)
+
+    def check_layout(self, layout: Layout) -> None:
+        """Raise EngineError unless an engine of this layout can take the background."""
+        if layout != self.layout:
+            height, width = self.mean.shape
+            raise EngineError(
+                f"the background is {width}x{height}, the engine is made for "
+                f"{layout.width}x{layout.height}"
+            )
 
     @staticmethod
     def blank(height: int, width: int) -> CapturedBackground:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from dart_ros.errors import EngineError
 from dart_ros.runtime.graphs import COARSE, FOREGROUND, REFINING
 from dart_ros.runtime.layout import FrameBuffer
-from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.runtime.scene_buffers import CapturedBackground, scene_buffers
 from dart_ros.runtime.tile_choice import tile_counts, uncertain_tiles
 from dart_ros.runtime.trimap import CpuTrimap
+from dart_ros.runtime.weights import NetworkWeights
 from dart_ros.values import Matte
 
 
@@ -23,6 +25,7 @@ class StagedEngine(ABC):
     Tiles of which the network is sure are left out, so that a frame costs what is in it.
 
     Args:
+        weights: of the network.
         background: the captured scene.
         tiles: largest number of refined tiles, None to refine all, sure or not.
     """
@@ -32,8 +35,11 @@ class StagedEngine(ABC):
 
     name: str
 
-    def __init__(self, background: CapturedBackground, tiles: int | None) -> None:
+    def __init__(
+        self, weights: NetworkWeights, background: CapturedBackground, tiles: int | None
+    ) -> None:
         self.notes: tuple[str, ...] = ()
+        self._weights = weights
         self._layout = background.layout
         self._counts = tile_counts(self._layout.tiles, tiles)
         self._frame = FrameBuffer(self._layout)
@@ -50,6 +56,22 @@ class StagedEngine(ABC):
     @abstractmethod
     def _set_tiles(self, tiles: NDArray[np.int32]) -> None:
         """Sets the tiles that the refining stage and the foreground's read."""
+
+    @abstractmethod
+    def _placed(self, buffers: dict[str, NDArray[Any]]) -> Callable[[], None]:
+        """What lets the stages read other scene buffers from the next frame on."""
+
+    def prepare(self, background: CapturedBackground) -> Callable[[], None]:
+        """See :meth:`dart_ros.runtime.engine.Engine.prepare`."""
+        background.check_layout(self._layout)
+        place = self._placed(scene_buffers(self._weights, background))
+        trimap = CpuTrimap(background.mean, background.std)
+
+        def swap() -> None:
+            place()
+            self._trimap = trimap
+
+        return swap
 
     def run(
         self,

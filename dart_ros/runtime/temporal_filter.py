@@ -50,6 +50,11 @@ class TemporalFilter:
         self._color, self._smooth, self._moved = np.zeros((3, *size, 3), np.uint8)
         self.reset()
 
+    def use(self, evidence: DepthEvidence) -> None:
+        """Takes the evidence of another background of the same size; what is remembered stays, for
+        alpha follows at once where the background's depth has changed."""
+        self._evidence = evidence
+
     def reset(self) -> None:
         """Forgets the last frame."""
         self._stamp: int | None = None

@@ -92,7 +92,8 @@ class TensorRtEngine:
         self._plans = Plans(trt, weights, layout, count, cache, device)
         self._stream = cuda.Stream()
         self._frame_shapes = tensor_shapes(layout, count, half=True)
-        self._connect(scene_buffers(weights, background, half=True), background)
+        self._weights = weights
+        self._connect(background)
         self._start(on_progress)
         unchecked = self._plans.unchecked()
         if unchecked and (problem := check_engine(self, weights, background, tiles, cache.notes)):
@@ -108,26 +109,45 @@ class TensorRtEngine:
         self._plans.mark_checked()
         self.notes = tuple(cache.notes)
 
-    def _connect(self, scene: dict[str, NDArray[Any]], background: CapturedBackground) -> None:
+    def _connect(self, background: CapturedBackground) -> None:
         """Memory on the GPU for all that stages read and make, and pinned memory for a frame's."""
-        held: dict[str, NDArray[Any]] = {
-            **scene,
-            "full_mean": np.ascontiguousarray(background.mean),
-            "full_std": np.ascontiguousarray(background.std),
-        }
+        held = self._held(background)
         if TILES not in self._plans.stages:
             held["tiles"] = np.arange(self._layout.tiles, dtype=np.int32)
         self._addresses = {
             name: self._stream.allocate(*kind) for name, kind in self._frame_shapes.items()
         }
-        for name, value in held.items():
-            self._stream.upload(self._addresses[name], value)
+        self._upload(held)
         self._host = {
             name: self._stream.pinned(*self._frame_shapes[name])
             for name in ("color", "depth", "alpha", "foreground", "trimap")
         }
         self._frame = FrameBuffer(self._layout, self._host["color"], self._host["depth"])
         self._stream.synchronize()
+
+    def _held(self, background: CapturedBackground) -> dict[str, NDArray[Any]]:
+        """What of a background stays on the GPU."""
+        return {
+            **scene_buffers(self._weights, background, half=True),
+            "full_mean": np.ascontiguousarray(background.mean),
+            "full_std": np.ascontiguousarray(background.std),
+        }
+
+    def _upload(self, held: dict[str, NDArray[Any]]) -> None:
+        for name, value in held.items():
+            self._stream.upload(self._addresses[name], value)
+
+    def prepare(self, background: CapturedBackground) -> Callable[[], None]:
+        """See :meth:`dart_ros.runtime.engine.Engine.prepare`."""
+        background.check_layout(self._layout)
+        held = self._held(background)
+
+        def swap() -> None:
+            self._upload(held)
+            # What is copied must stay until it is there.
+            self._stream.synchronize()
+
+        return swap
 
     def _start(self, on_progress: Progress | None) -> None:
         """Loads the engines, and captures a frame's work for all that may be wanted."""

@@ -64,6 +64,7 @@ class TorchEngine:
         cuda = torch.cuda.is_available()
         self._device = torch.device("cuda" if cuda else "cpu")
         self.name = "torch (cuda graph)" if cuda else "torch (cpu)"
+        self._weights, self._layout = weights, background.layout
         layout = background.layout
         self._size = layout.height, layout.width
         everything = tiles is None or tiles >= layout.tiles
@@ -85,12 +86,7 @@ class TorchEngine:
             "color": torch.from_numpy(frame.color),
             "depth": torch.from_numpy(frame.depth),
         }
-        arrays = {
-            **scene_buffers(weights, background),
-            **layout.tables,
-            "full_mean": background.mean,
-            "full_std": background.std,
-        }
+        arrays = {**self._held(background), **layout.tables}
         try:
             if cuda:
                 # Pinned, so that the copy to the GPU doesn't wait.
@@ -98,10 +94,9 @@ class TorchEngine:
             self._frame = FrameBuffer(
                 layout, self._host["color"].numpy(), self._host["depth"].numpy()
             )
-            self._values = {
-                name: torch.from_numpy(np.require(array, requirements="W")).to(self._device)
-                for name, array in arrays.items()
-            } | {name: value.to(self._device) for name, value in self._host.items()}
+            self._values = self._tensors(arrays) | {
+                name: value.to(self._device) for name, value in self._host.items()
+            }
             with torch.inference_mode():
                 self._steps: dict[str, _Step] = {}
                 for stage, module in modules.items():
@@ -116,6 +111,35 @@ class TorchEngine:
                     self._values |= step.outputs
         except RuntimeError as error:
             raise EngineError(f"torch can't run the network here: {error}") from error
+
+    def _held(self, background: CapturedBackground) -> dict[str, NDArray[Any]]:
+        """What of a background the stages read."""
+        return {
+            **scene_buffers(self._weights, background),
+            "full_mean": background.mean,
+            "full_std": background.std,
+        }
+
+    def _tensors(self, arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
+        return {
+            name: torch.from_numpy(np.require(array, requirements="W")).to(self._device)
+            for name, array in arrays.items()
+        }
+
+    def prepare(self, background: CapturedBackground) -> Callable[[], None]:
+        """See :meth:`dart_ros.runtime.engine.Engine.prepare`."""
+        background.check_layout(self._layout)
+        values = self._tensors(self._held(background))
+
+        def swap() -> None:
+            if self._device.type == "cpu":
+                self._values |= values
+                return
+            for name, value in values.items():
+                # A CUDA graph reads the memory that it was captured with.
+                self._values[name].copy_(value)
+
+        return swap
 
     @torch.inference_mode()
     def run(

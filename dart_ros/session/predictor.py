@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from dart_ros.errors import EngineError, SceneError
-from dart_ros.method.blind_sides import blind_sides, continued
+from dart_ros.method.blind_sides import BlindSides, blind_sides, continued
 from dart_ros.method.geometry import REFINED_SHARE, tile_count
 from dart_ros.runtime.depth_evidence import DepthEvidence
 from dart_ros.runtime.engine import create_engine, must_build, must_compile
@@ -16,6 +17,17 @@ from dart_ros.runtime.weights import NetworkWeights, load_weights
 from dart_ros.session.foreground import without_room
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame, Matte
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """All that depends on the background, made before it is used."""
+
+    background: CapturedBackground
+    use_in_engine: Callable[[], None]
+    sides: BlindSides
+    evidence: DepthEvidence
+    trimap: CpuTrimap
 
 
 class Predictor:
@@ -70,13 +82,36 @@ class Predictor:
             weights, background, tiles, backend, threads, ready_only
         )
         self.backend = self._engine.name
-        self._sides = blind_sides(background.known)
-        evidence = DepthEvidence(
-            background.plate, background.mean, background.std, background.known
-        )
-        self._filter = TemporalFilter(evidence, (camera.height, camera.width))
-        self._trimap = CpuTrimap(background.mean, background.std)
+        self._used = self._next = first = _prepared(background, lambda: None)
+        self._filter = TemporalFilter(first.evidence, (camera.height, camera.width))
         self._video = video
+
+    @property
+    def background(self) -> CapturedBackground:
+        """What frames are matted before: the scene's, or the last of :meth:`set_background`."""
+        return self._next.background
+
+    def set_background(self, background: CapturedBackground) -> None:
+        """Mattes all frames that :meth:`predict` begins from now on before another background.
+
+        For any thread: what takes long (about a tenth of a second) is done in the caller's, and
+        each frame is matted before one background as a whole. Where two threads set one, that of
+        the later end counts.
+
+        Args:
+            background: of the scene's size; its arrays must not be changed any more.
+
+        Raises:
+            SceneError: if it is of another size.
+        """
+        height, width = background.mean.shape
+        camera = self.scene.camera
+        if (width, height) != (camera.width, camera.height):
+            raise SceneError(
+                f"a background of {width}x{height} can't take the place of scene "
+                f"{self.scene.name!r}, which is {camera.width}x{camera.height}"
+            )
+        self._next = _prepared(background, self._engine.prepare(background))
 
     def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         """Mattes one frame.
@@ -98,13 +133,24 @@ class Predictor:
                     f"{self.scene.name!r} was captured at {camera.width}x{camera.height}: capture "
                     "the background again at this size"
                 )
-        depth = continued(frame.depth, self._sides)
+        used = self._next
+        if used is not self._used:
+            used.use_in_engine()
+            self._filter.use(used.evidence)
+            self._used = used
+        depth = continued(frame.depth, used.sides)
         matte = self._engine.run(frame.color, depth, trimap=False, foreground=foreground)
         if not self._video:
             self._filter.reset()
         alpha = self._filter(frame.color, depth, matte.alpha, frame.stamp)
         color = None if matte.foreground is None else without_room(matte.foreground, alpha)
-        return Matte(alpha, color, self._trimap(alpha, depth) if trimap else None)
+        return Matte(alpha, color, used.trimap(alpha, depth) if trimap else None)
+
+
+def _prepared(background: CapturedBackground, use_in_engine: Callable[[], None]) -> _Prepared:
+    plate, mean, std, known = background.plate, background.mean, background.std, background.known
+    evidence = DepthEvidence(plate, mean, std, known)
+    return _Prepared(background, use_in_engine, blind_sides(known), evidence, CpuTrimap(mean, std))
 
 
 def weights_of(scene: Scene) -> NetworkWeights:

@@ -518,4 +518,54 @@ def test_what_nobody_wants_is_not_made(engine: Engine, odd_room: Room) -> None:
             assert found is None or np.array_equal(found, getattr(everything, name))
 
 
+# -- another background --------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["torch", "openvino", "onnxruntime"])
+def made_for(
+    request: pytest.FixtureRequest, weights: NetworkWeights, compiled: Path
+) -> Callable[[CapturedBackground], Engine]:
+    """Makes an engine of its own for a test that changes it."""
+    name = request.param
+    if name == "openvino":
+        return lambda background: OpenVinoEngine(weights, background, 7, 1, EngineCache(compiled))
+    pytest.importorskip("onnxruntime")
+    return lambda background: create_engine(weights, background, 7, name, threads=1)[0]
+
+
+def everything(matte: Matte) -> list[NDArray[np.uint8]]:
+    assert matte.trimap is not None
+    return [*images(matte), matte.trimap]
+
+
+def test_a_background_that_is_swapped_is_as_good_as_one_from_the_start(
+    made_for: Callable[[CapturedBackground], Engine], odd_room: Room
+) -> None:
+    other = make_room(61, 97, seed=5)
+    kept = [image.copy() for image in (odd_room.background.mean, other.background.mean)]
+    first, second = made_for(odd_room.background), made_for(other.background)
+    before = everything(first.run(*odd_room.frames[0]))
+    swap = first.prepare(other.background)
+    for image, wanted in zip(everything(first.run(*odd_room.frames[0])), before, strict=True):
+        assert np.array_equal(image, wanted), "prepared isn't swapped"
+    swap()
+    for frame in other.frames:
+        found, expected = everything(first.run(*frame)), everything(second.run(*frame))
+        for image, wanted in zip(found, expected, strict=True):
+            assert np.array_equal(image, wanted)
+        assert not np.array_equal(found[0], before[0])
+    first.prepare(odd_room.background)()
+    for image, wanted in zip(everything(first.run(*odd_room.frames[0])), before, strict=True):
+        assert np.array_equal(image, wanted)
+    for mean, as_before in zip(
+        (odd_room.background.mean, other.background.mean), kept, strict=True
+    ):
+        assert np.array_equal(mean, as_before), "the backgrounds are the caller's"
+
+
+def test_a_background_of_another_size_is_refused(engine: Engine, room: Room) -> None:
+    with pytest.raises(EngineError, match="background is 192x144, the engine is made for 97x61"):
+        engine.prepare(room.background)
+
+
 # -- how many tiles ---------------------------------------------------------------------------

@@ -179,8 +179,8 @@ def installed(monkeypatch: pytest.MonkeyPatch, trt: FakeTensorRt) -> FakeTensorR
     return trt
 
 
-def scene() -> CapturedBackground:
-    random = np.random.default_rng(0)
+def scene(seed: int = 0) -> CapturedBackground:
+    random = np.random.default_rng(seed)
     mean = np.full(SIZE, 3, np.float32)
     known = np.ones(SIZE, bool)
     known[20:30, 70:] = False
@@ -217,6 +217,28 @@ def test_mattes_are_those_of_another_engine(
     owned = set(gpu.blocks)
     del engine
     assert set(gpu.freed) == owned
+
+
+def test_a_background_is_swapped(
+    gpu: FakeCuda, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed(monkeypatch, FakeTensorRt(gpu))
+    weights, first, second = load_weights(), scene(), scene(seed=1)
+    engine, other = (
+        TensorRtEngine(weights, background, TILES, cache=EngineCache(tmp_path))
+        for background in (first, second)
+    )
+    frame = example_frame(second)
+    before = engine.run(*frame)
+    blocks = len(gpu.blocks)
+    swap = engine.prepare(second)
+    assert np.array_equal(engine.run(*frame).alpha, before.alpha), "prepared isn't swapped"
+    swap()
+    found, expected = engine.run(*frame), other.run(*frame)
+    for name in ("alpha", "foreground", "trimap"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+    assert not np.array_equal(found.alpha, before.alpha)
+    assert len(gpu.blocks) == blocks, "the memory of before is written to"
 
 
 def test_every_tile_needs_no_choice(

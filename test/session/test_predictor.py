@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,11 +16,12 @@ from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime import engine as engine_module
 from dart_ros.runtime.depth_evidence import DepthEvidence
-from dart_ros.runtime.temporal_filter import TemporalFilter
+from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.runtime.temporal_filter import LONGEST_GAP, TemporalFilter
 from dart_ros.session import predictor as session_predictor
-from dart_ros.session.predictor import Predictor
+from dart_ros.session.predictor import Predictor, background_of
 from dart_ros.session.scene import Scene
-from dart_ros.values import Camera, Frame
+from dart_ros.values import Camera, Frame, Matte
 
 HEIGHT, WIDTH = 61, 97
 CAMERA = Camera(WIDTH, HEIGHT, 90.0, 90.0, 48.0, 30.0)
@@ -241,6 +244,96 @@ def test_a_video_is_steadied_and_frames_apart_are_not(generic: None) -> None:
     change, whole = (np.abs(alpha.astype(int) - first) for alpha in (steadied, alone))
     assert change.sum() < whole.sum()
     assert np.array_equal(apart.predict(changed).alpha, alone)
+
+
+def evening(scene: Scene) -> CapturedBackground:
+    """The scene in dim light, with its depth drifted, a side gone blind and a chair put down."""
+    mean, known = scene.depth_mean * np.float32(1.01), scene.depth_count > 0
+    known[:, :6] = False
+    mean[30:50, 70:85] = 2.0
+    plate = (scene.plate * 0.6).astype(np.uint8)
+    return CapturedBackground(plate, mean, (0.012 * mean).astype(np.float32), known)
+
+
+def same(found: Matte, expected: Matte) -> bool:
+    names = ("alpha", "foreground", "trimap")
+    return all(np.array_equal(getattr(found, name), getattr(expected, name)) for name in names)
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_a_background_that_is_set_is_as_good_as_one_from_the_start(
+    generic: None, video: bool
+) -> None:
+    scene = make_scene()
+    later = evening(scene)
+    captured = replace(
+        scene,
+        plate=later.plate,
+        depth_mean=later.mean,
+        depth_std=later.std,
+        depth_count=later.known.astype(np.uint16),
+    )
+    swapped, built = (Predictor(s, "torch", threads=1, video=video) for s in (scene, captured))
+    frame = make_frame(scene)
+    morning = swapped.predict(frame)
+    swapped.set_background(later)
+    assert swapped.background is later
+    # After a gap nothing of the frame before is remembered.
+    after = replace(frame, stamp=frame.stamp + LONGEST_GAP + 1)
+    expected = built.predict(after)
+    assert same(swapped.predict(after), expected) and not same(morning, expected)
+    swapped.set_background(background_of(scene))
+    again = replace(frame, stamp=after.stamp + LONGEST_GAP + 1)
+    assert same(swapped.predict(again), morning)
+
+
+def test_what_is_put_into_the_background_leaves_the_matte_at_once(generic: None) -> None:
+    """What is remembered of the frames before holds nothing up."""
+    scene = make_scene()
+    frame = make_frame(scene)
+    predictor = Predictor(scene, "torch", threads=1)
+    predictor.predict(frame)
+    known = np.ones((HEIGHT, WIDTH), bool)
+    mean = np.where(frame.depth > 0, frame.depth, 3.0).astype(np.float32)
+    whole = CapturedBackground(frame.color, mean, (0.01 * mean).astype(np.float32), known)
+    predictor.set_background(whole)
+    alpha = predictor.predict(replace(frame, stamp=frame.stamp + 33_000_000)).alpha
+    assert (alpha[15:, 35:55] > 25).mean() < 0.02
+
+
+def test_each_frame_is_matted_before_one_background_as_a_whole(generic: None) -> None:
+    scene = make_scene()
+    frame = make_frame(scene)
+    backgrounds = [background_of(scene), evening(scene)]
+    predictor = Predictor(scene, "torch", threads=1, video=False)
+    expected = []
+    for background in backgrounds:
+        predictor.set_background(background)
+        expected.append(predictor.predict(frame))
+    stop = threading.Event()
+
+    def swap_on() -> None:
+        for background in itertools.cycle(backgrounds):
+            predictor.set_background(background)
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=swap_on)
+    thread.start()
+    try:
+        seen = set()
+        for _ in range(40):
+            found = predictor.predict(frame)
+            seen.add(next(i for i in range(2) if same(found, expected[i])))
+    finally:
+        stop.set()
+        thread.join()
+    assert seen == {0, 1}
+
+
+def test_a_background_of_another_size_is_refused(predictor: Predictor) -> None:
+    with pytest.raises(SceneError, match=r"background of 96x61 can't take the place of.*97x61"):
+        predictor.set_background(CapturedBackground.blank(HEIGHT, WIDTH - 1))
 
 
 def test_messages_memory_will_do(predictor: Predictor) -> None:
