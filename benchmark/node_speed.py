@@ -87,20 +87,11 @@ def started(
     The scene is captured first where the folder holds none; then no such time is known (NaN). The
     camera runs already, as a robot's does.
     """
-    options = argparse.Namespace(
-        source=source,
-        rate=rate,
-        backend=backend,
-        color_topic="",
-        depth_topic="",
-        info_topic="",
-        empty_seconds=0.0,
-        max_depth=MAX_DEPTH,
-    )
+    parameters = {"recording": str(source), "rate": rate}
     stored = any(scenes.glob("demo*"))
     recorder.subscribe({"alpha": False})
     with contextlib.ExitStack() as stack:
-        camera = stack.enter_context(running_camera(options, logs))
+        camera = stack.enter_context(running_camera(parameters, logs))
         deadline = time.monotonic() + PATIENCE
         while not recorder.camera_ready():
             camera.check()
@@ -108,7 +99,7 @@ def started(
                 raise DemoError(f"The camera did not start in {PATIENCE:.0f} s; see {camera.log}.")
             time.sleep(0.05)
         begun = time.time_ns()
-        node = stack.enter_context(running_matting_node(options, logs, scenes))
+        node = stack.enter_context(running_matting_node(backend, MAX_DEPTH, logs, scenes))
         demo = Demo(recorder, camera, node)
         demo.wait_for_stream()
         if not stored:

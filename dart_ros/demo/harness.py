@@ -508,24 +508,29 @@ def ros_arguments(remaps: Mapping[str, str], parameters: Mapping[str, str | floa
 
 
 @contextlib.contextmanager
-def running_camera(options: argparse.Namespace, logs: Path) -> Iterator[Child]:
-    """The camera, started, and ended when the context is left."""
-    parameters: dict[str, str | float] = {
-        "recording": str(options.source),
-        "rate": options.rate,
-        "color_topic": options.color_topic,
-        "depth_topic": options.depth_topic,
-        "info_topic": options.info_topic,
-        "bag_empty_seconds": options.empty_seconds,
-        "depth_unit": options.depth_unit,
-    }
+def running_camera(parameters: Mapping[str, str | float], logs: Path) -> Iterator[Child]:
+    """The camera, started, and ended when the context is left.
+
+    Args:
+        parameters: of :mod:`dart_ros.demo.replay_node`.
+        logs: folder of its log.
+    """
     with _running("camera", "demo.replay_node", ros_arguments({}, parameters), logs) as child:
         yield child
 
 
 @contextlib.contextmanager
-def running_matting_node(options: argparse.Namespace, logs: Path, scenes: Path) -> Iterator[Child]:
-    """The matting node, started, and ended when the context is left."""
+def running_matting_node(
+    backend: str, max_depth: float, logs: Path, scenes: Path
+) -> Iterator[Child]:
+    """The matting node, started, and ended when the context is left.
+
+    Args:
+        backend: its parameter.
+        max_depth: its parameter, in metres.
+        logs: folder of its log.
+        scenes: folder of its scenes, with the composite's background.
+    """
     remaps = {
         "color/image_raw": f"/{COLOR_TOPIC}",
         "color/camera_info": f"/{COLOR_INFO_TOPIC}",
@@ -533,8 +538,8 @@ def running_matting_node(options: argparse.Namespace, logs: Path, scenes: Path) 
     }
     parameters: dict[str, str | float] = {
         "scenes_dir": str(scenes),
-        "backend": options.backend,
-        "max_depth": options.max_depth,
+        "backend": backend,
+        "max_depth": max_depth,
         "composite_image": str(scenes / "background.png"),
     }
     arguments = ros_arguments(remaps, parameters)
@@ -629,6 +634,18 @@ def fit_figures(scenes: Path, seconds: float, words: str) -> dict[str, Any]:
     }
 
 
+def _camera_parameters(options: argparse.Namespace) -> dict[str, str | float]:
+    return {
+        "recording": str(options.source),
+        "rate": options.rate,
+        "color_topic": options.color_topic,
+        "depth_topic": options.depth_topic,
+        "info_topic": options.info_topic,
+        "bag_empty_seconds": options.empty_seconds,
+        "depth_unit": options.depth_unit,
+    }
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Run the demo and return its summary.
 
@@ -645,8 +662,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         scenes = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=output)))
         save_png(scenes / "background.png", gradient(640, 480))
         recorder = stack.enter_context(contextlib.closing(Recorder(_KEPT_BYTES)))
-        camera = stack.enter_context(running_camera(options, logs))
-        node = stack.enter_context(running_matting_node(options, logs, scenes.resolve()))
+        camera = stack.enter_context(running_camera(_camera_parameters(options), logs))
+        node = stack.enter_context(
+            running_matting_node(options.backend, options.max_depth, logs, scenes.resolve())
+        )
         demo = Demo(recorder, camera, node)
 
         demo.wait_for_stream()
