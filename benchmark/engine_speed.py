@@ -109,14 +109,14 @@ def _at_size(
 
         def alpha(engine: Any = engine, turns: Iterator[Frame] = turns) -> object:
             frame = next(turns)
-            return engine.run(frame.color, frame.depth, trimap=False, foreground=False)
+            return engine.run(frame.color, frame.depth, foreground=False)
 
         def everything(engine: Any = engine, turns: Iterator[Frame] = turns) -> object:
             frame = next(turns)
             return engine.run(frame.color, frame.depth)
 
         calls[engine.name] = alpha
-        calls[f"{engine.name}, with foreground and trimap"] = everything
+        calls[f"{engine.name}, with foreground"] = everything
         calls[engine.name + _EVERY_TILE] = functools.partial(alpha, every)
     official = _official(height, width, tiles)
     calls |= official
@@ -244,9 +244,7 @@ def _growth(
         for tiles, threads in cases:
             engine, _ = create_engine(unsure, background, tiles, "auto", threads)
             key = str(tiles if kind == "tiles" else threads)
-            calls[key] = functools.partial(
-                engine.run, frame.color, frame.depth, trimap=False, foreground=False
-            )
+            calls[key] = functools.partial(engine.run, frame.color, frame.depth, foreground=False)
         timings = time_interleaved(calls, options.rounds)
         result[f"{kind} at {width}x{height}"] = [(key, t.median) for key, t in timings.items()]
     return result

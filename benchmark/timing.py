@@ -73,7 +73,7 @@ def multiplications(
     """
     engine = TorchEngine(weights, background, tiles)
     with FlopCounterMode(display=False) as counter:
-        engine.run(background.plate, background.mean, trimap=False, foreground=False)
+        engine.run(background.plate, background.mean, foreground=False)
     return counter.get_total_flops() / 2e6
 
 

@@ -15,13 +15,7 @@ import torch
 from torch import nn
 
 from dart_ros.errors import EngineError
-from dart_ros.export.stages import (
-    CoarseStage,
-    ForegroundStage,
-    RefiningStage,
-    TileStage,
-    TrimapStage,
-)
+from dart_ros.export.stages import CoarseStage, ForegroundStage, RefiningStage, TileStage
 from dart_ros.files import replacing
 from dart_ros.method.config import NetworkConfig
 from dart_ros.method.network import MattingNetwork
@@ -35,7 +29,6 @@ from dart_ros.runtime.graphs import (
     TABLES,
     TILE_COUNT,
     TILES,
-    TRIMAP,
     file_name,
     tensor_shapes,
 )
@@ -71,7 +64,6 @@ def write_graphs(config: NetworkConfig, folder: Path) -> None:
             _write(RefiningStage(weights, half), REFINING, 4, half, folder)
             _write(ForegroundStage(half), FOREGROUND, 4, half, folder)
         _write(TileStage(_COUNT), TILES, 4, False, folder)
-        _write(TrimapStage(), TRIMAP, 4, False, folder)
         text = json.dumps(config.metadata(), indent=2) + "\n"
         (folder / NETWORK).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -29,7 +29,6 @@ from dart_ros.method.network import lit_at_quarter, reduced_depth, to_quarter
 from dart_ros.method.posterior import metres_or_guess
 from dart_ros.method.refiner import DIFFERENCE_GAIN
 from dart_ros.method.stages import Reduced, base_input, tile_error
-from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime.folding import (
     COLORS,
     HEAD,
@@ -70,9 +69,8 @@ class Stage(nn.Module):
     """A part of the graph.
 
     Args:
-        half: whether it computes in float16, for a GPU; the posterior and the trimap stay in
-            float32. Pictures that are put together are then float16 too, because TensorRT doesn't
-            move bytes.
+        half: whether it computes in float16, for a GPU; the posterior stays in float32. Pictures
+            that are put together are then float16 too, because TensorRT doesn't move bytes.
     """
 
     # Buffers; a module's attributes have no types of their own.
@@ -376,32 +374,6 @@ class ForegroundStage(Stage):
 
     def _shifted(self, color: Tensor, residual: Tensor) -> Tensor:
         return ((color + 255 * residual).clamp(0, 255) + 0.5).to(self.wire)
-
-
-class TrimapStage(nn.Module):
-    """Alpha and depth to the trimap (Eq. 12-13), for a GPU."""
-
-    def forward(self, alpha: Tensor, depth: Tensor, full_mean: Tensor, full_std: Tensor) -> Tensor:
-        """Trimap of one frame.
-
-        Args:
-            alpha: uint8, of the padded size.
-            depth: see :class:`CoarseStage`; guesses count as unknown.
-            full_mean: H×W metres, of the scene.
-            full_std: H×W metres, of the scene.
-
-        Returns:
-            H×W uint8: 0 background, 128 unknown, 255 foreground.
-        """
-        height, width = full_mean.shape
-        # Bytes can't be moved in TensorRT.
-        prior = alpha.float()[:height, :width] * (1 / 255)
-        live = depth[BORDER : BORDER + height, BORDER : BORDER + width]
-        corrected = depth_corrected_alpha(
-            prior[None, None], live[None, None], full_mean[None, None], full_std[None, None]
-        )
-        levels = trimap(corrected)[0, 0]
-        return (levels * 255 + 0.5).to(torch.uint8)
 
 
 class TileStage(nn.Module):

@@ -33,10 +33,9 @@ class Engine(Protocol):
         self,
         color: NDArray[np.uint8],
         depth: NDArray[np.float32],
-        trimap: bool = True,
         foreground: bool = True,
     ) -> Matte:
-        """Mattes a frame; computes nothing that isn't wanted.
+        """Alpha of a frame, and what else is wanted; never its trimap.
 
         What is returned is the caller's own: the next frame doesn't write to it.
 
@@ -44,7 +43,6 @@ class Engine(Protocol):
             color: H×W×3 RGB.
             depth: H×W metres, -1 where unknown, maybe with the guesses of
                 :func:`dart_ros.method.blind_sides.continued`.
-            trimap: whether the trimap is wanted.
             foreground: whether the foreground's colors are wanted.
 
         Raises:

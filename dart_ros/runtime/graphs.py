@@ -28,8 +28,8 @@ from dart_ros.runtime.layout import HALF_RUN, STAGE1_RUN, Layout
 from dart_ros.runtime.onnx_file import Shapes, complete
 from dart_ros.runtime.weights import NetworkWeights
 
-COARSE, TILES, REFINING, FOREGROUND, TRIMAP = "coarse", "tiles", "refining", "foreground", "trimap"
-STAGES = (COARSE, TILES, REFINING, FOREGROUND, TRIMAP)
+COARSE, TILES, REFINING, FOREGROUND = "coarse", "tiles", "refining", "foreground"
+STAGES = (COARSE, TILES, REFINING, FOREGROUND)
 """The stages, in the order in which they run."""
 
 INPUTS: dict[str, tuple[str, ...]] = {
@@ -40,7 +40,6 @@ INPUTS: dict[str, tuple[str, ...]] = {
         *("maps", "picture", "gain", "lit", "tiles"),
     ),
     FOREGROUND: ("color", "residual", "tiles", "refined"),
-    TRIMAP: ("alpha", "depth", "full_mean", "full_std"),
 }
 """What each stage reads: the frame, the scene, and outputs of stages before it, by name."""
 
@@ -49,7 +48,6 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
     TILES: ("tiles",),
     REFINING: ("alpha", "refined"),
     FOREGROUND: ("foreground",),
-    TRIMAP: ("trimap",),
 }
 """What each stage makes."""
 
@@ -58,7 +56,6 @@ TABLES: dict[str, tuple[str, ...]] = {
     TILES: (),
     REFINING: ("color_windows", "half_windows", "stage1_windows", "map_windows", "places"),
     FOREGROUND: ("places",),
-    TRIMAP: (),
 }
 """What of :meth:`dart_ros.runtime.layout.Layout.tables` each stage looks up."""
 
@@ -128,10 +125,10 @@ def file_name(stage: str, reduction: int, half: bool) -> str:
     Args:
         stage: its name.
         reduction: 4 or 6; only the coarse stage depends on it.
-        half: whether it computes in float16; the choice of tiles and the trimap never do.
+        half: whether it computes in float16; the choice of tiles never does.
     """
     size = str(reduction) if stage == COARSE else ""
-    return f"{stage}{size}{'_half' if half and stage not in (TILES, TRIMAP) else ''}.onnx"
+    return f"{stage}{size}{'_half' if half and stage != TILES else ''}.onnx"
 
 
 def has_weights(stage: str) -> bool:
@@ -164,7 +161,6 @@ def tensor_shapes(layout: Layout, count: int, half: bool) -> Shapes:
     quarter = padded[0] // 4, padded[1] // 4
     halves = bordered[0] // 2, bordered[1] // 2
     stage1 = (halves[0] - 2) * (halves[1] - 2)
-    size = layout.height, layout.width
     count = count or UNKNOWN
     pixels = quarter[0] * quarter[1]
     return {
@@ -185,9 +181,6 @@ def tensor_shapes(layout: Layout, count: int, half: bool) -> Shapes:
         "refined": (net, (count, COARSE_CHANNELS, STRIDE, STRIDE)),
         "alpha": (np.uint8, padded),
         "foreground": (np.uint8, (*padded, 3)),
-        "full_mean": (np.float32, size),
-        "full_std": (np.float32, size),
-        "trimap": (np.uint8, size),
     }
 
 

@@ -57,8 +57,8 @@ def check_engine(
         )
         return None
     color, depth = example_frame(background)
-    found = engine.run(color, depth, trimap=False, foreground=False).alpha.astype(np.int16)
-    expected = reference.run(color, depth, trimap=False, foreground=False).alpha
+    found = engine.run(color, depth, foreground=False).alpha.astype(np.int16)
+    expected = reference.run(color, depth, foreground=False).alpha
     difference = np.abs(found - expected)
     if difference.mean() < _MOST_DIFFERENCE and (difference > 32).mean() < _MOST_WRONG:
         return None

@@ -14,7 +14,6 @@ from dart_ros.runtime.graphs import COARSE, FOREGROUND, REFINING
 from dart_ros.runtime.layout import FrameBuffer
 from dart_ros.runtime.scene_buffers import CapturedBackground, scene_buffers
 from dart_ros.runtime.tile_choice import tile_counts, uncertain_tiles
-from dart_ros.runtime.trimap import CpuTrimap
 from dart_ros.runtime.weights import NetworkWeights
 from dart_ros.values import Matte
 
@@ -43,7 +42,6 @@ class StagedEngine(ABC):
         self._layout = background.layout
         self._counts = tile_counts(self._layout.tiles, tiles)
         self._frame = FrameBuffer(self._layout)
-        self._trimap = CpuTrimap(background.mean, background.std)
 
     @abstractmethod
     def _infer(self, stage: str, count: int) -> None:
@@ -64,20 +62,12 @@ class StagedEngine(ABC):
     def prepare(self, background: CapturedBackground) -> Callable[[], None]:
         """See :meth:`dart_ros.runtime.engine.Engine.prepare`."""
         background.check_layout(self._layout)
-        place = self._placed(scene_buffers(self._weights, background))
-        trimap = CpuTrimap(background.mean, background.std)
-
-        def swap() -> None:
-            place()
-            self._trimap = trimap
-
-        return swap
+        return self._placed(scene_buffers(self._weights, background))
 
     def run(
         self,
         color: NDArray[np.uint8],
         depth: NDArray[np.float32],
-        trimap: bool = True,
         foreground: bool = True,
     ) -> Matte:
         """See :meth:`dart_ros.runtime.engine.Engine.run`."""
@@ -96,7 +86,7 @@ class StagedEngine(ABC):
             raise
         except Exception as error:  # ONNX Runtime's errors have no common base
             raise EngineError(f"{self.title} failed on a frame: {error}") from error
-        return Matte(alpha, picture, self._trimap(alpha, depth) if trimap else None)
+        return Matte(alpha, picture, None)
 
     def _cropped(self, name: str) -> NDArray[np.uint8]:
         """An image of the frame's size, as memory of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -19,7 +20,6 @@ from dart_ros.runtime.graphs import (
     OUTPUTS,
     REFINING,
     TILES,
-    TRIMAP,
     graphs_of,
     has_weights,
     stage_weights,
@@ -111,7 +111,7 @@ class TensorRtEngine:
 
     def _connect(self, background: CapturedBackground) -> None:
         """Memory on the GPU for all that stages read and make, and pinned memory for a frame's."""
-        held = self._held(background)
+        held = scene_buffers(self._weights, background, half=True)
         if TILES not in self._plans.stages:
             held["tiles"] = np.arange(self._layout.tiles, dtype=np.int32)
         self._addresses = {
@@ -120,18 +120,10 @@ class TensorRtEngine:
         self._upload(held)
         self._host = {
             name: self._stream.pinned(*self._frame_shapes[name])
-            for name in ("color", "depth", "alpha", "foreground", "trimap")
+            for name in ("color", "depth", "alpha", "foreground")
         }
         self._frame = FrameBuffer(self._layout, self._host["color"], self._host["depth"])
         self._stream.synchronize()
-
-    def _held(self, background: CapturedBackground) -> dict[str, NDArray[Any]]:
-        """What of a background stays on the GPU."""
-        return {
-            **scene_buffers(self._weights, background, half=True),
-            "full_mean": np.ascontiguousarray(background.mean),
-            "full_std": np.ascontiguousarray(background.std),
-        }
 
     def _upload(self, held: dict[str, NDArray[Any]]) -> None:
         for name, value in held.items():
@@ -140,7 +132,7 @@ class TensorRtEngine:
     def prepare(self, background: CapturedBackground) -> Callable[[], None]:
         """See :meth:`dart_ros.runtime.engine.Engine.prepare`."""
         background.check_layout(self._layout)
-        held = self._held(background)
+        held = scene_buffers(self._weights, background, half=True)
 
         def swap() -> None:
             self._upload(held)
@@ -157,34 +149,29 @@ class TensorRtEngine:
             for name in (*INPUTS[stage], *OUTPUTS[stage]):
                 context.set_tensor_address(name, self._addresses[name])
         self._host["color"][:], self._host["depth"][:] = 0, 0
-        self._queue(trimap=True, foreground=True)  # the first run allocates: it can't be captured
+        self._queue(foreground=True)  # the first run allocates: it can't be captured
         self._stream.synchronize()
         self._graphs = {
-            (trimap, foreground): self._stream.capture(
-                lambda trimap=trimap, foreground=foreground: self._queue(trimap, foreground)  # type: ignore[misc]
-            )
-            for trimap in (False, True)
+            foreground: self._stream.capture(functools.partial(self._queue, foreground))
             for foreground in (False, True)
         }
 
-    def _queue(self, trimap: bool, foreground: bool) -> None:
+    def _queue(self, foreground: bool) -> None:
         """A frame's work, from the pinned inputs to the pinned results."""
-        left_out = {TRIMAP: not trimap, FOREGROUND: not foreground}
         for name in ("color", "depth"):
             self._stream.upload(self._addresses[name], self._host[name])
         for stage, (*_, context) in self._loaded.items():
-            if left_out.get(stage):
+            if stage == FOREGROUND and not foreground:
                 continue
             if not context.execute_async_v3(self._stream.handle):
                 raise EngineError(f"TensorRT refused to run the engine of the stage {stage}")
-        for name in ("alpha", *["trimap"] * trimap, *["foreground"] * foreground):
+        for name in ("alpha", *["foreground"] * foreground):
             self._stream.download(self._host[name], self._addresses[name])
 
     def run(
         self,
         color: NDArray[np.uint8],
         depth: NDArray[np.float32],
-        trimap: bool = True,
         foreground: bool = True,
     ) -> Matte:
         """See :meth:`dart_ros.runtime.engine.Engine.run`."""
@@ -192,13 +179,9 @@ class TensorRtEngine:
             self._frame.fill(color, depth)
         except ValueError as error:
             raise EngineError(f"TensorRT failed on a frame: {error}") from error
-        self._stream.launch(self._graphs[trimap, foreground])
+        self._stream.launch(self._graphs[foreground])
         self._stream.synchronize()
-        return Matte(
-            self._image("alpha"),
-            self._image("foreground") if foreground else None,
-            self._image("trimap") if trimap else None,
-        )
+        return Matte(self._image("alpha"), self._image("foreground") if foreground else None, None)
 
     def _image(self, name: str) -> NDArray[np.uint8]:
         """A result of the frame's size, as memory of its own."""
@@ -234,7 +217,7 @@ class Plans:
         here: bool = True,
     ) -> None:
         choice = [] if count == layout.tiles else [TILES]
-        self.stages = [COARSE, *choice, REFINING, FOREGROUND, TRIMAP]
+        self.stages = [COARSE, *choice, REFINING, FOREGROUND]
         self.refittable = here
         self._trt, self._weights, self._layout, self._count = trt, weights, layout, count
         self._cache, self._device, self._here = cache, device, here

@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dart_ros.errors import EngineError
-from dart_ros.export.stages import (
-    CoarseStage,
-    ForegroundStage,
-    RefiningStage,
-    TrimapStage,
-)
+from dart_ros.export.stages import CoarseStage, ForegroundStage, RefiningStage
 from dart_ros.runtime.graphs import (
     COARSE,
     FOREGROUND,
@@ -29,7 +24,6 @@ from dart_ros.runtime.graphs import (
     REFINING,
     TABLES,
     TILES,
-    TRIMAP,
 )
 from dart_ros.runtime.layout import FrameBuffer
 from dart_ros.runtime.scene_buffers import CapturedBackground, scene_buffers
@@ -79,14 +73,13 @@ class TorchEngine:
             TILES: choose,
             REFINING: RefiningStage(weights),
             FOREGROUND: ForegroundStage(),
-            TRIMAP: TrimapStage(),
         }
         frame = FrameBuffer(layout)
         self._host = {
             "color": torch.from_numpy(frame.color),
             "depth": torch.from_numpy(frame.depth),
         }
-        arrays = {**self._held(background), **layout.tables}
+        arrays = {**scene_buffers(weights, background), **layout.tables}
         try:
             if cuda:
                 # Pinned, so that the copy to the GPU doesn't wait.
@@ -112,14 +105,6 @@ class TorchEngine:
         except RuntimeError as error:
             raise EngineError(f"torch can't run the network here: {error}") from error
 
-    def _held(self, background: CapturedBackground) -> dict[str, NDArray[Any]]:
-        """What of a background the stages read."""
-        return {
-            **scene_buffers(self._weights, background),
-            "full_mean": background.mean,
-            "full_std": background.std,
-        }
-
     def _tensors(self, arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
         return {
             name: torch.from_numpy(np.require(array, requirements="W")).to(self._device)
@@ -129,7 +114,7 @@ class TorchEngine:
     def prepare(self, background: CapturedBackground) -> Callable[[], None]:
         """See :meth:`dart_ros.runtime.engine.Engine.prepare`."""
         background.check_layout(self._layout)
-        values = self._tensors(self._held(background))
+        values = self._tensors(scene_buffers(self._weights, background))
 
         def swap() -> None:
             if self._device.type == "cpu":
@@ -146,12 +131,10 @@ class TorchEngine:
         self,
         color: NDArray[np.uint8],
         depth: NDArray[np.float32],
-        trimap: bool = True,
         foreground: bool = True,
     ) -> Matte:
         """See :meth:`dart_ros.runtime.engine.Engine.run`."""
-        stages = [COARSE, TILES, REFINING]
-        stages += [FOREGROUND] * foreground + [TRIMAP] * trimap
+        stages = [COARSE, TILES, REFINING, *[FOREGROUND] * foreground]
         try:
             self._frame.fill(color, depth)
             for name, value in self._host.items():
@@ -162,11 +145,7 @@ class TorchEngine:
                 self._values |= step.run([self._values[name] for name in names])
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"torch failed on a frame: {error}") from error
-        return Matte(
-            self._image("alpha"),
-            self._image("foreground") if foreground else None,
-            self._image("trimap") if trimap else None,
-        )
+        return Matte(self._image("alpha"), self._image("foreground") if foreground else None, None)
 
     def _image(self, name: str) -> NDArray[np.uint8]:
         """A result of the frame's size, as memory of its own."""

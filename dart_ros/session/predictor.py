@@ -139,7 +139,7 @@ class Predictor:
             self._filter.use(used.evidence)
             self._used = used
         depth = continued(frame.depth, used.sides)
-        matte = self._engine.run(frame.color, depth, trimap=False, foreground=foreground)
+        matte = self._engine.run(frame.color, depth, foreground)
         if not self._video:
             self._filter.reset()
         alpha = self._filter(frame.color, depth, matte.alpha, frame.stamp)

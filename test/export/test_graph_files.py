@@ -9,7 +9,7 @@ import pytest
 
 from dart_ros.errors import EngineError
 from dart_ros.export.graph_files import _random_weights, graph_bytes, write_graphs
-from dart_ros.export.stages import CoarseStage, ForegroundStage, RefiningStage, TrimapStage
+from dart_ros.export.stages import CoarseStage, ForegroundStage, RefiningStage
 from dart_ros.method.config import NetworkConfig
 from dart_ros.runtime.engine import create_engine
 from dart_ros.runtime.graphs import (
@@ -17,7 +17,6 @@ from dart_ros.runtime.graphs import (
     FOREGROUND,
     GRAPHS,
     REFINING,
-    TRIMAP,
     file_name,
     graphs_of,
     shipped_network,
@@ -43,7 +42,6 @@ def test_the_graphs_that_ship_are_up_to_date(half: bool) -> None:
         COARSE: CoarseStage(weights, 4, half),
         REFINING: RefiningStage(weights, half),
         FOREGROUND: ForegroundStage(half),
-        TRIMAP: TrimapStage(),
     }
     for stage, module in stages.items():
         shipped = (GRAPHS / file_name(stage, 4, half)).read_bytes()

@@ -77,7 +77,7 @@ def test_deployed_mattes_are_the_methods(path: Path) -> None:
     for frame in frames:
         expected = by_the_method(network, background, frame, tiles)
         assert 0.01 < (expected[0] > 128).mean() < 0.9, "there is somebody in the frame"
-        made = engine.run(frame.color, frame.depth, trimap=False)
+        made = engine.run(frame.color, frame.depth)
         for found, wanted in zip((made.alpha, made.foreground), expected, strict=True):
             assert found is not None
             difference = np.abs(found - wanted)
@@ -101,7 +101,7 @@ def test_deployed_mattes_of_large_frames_are_the_methods() -> None:
         )
         expected = by_the_method(network, background, large, tiles)
         assert 0.01 < (expected[0] > 128).mean() < 0.9, "there is somebody in the frame"
-        made = engine.run(large.color, large.depth, trimap=False)
+        made = engine.run(large.color, large.depth)
         for found, wanted in zip((made.alpha, made.foreground), expected, strict=True):
             assert found is not None
             difference = np.abs(found - wanted)
@@ -121,7 +121,7 @@ def test_exposure_and_white_balance_leave_the_matte_as_it_is(
         color = (frame.color * np.array(gain)).clip(0, 255).round().astype(np.uint8)
         lit = replace(frame, color=color)
         expected, before = by_the_method(network, background, lit, tiles)
-        made = engine.run(lit.color, lit.depth, trimap=False)
+        made = engine.run(lit.color, lit.depth)
         alpha = made.alpha
         for found, wanted in ((alpha, expected), (made.foreground, before)):
             assert np.abs(found - wanted).mean() < 0.01
@@ -237,7 +237,7 @@ def test_every_network_can_be_deployed(config: NetworkConfig, tiles: int | None)
     depth[:, 32:] = background.mean[:, 32:]
     frame = Frame(color, depth, 0, None)
     engine = TorchEngine(deployed(network), background, tiles, threads=1)
-    made = engine.run(frame.color, frame.depth, trimap=False)
+    made = engine.run(frame.color, frame.depth)
     found = made.alpha, made.foreground
     assert made.alpha[:, 40:].any() != config.depth_in_shadow
     for image, wanted in zip(found, by_the_method(network, background, frame, tiles), strict=True):

@@ -18,10 +18,10 @@ from dart_ros.runtime import cuda, tensorrt_engine
 from dart_ros.runtime.engine_cache import EngineCache
 from dart_ros.runtime.graphs import (
     COARSE,
+    FOREGROUND,
     GRAPHS,
     REFINING,
     STAGES,
-    TRIMAP,
     Graphs,
     has_weights,
     stage_weights,
@@ -338,7 +338,7 @@ def test_what_decides_an_engine_is_in_its_name(weights: NetworkWeights, tmp_path
     assert plans(trt, load_weights(), cache).name(REFINING) in names
     assert not any("/" in name or " " in name for name in names)
     # What has learnt nothing serves all weights.
-    assert usual.name(TRIMAP) == others[-1].name(TRIMAP)
+    assert usual.name(FOREGROUND) == others[-1].name(FOREGROUND)
     assert {has_weights(stage) for stage in usual.stages} == {True, False}
     rtx = FakeTensorRt("1.7.0")
     rtx.__name__ = "tensorrt_rtx"

@@ -200,18 +200,15 @@ def test_mattes_are_those_of_another_engine(
     for frame in ((color, depth), (np.roll(color, 9, 1), np.roll(depth, 9, 1))):
         found, expected = engine.run(*frame), other.run(*frame)
         assert (expected.alpha > 200).mean() > 0.02
-        for name in ("alpha", "foreground", "trimap"):
+        for name in ("alpha", "foreground"):
             image, wanted = getattr(found, name), getattr(expected, name)
             difference = np.abs(image.astype(int) - wanted)
             # Half precision; few small tiles.
             assert difference.mean() < 0.5 and (difference > 8).mean() < 0.01
             assert image.flags.c_contiguous and image.flags.owndata
     trt.runs.clear()
-    assert engine.run(color, depth, trimap=False, foreground=False).trimap is None
+    assert engine.run(color, depth, foreground=False).foreground is None
     assert trt.runs == ["coarse", "tiles", "refining"], "nothing else is computed"
-    trt.runs.clear()
-    assert engine.run(color, depth, trimap=True, foreground=False).foreground is None
-    assert trt.runs == ["coarse", "tiles", "refining", "trimap"]
     with pytest.raises(EngineError, match="failed on a frame"):
         engine.run(color[1:], depth[1:])
     owned = set(gpu.blocks)
@@ -235,7 +232,7 @@ def test_a_background_is_swapped(
     assert np.array_equal(engine.run(*frame).alpha, before.alpha), "prepared isn't swapped"
     swap()
     found, expected = engine.run(*frame), other.run(*frame)
-    for name in ("alpha", "foreground", "trimap"):
+    for name in ("alpha", "foreground"):
         assert np.array_equal(getattr(found, name), getattr(expected, name))
     assert not np.array_equal(found.alpha, before.alpha)
     assert len(gpu.blocks) == blocks, "the memory of before is written to"
