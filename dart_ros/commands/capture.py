@@ -38,6 +38,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _capture(options: argparse.Namespace) -> None:
     from dart_ros.session.capture import capture_scene
     from dart_ros.session.recording.frames import ReadableFrames
+    from dart_ros.session.registration import told
     from dart_ros.session.scene_store import find_scene
 
     store, name = find_scene(options.scenes_dir, options.scene)
@@ -61,6 +62,8 @@ def _capture(options: argparse.Namespace) -> None:
         f"depth is known for {scene.known_share:.0%} of the pixels. It is in "
         f"{store.path(scene.name)}"
     )
+    if offset := told(scene.depth_offset):
+        warn(offset)
 
 
 def _keys(recording: Recording, wanted: int) -> list[tuple[int, int]]:

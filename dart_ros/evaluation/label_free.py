@@ -24,6 +24,7 @@ from dart_ros.evaluation.scenes import LabelledScene
 from dart_ros.evaluation.table import table
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.recording.frames import EMPTY_FRAMES
+from dart_ros.session.registration import registered
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame
 
@@ -76,6 +77,7 @@ class LabelFreeScorer:
     def __init__(self, scene: Scene) -> None:
         self._mean, self._std = scene.depth_mean, scene.depth_std
         self._seen = scene.depth_count > 0
+        self._offset = scene.depth_offset
         self._front = self._back = self._holes = self._leaks = 0
         self._changes: list[float] = []
         self._flips: list[int] = []
@@ -85,6 +87,7 @@ class LabelFreeScorer:
 
     def add(self, frame: Frame, alpha: NDArray[np.uint8]) -> None:
         """Take in a frame and its matte, ``H×W`` uint8; in the order of the recording."""
+        frame = registered(frame, self._offset)
         share = alpha / np.float32(255)
         front, back = self._sure(frame.depth)
         self._front += int(front.sum())

@@ -15,6 +15,7 @@ from dart_ros.node.fit import Fits
 from dart_ros.node.scene_loader import Loaded, SceneLoader
 from dart_ros.session.capture import BackgroundCapture, outlined
 from dart_ros.session.depth_noise import DepthNoise
+from dart_ros.session.registration import told
 from dart_ros.session.scene import Scene, check_name
 from dart_ros.values import Frame
 
@@ -305,6 +306,8 @@ class Capture:
         self._show(outlined(scene.plate, restless))
         if restless.any():
             message += f", {restless.mean():.1%} of the picture restless, see ~/capture_picture"
+        if offset := told(scene.depth_offset):
+            message += f"; {offset}"
         if scene.known_share == 0:
             message += " (depth is unknown everywhere: mattes will come from color alone)"
             self._context.problems.report(

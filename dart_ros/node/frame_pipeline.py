@@ -18,6 +18,7 @@ from dart_ros.node.outputs import COLORED, OF_THE_SOURCE, TRIMAPS, Outputs
 from dart_ros.node.scene_loader import SceneLoader, ScenePredictor, check_size
 from dart_ros.node.still import Still, Stills
 from dart_ros.node.worker import LatestWorker, OrderedWorker
+from dart_ros.session.registration import registered
 from dart_ros.session.scene_camera import why_another_camera
 from dart_ros.values import Frame, Matte
 
@@ -145,7 +146,8 @@ class _Run:
             check_size(frame.camera.width, frame.camera.height, loaded.scene)
             if wanted or still:
                 matte = self._matte(loaded.predictor, wanted, still, pair, frame)
-                self._sender.put(_Matted(wanted, pair, frame, matte))
+                seen = registered(frame, loaded.scene.depth_offset)
+                self._sender.put(_Matted(wanted, pair, seen, matte))
         if shown and (capture is not None or loaded is None):
             self._sender.put(_Matted(shown, pair, frame, None))
         if not (frame.depth > 0).any():

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.session.depth_noise import DepthNoise
+from dart_ros.session.registration import Offset, moved
 
 PSI = 0.01
 """Relative standard deviation assumed where depth was never known (paper: psi)."""
@@ -46,6 +47,19 @@ class BackgroundDepth:
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
     count: NDArray[np.uint16]
+
+    def moved(self, offset: Offset, max_depth: float) -> BackgroundDepth:
+        """The same left and up by ``offset`` pixels, unknown where nothing was.
+
+        Args:
+            offset: right and down.
+            max_depth: the sensor's range in metres.
+        """
+        return BackgroundDepth(
+            moved(self.mean, offset, max_depth),
+            moved(self.std, offset, PSI * max_depth),
+            moved(self.count, offset, 0),
+        )
 
 
 class BackgroundDepthAccumulator:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import CaptureError
-from dart_ros.session.background_depth import BackgroundDepthAccumulator
+from dart_ros.session.background_depth import BackgroundDepth, BackgroundDepthAccumulator
 from dart_ros.session.camera_motion import CameraMotion
 from dart_ros.session.capture_watch import EmptyView, Motion, View, gain_between
 from dart_ros.session.depth_noise import DepthNoise
+from dart_ros.session.registration import ALIGNED, Offset, depth_offset, significant
 from dart_ros.session.scene import Scene, check_name, new_scene_id
 from dart_ros.values import Camera, Frame
 
@@ -130,13 +131,14 @@ class BackgroundCapture:
                 + ", and capture again."
             )
         self._check_camera()
-        depth = self._depth.result()
+        plate = np.rint(self._color / self.frames).astype(np.uint8)
+        depth, offset = self._registered(plate, self._depth.result())
         now = datetime.now(timezone.utc)
         return Scene(
             name=name,
             id=new_scene_id(name, now),
             camera=self._camera,
-            plate=np.rint(self._color / self.frames).astype(np.uint8),
+            plate=plate,
             depth_mean=depth.mean,
             depth_std=depth.std,
             depth_count=depth.count,
@@ -145,7 +147,17 @@ class BackgroundCapture:
             max_depth=self.max_depth,
             color_deviation=self._deviation(),
             depth_noise=self._noise,
+            depth_offset=offset,
         )
+
+    def _registered(
+        self, plate: NDArray[np.uint8], depth: BackgroundDepth
+    ) -> tuple[BackgroundDepth, Offset]:
+        """The depth where color sees it, and what was taken out."""
+        offset = depth_offset(plate, depth.mean, depth.count > 0)
+        if offset is None or not significant(offset, plate.shape[1]):
+            return depth, ALIGNED
+        return depth.moved(offset, self.max_depth), offset
 
     def _start(self, frame: Frame) -> None:
         height, width = frame.depth.shape

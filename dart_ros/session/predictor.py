@@ -15,6 +15,7 @@ from dart_ros.runtime.temporal_filter import TemporalFilter
 from dart_ros.runtime.trimap import CpuTrimap
 from dart_ros.runtime.weights import NetworkWeights, load_weights
 from dart_ros.session.foreground import without_room
+from dart_ros.session.registration import registered
 from dart_ros.session.scene import Scene
 from dart_ros.values import Frame, Matte
 
@@ -138,6 +139,7 @@ class Predictor:
             used.use_in_engine()
             self._filter.use(used.evidence)
             self._used = used
+        frame = registered(frame, self.scene.depth_offset)
         depth = continued(frame.depth, used.sides)
         matte = self._engine.run(frame.color, depth, foreground)
         if not self._video:

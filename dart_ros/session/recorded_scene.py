@@ -14,6 +14,7 @@ from dart_ros.errors import CaptureError, FitError
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.fit import background_of
 from dart_ros.session.recording import MAX_DEPTH, Recording, open_recording
+from dart_ros.session.registration import registered
 from dart_ros.session.scene import Scene
 from dart_ros.simulation.depth_labels import depth_labels
 from dart_ros.simulation.frames import RgbdBackground
@@ -93,7 +94,7 @@ def recorded_scene(
     known = scene.depth_count > 0
     colors, depths, labels = [], [], []
     for position in positions:
-        frame = recording.frame(position)
+        frame = registered(recording.frame(position), scene.depth_offset)
         if frame.depth.shape != size:
             raise FitError(
                 f"The recording '{recording.name}' has frames of {frame.depth.shape[1]}x"
@@ -123,6 +124,7 @@ def recorded_scene(
 def _background(scene: Scene, empty: list[Frame]) -> RgbdBackground:
     samples = None
     if empty:
+        empty = [registered(frame, scene.depth_offset) for frame in empty]
         samples = (
             torch.stack([_planes(frame.color) for frame in empty]),
             torch.stack([torch.from_numpy(frame.depth) for frame in empty]),

@@ -62,6 +62,9 @@ class Scene:
         color_deviation: ``H×W`` float16 levels of 255, standard deviation of each pixel's color
             during the capture, of the channel that varied most; None in scenes of older versions.
         depth_noise: of the sensor, below which ``depth_std`` never is; None in those as well.
+        depth_offset: pixels right and down by which the sensor's depth lies beside its color. It is
+            taken out of the images here, and must be out of every frame, see
+            :func:`dart_ros.session.registration.registered`.
 
     Raises:
         SceneError: if a value is of the wrong type, out of its range or not finite, or the arrays
@@ -84,6 +87,7 @@ class Scene:
     serial: str = ""
     color_deviation: NDArray[np.float16] | None = None
     depth_noise: DepthNoise | None = None
+    depth_offset: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -176,6 +180,7 @@ def _check_values(scene: Scene) -> None:
     if scene.captured_by and _NODE.fullmatch(scene.captured_by) is None:
         raise ValueError(f"captured_by is '{printable(scene.captured_by)}', not a node's full name")
     _text("serial", scene.serial)
+    _check_offset(scene)
     if scene.fit is not None:
         _check_fit(scene.fit)
 
@@ -190,6 +195,14 @@ def _check_camera(camera: Camera) -> None:
     for key in ("fx", "fy", "cx", "cy"):
         _number(f"the camera's {key}", getattr(camera, key), -_LARGEST_FOCAL, _LARGEST_FOCAL)
     _text("the camera's frame_id", camera.frame_id)
+
+
+def _check_offset(scene: Scene) -> None:
+    offset = scene.depth_offset
+    if not isinstance(offset, tuple) or len(offset) != 2:
+        raise ValueError(f"depth_offset is {_shown(offset)}, not two numbers")
+    for value in offset:
+        _whole("depth_offset", value, -LARGEST_SIDE, LARGEST_SIDE)
 
 
 def _check_fit(fit: object) -> None:

@@ -85,6 +85,7 @@ def scene_bytes(scene: Scene) -> bytes:
             "captured_by": scene.captured_by,
             "serial": scene.serial,
             "depth_noise": None if scene.depth_noise is None else asdict(scene.depth_noise),
+            "depth_offset": list(scene.depth_offset),
         },
         sort_keys=True,
         allow_nan=False,
@@ -271,7 +272,14 @@ def _scene(description: dict[str, Any], tensors: dict[str, NDArray[Any]], name: 
         serial=description.get("serial", ""),
         color_deviation=tensors.get("color_deviation"),
         depth_noise=_noise(description.get("depth_noise")),
+        depth_offset=_pair(description.get("depth_offset", [0, 0])),
     )
+
+
+def _pair(numbers: object) -> tuple[int, int]:
+    if not isinstance(numbers, list) or len(numbers) != 2:
+        raise _DamagedError(f"depth_offset is {printable(str(numbers), 60)}")
+    return numbers[0], numbers[1]
 
 
 def _noise(parts: object) -> DepthNoise | None:

@@ -87,6 +87,7 @@ def test_values_are_named_that_cannot_be() -> None:
         "fit": {"before": float("inf")},
         "captured_by": "left",
         "serial": "\x07",
+        "depth_offset": (3, 1.5),
         "id": "../x-20240506T070809Z-abcdef",
         "camera": dataclasses.replace(scene.camera, frame_id="a\x1b[2J"),
     }
