@@ -29,6 +29,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         stage = stages.add_parser(name, help=what)
         stage.add_argument("file", type=Path, metavar="RUN.yaml", help="see config/training/")
         stage.add_argument("--output", type=Path, help="folder, instead of the one in the file")
+    recipe = stages.add_parser("recipe", help="several trainings, one after the other")
+    recipe.add_argument("file", type=Path, metavar="RECIPE.yaml", help="see config/training/")
+    recipe.add_argument("--output", type=Path, help="folder, instead of the one in the file")
     command.set_defaults(run=_train)
 
 
@@ -38,6 +41,9 @@ def _train(options: argparse.Namespace) -> None:
     from dart_ros.fitting.available import check
 
     check()
+    if options.stage == "recipe":
+        _follow(options)
+        return
     from dart_ros.fitting.run import load_run
     from dart_ros.fitting.training import WEIGHTS, train
     from dart_ros.session.recorded_scene import load_recorded_scene
@@ -54,3 +60,18 @@ def _train(options: argparse.Namespace) -> None:
         f"Weights are in {run.output / WEIGHTS}: on held-out frames SAD {scores.sad:.3f}, "
         f"MSE {scores.mse:.3f}"
     )
+
+
+def _follow(options: argparse.Namespace) -> None:
+    from dart_ros.fitting.recipe import follow, load_recipe, with_output
+    from dart_ros.session.recorded_scene import load_recorded_scene
+
+    stages = load_recipe(options.file)
+    if options.output is not None:
+        stages = with_output(stages, options.output)
+    result = follow(
+        stages,
+        lambda recordings: [load_recorded_scene(path) for path in recordings],
+        lambda text: print(text, flush=True),
+    )
+    print(f"Weights are in {result}")

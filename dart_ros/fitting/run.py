@@ -193,18 +193,27 @@ def load_run(path: Path) -> Run:
         FitError: if it can't be read, has a key that no run has, or a value that can't be; the
             message names the file and the key.
     """
-    content = _content(path)
+    content = yaml_content(path)
     try:
-        run = _build(Run, content, "")
-        if "network" not in content or "encoder" not in content["network"]:
-            encoder: Literal["resnet50", "mobilenetv2"] = (
-                "resnet50" if run.stage == "teacher" else "mobilenetv2"
-            )
-            network = dataclasses.replace(run.network, encoder=encoder)
-            run = dataclasses.replace(run, network=network)
-        _check(run)
+        return run_of(content)
     except ValueError as error:
         raise FitError(f"{path}: {error}") from error
+
+
+def run_of(content: Any) -> Run:
+    """A run of the content of its YAML file, or of what a recipe makes of its own.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    run = _build(Run, content, "")
+    if "network" not in content or "encoder" not in content["network"]:
+        encoder: Literal["resnet50", "mobilenetv2"] = (
+            "resnet50" if run.stage == "teacher" else "mobilenetv2"
+        )
+        network = dataclasses.replace(run.network, encoder=encoder)
+        run = dataclasses.replace(run, network=network)
+    _check(run)
     return run
 
 
@@ -214,7 +223,7 @@ def load_fit(path: Path) -> FitRun:
     Raises:
         FitError: as :func:`load_run`.
     """
-    content = _content(path)
+    content = yaml_content(path)
     try:
         run = _build(FitRun, {} if content is None else content, "")
         check_fit(run)
@@ -223,7 +232,12 @@ def load_fit(path: Path) -> FitRun:
     return run
 
 
-def _content(path: Path) -> Any:
+def yaml_content(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        FitError: if it can't be read.
+    """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
