@@ -45,6 +45,7 @@ setup(
         "tensorrt": ["cuda-python>=12", "tensorrt>=8.5"],
         # Earlier ones leave out the last message of each chunk of some bags.
         "bags": ["rosbags>=0.11.6"],
+        "rerun": ["rerun-sdk>=0.41"],
         "recordings": ["pyk4a>=1.5", "pyrealsense2>=2.50"],
         "fit": ["kornia>=0.7", "onnx>=1.14", "torch>=2.5"],
         "page": ["aiohttp>=3.8"],

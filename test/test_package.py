@@ -37,7 +37,7 @@ ROSDEP_KEYS = {
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
-PIP_NAMES = {"cv2": "opencv-python", "PIL": "pillow", "yaml": "pyyaml"}
+PIP_NAMES = {"cv2": "opencv-python", "PIL": "pillow", "rerun": "rerun-sdk", "yaml": "pyyaml"}
 # Python modules that come with ROS and not from PyPI.
 ROS_MODULES = {
     "action_msgs",
@@ -70,6 +70,7 @@ NOT_BY_ROSDEP = {
     "meshopt",
     "moderngl",
     "openvino",
+    "rerun",
     "rosbags",
     "safetensors",
     "tensorrt",

@@ -1,4 +1,4 @@
-"""``dart-ros matte``: a recording into pictures, a video or a bag."""
+"""``dart-ros matte``: a recording into pictures, a video, a bag or a file for Rerun."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "matte",
         parents=[recording_options(), scenes_options(), engine_options()],
-        help="matte a recording into pictures, a video or a bag",
+        help="matte a recording into pictures, a video, a bag or a file for Rerun",
     )
     command.add_argument("recording", help=RECORDING_HELP)
     command.add_argument("--scene", required=True, help=SCENE_HELP)
@@ -34,6 +34,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     outputs.add_argument("--output", type=Path, help="folder for alpha, trimap and foreground")
     outputs.add_argument("--video", type=Path, help="file.mp4: color, alpha and trimap in a row")
     outputs.add_argument("--bag", type=Path, help="new rosbag2 folder with alpha and trimap")
+    outputs.add_argument(
+        "--rrd", type=Path, help="file.rrd: input, mattes, points and latency, for Rerun"
+    )
     command.add_argument(
         "--post", choices=("closed-form", "vitmatte"), help="post-matting; seconds a frame"
     )
@@ -42,8 +45,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _matte(options: argparse.Namespace) -> None:
-    if options.output is None and options.video is None and options.bag is None:
-        options.parser.error("say where to write to: --output, --video or --bag")
+    if not any((options.output, options.video, options.bag, options.rrd)):
+        options.parser.error("say where to write to: --output, --video, --bag or --rrd")
+    import time
     from contextlib import ExitStack
 
     from dart_ros.postmatting import create_post_matting
@@ -69,13 +73,15 @@ def _matte(options: argparse.Namespace) -> None:
         predictor = Predictor(scene, options.backend)
         # None: only on a terminal.
         for position, frame in tqdm(frames, unit="frame", leave=False, disable=None):
-            matte = predictor.predict(frame, foreground=options.output is not None)
+            start = time.perf_counter()
+            matte = predictor.predict(frame, foreground=bool(options.output or options.rrd))
             if post is not None and matte.trimap is not None:
                 matte = with_alpha(matte, post.refine(frame.color, matte.trimap))
+            latency = time.perf_counter() - start
             if motion.look(position, frame.color):
                 warn(motion.report())
             for writer in writers:
-                writer.add(position, frame, matte)
+                writer.add(position, frame, matte, latency)
     places = ", ".join(str(writer.path) for writer in writers)
     print(f"Matted {frames.read} frames on {predictor.backend}; the mattes are in {places}")
     for text in (frames.report(), motion.report()):
@@ -93,4 +99,8 @@ def _writers(options: argparse.Namespace, recording: Recording) -> list[MatteWri
         writers.append(BagWriter(options.bag))
     if options.video is not None:
         writers.append(VideoWriter(options.video, recording.camera, recording.fps))
+    if options.rrd is not None:
+        from dart_ros.session.rerun_file import RerunWriter
+
+        writers.append(RerunWriter(options.rrd, recording.camera))
     return writers

@@ -1,7 +1,8 @@
 """Mattes into files: pictures, a video or a ROS 2 bag, written without ROS.
 
 All of them take the mattes in order and appear under their final name in :meth:`close`, except
-pictures, which appear one by one. Left by an error, a video or a bag leaves nothing behind.
+pictures, which appear one by one. Left by an error, a video or a bag leaves nothing behind. For
+Rerun: :mod:`dart_ros.session.rerun_file`.
 """
 
 from __future__ import annotations
@@ -41,13 +42,14 @@ class MatteWriter(ABC):
         self.path = path
 
     @abstractmethod
-    def add(self, position: int, frame: Frame, matte: Matte) -> None:
+    def add(self, position: int, frame: Frame, matte: Matte, latency: float | None = None) -> None:
         """Store one matte.
 
         Args:
             position: number of the frame in its recording.
             frame: what was matted.
-            matte: with its trimap, and for pictures with its foreground.
+            matte: with its trimap, and for pictures and Rerun with its foreground.
+            latency: seconds from the frame to its matte, where they were measured.
         """
 
     @abstractmethod
@@ -90,7 +92,7 @@ class PictureWriter(MatteWriter):
         with self._errors():
             path.mkdir(parents=True, exist_ok=True)
 
-    def add(self, position: int, frame: Frame, matte: Matte) -> None:
+    def add(self, position: int, frame: Frame, matte: Matte, latency: float | None = None) -> None:
         """See :meth:`MatteWriter.add`."""
         pictures = {"alpha": matte.alpha, "trimap": _trimap(matte), "foreground": _cutout(matte)}
         with self._errors():
@@ -131,7 +133,7 @@ class VideoWriter(MatteWriter):
                 "pictures instead."
             )
 
-    def add(self, position: int, frame: Frame, matte: Matte) -> None:
+    def add(self, position: int, frame: Frame, matte: Matte, latency: float | None = None) -> None:
         """See :meth:`MatteWriter.add`."""
         grays = [cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR) for gray in (matte.alpha, _trimap(matte))]
         row = np.hstack([frame.color[..., ::-1], *grays])
@@ -201,7 +203,7 @@ class BagWriter(MatteWriter):
                 for topic in (ALPHA_TOPIC, TRIMAP_TOPIC)
             }
 
-    def add(self, position: int, frame: Frame, matte: Matte) -> None:
+    def add(self, position: int, frame: Frame, matte: Matte, latency: float | None = None) -> None:
         """See :meth:`MatteWriter.add`."""
         time = self._time_of(frame.stamp)
         with self._errors():
