@@ -118,7 +118,7 @@ class _Run:
         self._stills = stills
         self._log = log
         self._next_idle_look = 0.0
-        self._motion = MotionWatch(self._doubt, self._motion_failed)
+        self._motion = MotionWatch(context, self._doubt, self._motion_failed)
         self._sender = OrderedWorker(self._send, self._failed, "sending")
         self.worker = LatestWorker(self._process, self._failed, "matting")
 

@@ -1,4 +1,5 @@
-"""Whether the camera has moved since the scene was captured, in a thread beside the frames."""
+"""Whether the camera has moved since the scene was captured, in a thread beside the frames; a small
+motion is made up for."""
 
 from __future__ import annotations
 
@@ -8,27 +9,34 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from dart_ros.node.context import NodeContext
 from dart_ros.node.scene_loader import Loaded
 from dart_ros.node.worker import LatestWorker
+from dart_ros.session.bumped_camera import BumpFinding, warped_background
 
-_PERIOD = 1.0  # seconds between two checks
+_PERIOD = 0.6  # seconds between two checks
+_SOON = 0.15  # seconds until the check that confirms another
 _NICENESS = 10  # of the thread: frames come first
 
 
 class MotionWatch:
-    """Compares a frame a second with the background plate.
+    """Compares some frames with the background plate.
 
     Args:
+        context: of the node.
         on_moved: called in the thread of the checks with what to tell about a camera that moved.
         on_error: called in that thread with whatever a check raised.
     """
 
     def __init__(
-        self, on_moved: Callable[[str], None], on_error: Callable[[Exception], None]
+        self,
+        context: NodeContext,
+        on_moved: Callable[[str], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
+        self._context = context
         self._on_moved = on_moved
         self._due = 0.0
-        self._moved: Loaded | None = None  # of which the last check found motion
         self._worker = LatestWorker(self._check, on_error, "camera motion", _NICENESS)
 
     def offer(self, color: NDArray[np.uint8], loaded: Loaded) -> None:
@@ -44,13 +52,25 @@ class MotionWatch:
 
     def _check(self, item: tuple[NDArray[np.uint8], Loaded]) -> None:
         color, loaded = item
-        pixels = loaded.motion.pixels(color)
-        moved_before = self._moved is loaded
-        moved = pixels is not None and pixels > loaded.motion.tolerance
-        self._moved = loaded if moved else None
-        if moved and moved_before:  # a single one may be a shake
-            self._on_moved(
-                f"the camera has moved by about {pixels:.0f} pixels since scene "
-                f"'{loaded.scene.name}' was captured: put it back, or capture the background again "
-                "(~/capture_background)"
-            )
+        predictor, camera = loaded.predictor, loaded.bumped
+        camera.use(predictor.background.plate)
+        found = camera.look(color, self._context.settings().compensate_motion)
+        if found.warp is not None:
+            warped = warped_background(predictor.background, found.warp, loaded.scene.max_depth)
+            predictor.set_background(warped)
+        if found.again:
+            self._due = time.monotonic() + _SOON
+        if found.pixels:
+            self._on_moved(_told(found, loaded.scene.name))
+
+
+def _told(found: BumpFinding, scene: str) -> str:
+    moved = f"the camera has moved by about {found.pixels:.2g} pixels since scene '{scene}' was"
+    if found.lost:
+        return (
+            f"{moved} captured: put it back, or capture the background again (~/capture_background)"
+        )
+    return (
+        f"{moved} captured, which is made up for: capture the background again "
+        "(~/capture_background) once the view is empty"
+    )

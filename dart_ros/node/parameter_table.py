@@ -87,6 +87,13 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
         0.5,
         600.0,
     ),
+    "compensate_motion": ParameterSpec(
+        12.0,
+        "Pixels, of a picture of 640 columns (in larger ones as much more), up to which a camera "
+        "that was pushed since the capture is made up for; 0: never, it is only told.",
+        0.0,
+        20.0,
+    ),
     "fit_seconds": ParameterSpec(
         0.0, "Seconds that a fit takes by default; 0: 120, and 30 on a GPU.", 0.0, 86400.0
     ),

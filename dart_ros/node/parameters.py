@@ -79,6 +79,7 @@ class Settings:
     capture_scene: str
     capture_frames: int
     capture_timeout: float
+    compensate_motion: float
     fit_seconds: float
     fit_foregrounds: str
     fit_teacher: str

@@ -11,7 +11,8 @@ from dart_ros.errors import DartError, EngineError, MessageError, SceneError
 from dart_ros.node.context import NodeContext
 from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.worker import JobThread
-from dart_ros.session.camera_motion import CameraMotion
+from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.session.bumped_camera import BumpedCamera
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Frame, Matte
@@ -38,6 +39,15 @@ class ScenePredictor(Protocol):
         """Whether TensorRT would be faster, once its engine is built."""
         ...
 
+    @property
+    def background(self) -> CapturedBackground:
+        """What frames are matted before."""
+        ...
+
+    def set_background(self, background: CapturedBackground) -> None:
+        """Matte before another background from the next frame on; from any thread."""
+        ...
+
     def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         """Matte one frame."""
         ...
@@ -45,12 +55,12 @@ class ScenePredictor(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A scene, its engine with this refine_fraction, and what tells that the camera has moved."""
+    """A scene, its engine with this refine_fraction, and what tells that the camera was bumped."""
 
     scene: Scene
     predictor: ScenePredictor
     refine_fraction: float
-    motion: CameraMotion
+    bumped: BumpedCamera
 
 
 @dataclass(eq=False)
@@ -330,7 +340,7 @@ class SceneLoader:
         )
         configuration.newest = scene
         self._remember(scene)
-        return Loaded(scene, predictor, settings.refine_fraction, CameraMotion(scene.plate))
+        return Loaded(scene, predictor, settings.refine_fraction, BumpedCamera(scene.plate))
 
     def _remember(self, scene: Scene) -> None:
         """Have the scene loaded at the next start."""

@@ -23,6 +23,7 @@ from dart_ros.errors import CaptureError, EngineError
 from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.parameters import Settings
 from dart_ros.node.scene_loader import CLEANED_UP, Loaded, SceneLoader
+from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Camera, Frame, Matte
@@ -52,6 +53,13 @@ class FakePredictor:
     backend: str
     improvable: bool
     notes: tuple[str, ...] = ()
+
+    @property
+    def background(self) -> CapturedBackground:
+        raise NotImplementedError
+
+    def set_background(self, background: CapturedBackground) -> None:
+        raise NotImplementedError
 
     def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         raise NotImplementedError

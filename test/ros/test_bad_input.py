@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from robot import FRAME_ID, Listener, NodeProcess, Robot, View, empty_view, occupied_view
+from robot import FRAME_ID, Listener, NodeProcess, Robot, View, empty_view, occupied_view, pixels_of
 from sensor_msgs.msg import Image, PointCloud2
 
 from dart_ros.msg import Status
@@ -132,25 +132,51 @@ def test_another_camera_is_matted_but_told(
     robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.reason)
 
 
-def test_a_camera_that_has_moved_is_told(robot: Robot, alpha: Listener, node: NodeProcess) -> None:
+def poster_seen(right: int) -> View:
+    """The view of a camera before a poster, moved to the right by so many pixels."""
     noise = np.random.default_rng(0).integers(0, 255, (140, 180, 3), np.uint8)
     poster = cv2.GaussianBlur(noise, (0, 0), 1.5)
+    return replace(empty_view(), color=poster[10:130, 10 + right : 170 + right].copy())
 
-    def seen(right: int) -> View:
-        return replace(empty_view(), color=poster[10:130, 10 + right : 170 + right].copy())
 
-    robot.view = seen(0)
+def test_a_camera_that_has_moved_is_told(robot: Robot, alpha: Listener, node: NodeProcess) -> None:
+    assert robot.set_parameter("compensate_motion", 0.0).successful
+    robot.view = poster_seen(0)
     time.sleep(1.0)  # no frame of the view before is under way then
     assert robot.capture("poster").success
-    robot.view = seen(6)
+    robot.view = poster_seen(6)
     words = "pixels since scene 'poster' was captured: put it back, or capture the background"
     status = robot.wait_for_state(Status.STATE_MATTING, words)
-    found = re.search(r"the camera has moved by about (\d+) pixels", status.reason)
-    assert found is not None and 5 <= int(found[1]) <= 7
+    found = re.search(r"the camera has moved by about ([\d.]+) pixels", status.reason)
+    assert found is not None and 5 <= float(found[1]) <= 7
     assert words in node.log
     alpha.next(3)
-    robot.view = seen(0)
+    robot.view = poster_seen(0)
     robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.reason)
+    assert robot.set_parameter("compensate_motion", 12.0).successful
+    robot.view = empty_view()
+    assert robot.capture("room").success
+
+
+def made_up_for(status: Status) -> float:
+    """Pixels by which the status says that the camera was pushed, 0 without a word."""
+    found = re.search(r"moved by about ([\d.]+) pixels .* which is made up for", status.reason)
+    return float(found[1]) if found else 0.0
+
+
+def test_a_camera_that_was_pushed_is_made_up_for(robot: Robot, alpha: Listener) -> None:
+    robot.view = poster_seen(0)
+    time.sleep(1.0)
+    assert robot.capture("poster").success
+    assert pixels_of(alpha.next(5)[-1]).mean() < 5
+    for right in (6, 3, 0):
+        robot.view = poster_seen(right)
+        robot.wait_for(
+            lambda s, right=right: (
+                s.state == Status.STATE_MATTING and abs(made_up_for(s) - right) < 0.5
+            )
+        )
+        assert pixels_of(alpha.next(5)[-1]).mean() < 5
     robot.view = empty_view()
     assert robot.capture("room").success
 

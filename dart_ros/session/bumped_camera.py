@@ -1,0 +1,131 @@
+"""A camera that was pushed: its scene's background is warped to where the camera looks now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.session.background_depth import PSI
+from dart_ros.session.camera_motion import CameraMotion, Motion, farthest
+
+FARTHEST = 12.0
+"""Pixels of a picture of 640 columns (in larger ones as much more) up to which a camera that has
+moved since the capture is compensated, unless told otherwise."""
+
+_AGREE, _AGREE_SHARE = 0.5, 0.1
+"""Pixels of a picture of 640 columns, and share of the motion, by which two looks may differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class BumpFinding:
+    """What a look has found.
+
+    Attributes:
+        pixels: by which the camera has moved since the capture, compensated or not, measured at the
+            corner of the picture that moved farthest; 0 if it hasn't.
+        lost: whether that isn't compensated: too far, not wanted, or not known finely enough.
+        warp: 3×3, what the background in use must be warped by now; None if it needn't.
+        again: whether another look should follow at once, to make sure.
+    """
+
+    pixels: float
+    lost: bool = False
+    warp: NDArray[np.float64] | None = None
+    again: bool = False
+
+
+class BumpedCamera:
+    """Finds how the camera of one scene was pushed, look by look; for one thread at a time.
+
+    A motion counts once two looks in a row agree on it. Looks from which too little of the room is
+    seen change nothing.
+
+    Args:
+        plate: the background's in use, ``H×W×3`` RGB uint8.
+    """
+
+    def __init__(self, plate: NDArray[np.uint8]) -> None:
+        self._plate = plate
+        self._motion = CameraMotion(plate)
+        self._total: NDArray[np.float64] = np.eye(3)
+        self._last: Motion | None = None  # of the last look, if the camera had moved
+
+    @property
+    def moved(self) -> float:
+        """Pixels by which the camera has moved since the capture, as far as it is compensated."""
+        pixels = farthest(self._total, self._plate.shape[:2])
+        return pixels if pixels > self._motion.fine else 0.0
+
+    def use(self, plate: NDArray[np.uint8]) -> None:
+        """Compare with another plate from now on: one that was learnt, or warped."""
+        if plate is not self._plate:
+            self._plate, self._motion = plate, CameraMotion(plate)
+
+    def look(self, color: NDArray[np.uint8], most: float = FARTHEST) -> BumpFinding:
+        """Take in a frame.
+
+        Args:
+            color: ``H×W×3`` RGB uint8, the plate's size.
+            most: pixels of a picture of 640 columns up to which a motion is compensated; 0 for
+                never.
+        """
+        motion = self._motion.find(color)
+        last, self._last = self._last, None
+        fine = self._motion.fine if most else self._motion.tolerance
+        if motion is None or motion.pixels <= (
+            self._motion.tolerance if motion.warp is None else fine
+        ):
+            return BumpFinding(self.moved)
+        self._last = motion
+        if last is None:  # a single one may be a shake
+            return BumpFinding(self.moved, again=True)
+        shape = self._plate.shape[:2]
+        if motion.warp is None or last.warp is None:
+            return BumpFinding(motion.pixels, lost=True)
+        total = motion.warp @ self._total
+        pixels = farthest(total, shape)
+        if pixels > most * self._motion.scale:
+            return BumpFinding(pixels, lost=True)
+        apart = farthest(motion.warp @ np.linalg.inv(last.warp), shape)
+        if apart > _AGREE * self._motion.scale + _AGREE_SHARE * motion.pixels:
+            return BumpFinding(self.moved, again=True)  # it still moves
+        self._last = None
+        self._total = total / total[2, 2]
+        return BumpFinding(self.moved, warp=motion.warp)
+
+
+def warped_background(
+    background: CapturedBackground, warp: NDArray[np.float64], max_depth: float
+) -> CapturedBackground:
+    """A background as the camera sees it after a push; what comes into view has no depth.
+
+    Args:
+        background: as it was seen before.
+        warp: 3×3, from a pixel before (x, y, 1) to one after.
+        max_depth: range of the sensor in metres, the mean where depth is unknown.
+    """
+    height, width = background.mean.shape
+
+    def moved(image: NDArray[Any], flags: int, border: int) -> NDArray[Any]:
+        return np.asarray(
+            cv2.warpPerspective(image, warp, (width, height), flags=flags, borderMode=border)
+        )
+
+    plate = moved(background.plate, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+    # Depth between near and far would be where nothing is.
+    mean, std, known = (
+        moved(image, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+        for image in (background.mean, background.std, background.known.astype(np.uint8))
+    )
+    seen = known > 0
+    return CapturedBackground(
+        plate,
+        np.where(seen, mean, np.float32(max_depth)),
+        np.where(seen, std, np.float32(PSI * max_depth)),
+        seen,
+    )
