@@ -16,6 +16,10 @@ from dart_ros.runtime.weights import NetworkWeights
 
 Image = NDArray[np.float32]
 
+_PRODUCT = 400
+"""Rows of a product of matrices: of larger ones OpenBLAS gives parts to threads that wait for each
+other for longer than the product takes."""
+
 
 @dataclass(frozen=True, eq=False)
 class CapturedBackground:
@@ -156,15 +160,18 @@ def _stage1(weights: NetworkWeights, squares: NDArray[np.uint8], known: NDArray[
         seen = known[1::2, 1::2, None].astype(np.float32)
         picture = np.concatenate([picture, seen], axis=2)
     height, width, channels = picture.shape
-    # Taps are shifts of the flat picture: products of matrices without a copy. What runs over the
-    # ends of rows is cut off.
+    # Taps are shifts of the flat picture, three of which lie side by side in it: products of
+    # matrices. What runs over the ends of rows is cut off.
     flat = picture.reshape(-1, channels)
+    runs = np.lib.stride_tricks.as_strided(flat, (len(flat) - 2, 3 * channels), flat.strides)
+    taps = weight.transpose(2, 3, 1, 0).reshape(3, 3 * channels, -1)
     count = (height - 3) * width + width - 2
-    total = np.tile(bias, (count, 1))
-    for y in range(3):
-        for x in range(3):
-            shift = y * width + x
-            total += flat[shift : shift + count] @ weight[:, :, y, x].T
-    padding = np.zeros((2, total.shape[1]), np.float32)
-    rows = np.concatenate([total, padding]).reshape(height - 2, width, -1)[:, :-2]
+    total = np.zeros((count + 2, len(bias)), np.float32)
+    for start in range(0, count, _PRODUCT):
+        end = min(start + _PRODUCT, count)
+        part = total[start:end]
+        part += bias
+        for y in range(3):
+            part += runs[start + y * width : end + y * width] @ taps[y]
+    rows = total.reshape(height - 2, width, -1)[:, :-2]
     return np.ascontiguousarray(rows).reshape(-1, STAGE1_RUN * rows.shape[2])
