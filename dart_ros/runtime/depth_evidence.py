@@ -146,8 +146,15 @@ class DepthEvidence:
     def _small_color(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The mean of each cell, 3×h×w in [0, 1]."""
         rows, columns = self._shape
-        whole = image[: rows * self.cell, : columns * self.cell]
-        small = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+        small, left = image[: rows * self.cell, : columns * self.cell], self.cell
+        # Halving is many times faster than the means of larger squares.
+        while left % 2 == 0 and small.shape[:2] == (rows * left, columns * left):
+            left //= 2
+            size = columns * left, rows * left
+            small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA), np.uint8)
+        if left > 1:
+            size = columns, rows
+            small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA), np.uint8)
         return np.stack(cv2.split(small)).astype(np.float32) * np.float32(1 / 255)
 
 

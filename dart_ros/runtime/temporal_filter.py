@@ -34,6 +34,8 @@ _NEIGHBORS = np.ones((3, 3), np.uint8)
 class TemporalFilter:
     """Corrects alpha by depth where depth is sure, and steadies it; for one thread at a time.
 
+    Nearly everywhere alpha stays what it is, and depth agrees: only the other pixels are computed.
+
     Args:
         evidence: of the scene.
         size: (height, width) of the frames.
@@ -45,9 +47,12 @@ class TemporalFilter:
         levels = np.arange(256, dtype=np.float32)
         change = np.clip((levels - SAME) / (CHANGED - SAME), 0, 1)
         self._gain = (GAIN + (1 - GAIN) * change).astype(np.float32)
+        self._alpha = np.zeros(size, np.float32)
+        self._level = np.zeros(size, np.uint8)  # the same, rounded
         # Kept, because new memory of this size takes longer than what is done with it.
-        self._alpha, self._now, self._weight, self._full = np.zeros((4, *size), np.float32)
+        self._full = np.zeros(size, np.float32)
         self._color, self._smooth, self._moved = np.zeros((3, *size, 3), np.uint8)
+        self._channels = np.zeros((3, *size), np.uint8)
         self.reset()
 
     def use(self, evidence: DepthEvidence) -> None:
@@ -78,40 +83,61 @@ class TemporalFilter:
         """
         posterior, front, back = self._evidence(color, depth)
         cv2.blur(color, (3, 3), self._smooth)
-        now, last = self._now, self._alpha
-        np.copyto(now, alpha)
-        if self._stamp is not None and 0 <= stamp - self._stamp <= LONGEST_GAP:
-            gain = cv2.LUT(self._changed(), self._gain, self._weight)
-            jump = np.clip((np.abs(posterior - self._posterior) - SURE_CHANGE) * 5, 0, 1)
-            np.maximum(
-                gain,
-                self._upsampled(np.asarray(cv2.dilate(jump, _NEIGHBORS), np.float32)),
-                out=self._weight,
-            )
-            now -= last
-            now *= self._weight
-            now += last
-        self._alpha, self._now = now, last
-        # What is surely in front is opaque, what is surely behind isn't there. Not in what is
-        # remembered: a view that stands still would be corrected again with each frame.
-        shown = self._weight
-        np.subtract(255, now, out=shown)
-        shown *= self._upsampled(front)
-        shown += now
-        shown *= self._upsampled(1 - back)
+        if self._stamp is None or not 0 <= stamp - self._stamp <= LONGEST_GAP:
+            np.copyto(self._alpha, alpha)
+            np.copyto(self._level, alpha)
+        else:
+            self._follow(alpha, np.abs(posterior - self._posterior))
         self._color, self._smooth = self._smooth, self._color
         self._stamp, self._posterior = stamp, posterior
-        return np.rint(shown, out=shown).astype(np.uint8)
+        return self._corrected(front, back)
+
+    def _follow(self, alpha: NDArray[np.uint8], jump: NDArray[np.float32]) -> None:
+        """Moves what is remembered towards a frame's alpha.
+
+        Args:
+            alpha: H×W, of the network.
+            jump: of each cell, how much its posterior has changed.
+        """
+        # What is less than half a level away would be shown as the same, and need not move.
+        places = np.flatnonzero(alpha != self._level)
+        if not places.size:
+            return
+        gain = self._gain[self._changed().take(places)]
+        sure = cv2.dilate(np.clip((jump - SURE_CHANGE) * 5, 0, 1), _NEIGHBORS)
+        np.maximum(gain, self._upsampled(np.asarray(sure, np.float32)).take(places), out=gain)
+        moved = self._alpha.take(places)
+        moved += gain * (alpha.take(places) - moved)
+        self._alpha.put(places, moved)
+        self._level.put(places, np.rint(moved))
+
+    def _corrected(
+        self, front: NDArray[np.float32], back: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """What is remembered, opaque where that is surely in front and gone where it is surely
+        behind. What is remembered stays as it is: a view that stands still would be corrected again
+        with each frame."""
+        shown = self._level.copy()
+        for sure, target in ((front, 255), (back, 0)):  # which never meet
+            if not sure.any():
+                continue
+            share = self._upsampled(sure)
+            places = np.flatnonzero((share > 0) & (self._level != target))
+            value = self._alpha.take(places)
+            value += share.take(places) * (target - value)
+            shown.put(places, np.rint(value))
+        return shown
 
     def _changed(self) -> NDArray[np.uint8]:
-        """The largest change of a channel in a pixel's neighborhood."""
-        red, green, blue = cv2.split(cv2.absdiff(self._smooth, self._color, self._moved))
+        """The largest change of a channel in a pixel's neighborhood, H×W."""
+        red, green, blue = channels = self._channels
+        cv2.split(cv2.absdiff(self._smooth, self._color, self._moved), tuple(channels))
         cv2.max(cv2.max(red, green, red), blue, red)
-        return np.asarray(cv2.dilate(red, _NEIGHBORS), np.uint8)
+        return np.asarray(cv2.dilate(red, _NEIGHBORS, green), np.uint8)
 
     def _upsampled(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Cells to pixels, bilinear; what is beyond the last whole cell is like it. Valid until the
-        next call."""
+        """Cells to pixels, H×W, bilinear; what is beyond the last whole cell is like it. Valid
+        until the next call."""
         rows, columns = (side * self._evidence.cell for side in cells.shape)
         height, width = self._size
         if (rows, columns) == self._size:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from dart_ros.runtime.depth_evidence import DepthEvidence
-from dart_ros.runtime.temporal_filter import GAIN, LONGEST_GAP, TemporalFilter
+from dart_ros.runtime.temporal_filter import CHANGED, GAIN, LONGEST_GAP, SAME, TemporalFilter
 
 HEIGHT, WIDTH = 48, 64
 SIZE = (HEIGHT, WIDTH)
@@ -105,6 +106,36 @@ def test_somebody_in_the_walls_color_does_not_lag_where_depth_sees_the_change() 
     assert np.all(video(full(255), depth=body) == 255)
     assert np.all(video(full(0), depth=wall) == 0)
     assert np.all(video(full(255), depth=body) == 255)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31))
+def test_without_depth_it_is_a_recursion_over_all_pixels(seed: int) -> None:
+    """What is left out makes no difference: a level at the most, by rounding."""
+    random = np.random.default_rng(seed)
+    video, memory = Video(), np.zeros(0)
+    last = np.zeros(0)
+    for turn in range(8):
+        alpha, color = full(0), video.plate.copy()
+        left = 4 * turn
+        alpha[8:40, left : left + 20] = 255
+        color[8:40, left : left + 20] = (200, 40, 40)
+        edge = random.random(SIZE) < 0.1
+        alpha[edge] = random.integers(0, 256, edge.sum())
+        color = np.clip(color + random.normal(0, 3, color.shape), 0, 255).astype(np.uint8)
+        found = video(alpha, color)
+        # The mean and the maximum of each pixel's neighbors.
+        beyond = np.pad(color.astype(float), ((1, 1), (1, 1), (0, 0)), "reflect")
+        smooth = np.rint(sliding_window_view(beyond, (3, 3), (0, 1)).mean((3, 4)))
+        if turn:
+            change = np.pad(np.abs(smooth - last).max(2), 1)
+            change = sliding_window_view(change, (3, 3)).max((2, 3))
+            gain = GAIN + (1 - GAIN) * np.clip((change - SAME) / (CHANGED - SAME), 0, 1)
+            memory = memory + gain * (alpha - memory)
+        else:
+            memory = alpha.astype(float)
+        last = smooth
+        assert np.abs(found - memory).max() < 1.01
 
 
 def test_depth_that_comes_and_goes_is_noise() -> None:
