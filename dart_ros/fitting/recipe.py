@@ -107,9 +107,7 @@ def _hand_on(stage: RecipeStage, result: Path, together: Processes) -> None:
         # Those may have fewer inputs, see Run.network.
         before = grown(load_network(stage.run.start.weights), trained.config)
         trained = mean_of(trained, before, stage.kept)
-    save_network(
-        trained, result, {**header, "recipe_stage": stage.name, "kept": f"{stage.kept:g}"}
-    )
+    save_network(trained, result, {**header, "recipe_stage": stage.name, "kept": f"{stage.kept:g}"})
 
 
 def mean_of(new: MattingNetwork, old: MattingNetwork, kept: float) -> MattingNetwork:

@@ -36,6 +36,10 @@ _SURE = 0.9
 _DARKEST, _BRIGHTEST, _SPREAD, _OFFSET = 0.4, 1.02, 0.15, 0.016
 """As in :mod:`dart_ros.method.shadow`: what share of the plate a shadow leaves, evenly."""
 
+_CHANGED, _BRIGHTEST_CHANGE = 5 / 255, 1.1
+"""From which rest of a color, beyond a multiple of the plate's, it has changed, and the largest
+multiple."""
+
 _LIGHT = 0.06, 0.95
 """Colors that tell of light, as in :mod:`dart_ros.method.light`."""
 
@@ -106,6 +110,21 @@ class DepthEvidence:
         back *= 1 - cv2.dilate(in_front, _square(1))
         back *= _mean(self._like_plate(small, live).astype(np.float32), 1)
         return Evidence(posterior, front, back)
+
+    def changed(self, color: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Where a frame shows another color than the plate in any shadow, h×w of cells.
+
+        Args:
+            color: H×W×3 uint8 RGB.
+            depth: H×W metres, not positive where unknown; the frame's light is seen where it is the
+                background's.
+        """
+        small = self._small_color(color)
+        lit = small / self._gain(small, self._samples(depth))[:, None, None]
+        plate = self._plate - np.float32(_OFFSET)
+        share = (lit * plate).sum(axis=0) / np.maximum((plate * plate).sum(axis=0), 1e-4)
+        rest = lit - np.clip(share, _DARKEST, _BRIGHTEST_CHANGE) * plate
+        return np.asarray(np.abs(rest).max(axis=0) > _CHANGED)
 
     def _posterior(self, live: NDArray[np.float32]) -> NDArray[np.float32]:
         """Eq. 5 to 7."""

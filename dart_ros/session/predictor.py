@@ -13,6 +13,7 @@ from dart_ros.runtime.engine import create_engine, must_build, must_compile
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.temporal_filter import TemporalFilter
 from dart_ros.runtime.trimap import CpuTrimap
+from dart_ros.runtime.unknown_region import widened
 from dart_ros.runtime.weights import NetworkWeights, load_weights
 from dart_ros.session.foreground import without_room
 from dart_ros.session.registration import registered
@@ -146,7 +147,11 @@ class Predictor:
             self._filter.reset()
         alpha = self._filter(frame.color, depth, matte.alpha, frame.stamp)
         color = None if matte.foreground is None else without_room(matte.foreground, alpha)
-        return Matte(alpha, color, used.trimap(alpha, depth) if trimap else None)
+        unknown = None
+        if trimap:
+            changed = used.evidence.changed(frame.color, depth)
+            unknown = widened(used.trimap(alpha, depth), alpha, changed)
+        return Matte(alpha, color, unknown)
 
 
 def _prepared(background: CapturedBackground, use_in_engine: Callable[[], None]) -> _Prepared:
