@@ -1,12 +1,13 @@
 """The way of a frame: a pair of messages, its matte, the outputs.
 
-The worker's thread turns the latest pair into a matte, or feeds it to a capture. The sender's
-thread publishes the matte while the worker is at the next pair.
+The worker's thread has the engine matte the latest pair, or feeds it to a capture. The sender's
+thread steadies and publishes the matte while the worker is at the next pair.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dart_ros.node.capture import Capture
@@ -18,7 +19,6 @@ from dart_ros.node.outputs import COLORED, OF_THE_SOURCE, TRIMAPS, Outputs
 from dart_ros.node.scene_loader import SceneLoader, ScenePredictor, check_size
 from dart_ros.node.still import Still, Stills
 from dart_ros.node.worker import LatestWorker, OrderedWorker
-from dart_ros.session.registration import registered
 from dart_ros.session.scene_camera import why_another_camera
 from dart_ros.values import Frame, Matte
 
@@ -27,13 +27,14 @@ _IDLE_PERIOD = 1.0  # seconds between two looks for faults at frames that nobody
 
 
 @dataclass(frozen=True, eq=False)
-class _Matted:
-    """A matte on its way out; None if only outputs of the source are wanted."""
+class _Sent:
+    """A frame for the sender."""
 
     wanted: frozenset[str]
     pair: ImagePair
     frame: Frame
-    matte: Matte | None
+    finish: Callable[[], Matte] | None = None  # None where the source is wanted alone
+    still: Still | None = None  # that waits for this matte
 
 
 class FramePipeline:
@@ -145,11 +146,9 @@ class _Run:
         elif loaded is not None:
             check_size(frame.camera.width, frame.camera.height, loaded.scene)
             if wanted or still:
-                matte = self._matte(loaded.predictor, wanted, still, pair, frame)
-                seen = registered(frame, loaded.scene.depth_offset)
-                self._sender.put(_Matted(wanted, pair, seen, matte))
+                self._sender.put(self._infer(loaded.predictor, wanted, still, pair, frame))
         if shown and (capture is not None or loaded is None):
-            self._sender.put(_Matted(shown, pair, frame, None))
+            self._sender.put(_Sent(shown, pair, frame))
         if not (frame.depth > 0).any():
             self._doubt(
                 "depth is unknown in the whole image, so mattes come from color alone: check the "
@@ -171,34 +170,36 @@ class _Run:
         self._next_idle_look = now + _IDLE_PERIOD
         return True
 
-    def _matte(
+    def _infer(
         self,
         predictor: ScenePredictor,
         wanted: frozenset[str],
         still: Still | None,
         pair: ImagePair,
         frame: Frame,
-    ) -> Matte | None:
+    ) -> _Sent:
+        """Have the engine matte a frame, if anybody wants that."""
         if wanted <= OF_THE_SOURCE and still is None:
-            return None
-        matte = predictor.predict(
-            frame,
-            trimap=bool(TRIMAPS & wanted) or still is not None,
-            foreground=bool(COLORED & wanted) or still is not None,
+            return _Sent(wanted, pair, frame)
+        inferred = predictor.infer(frame, bool(COLORED & wanted) or still is not None)
+        trimap = bool(TRIMAPS & wanted) or still is not None
+        return _Sent(
+            wanted, pair, inferred.frame, lambda: predictor.finish(inferred, trimap), still
         )
-        if still is not None:
-            self._stills.take(still, pair.color.header, frame, matte)
-        return matte
 
     # ---- in the sender's thread ------------------------------------------------------------
 
-    def _send(self, matted: _Matted) -> None:
+    def _send(self, sent: _Sent) -> None:
         settings = self._context.settings()
-        if matted.matte is None:
-            self.outputs.publish_source(matted.wanted, matted.pair, matted.frame, settings)
+        if sent.finish is None:
+            self.outputs.publish_source(sent.wanted, sent.pair, sent.frame, settings)
         else:
-            self.outputs.publish(matted.wanted, matted.pair, matted.frame, matted.matte, settings)
-            latency = (self._context.now() - matted.frame.stamp) * 1e-9
+            matte = sent.finish()
+            # The worker may have seen it wait at the next frame too.
+            if sent.still is not None and not sent.still.taken:
+                self._stills.take(sent.still, sent.pair.color.header, sent.frame, matte)
+            self.outputs.publish(sent.wanted, sent.pair, sent.frame, matte, settings)
+            latency = (self._context.now() - sent.frame.stamp) * 1e-9
             self._log.matted(time.monotonic(), latency)
         self._log.usable()
 

@@ -13,6 +13,7 @@ from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.worker import JobThread
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.session.bumped_camera import BumpedCamera
+from dart_ros.session.predictor import Inferred
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Frame, Matte
@@ -48,8 +49,12 @@ class ScenePredictor(Protocol):
         """Matte before another background from the next frame on; from any thread."""
         ...
 
-    def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
-        """Matte one frame."""
+    def infer(self, frame: Frame, foreground: bool = True) -> Inferred:
+        """Have the engine matte one frame."""
+        ...
+
+    def finish(self, inferred: Inferred, trimap: bool = True) -> Matte:
+        """Return the matte of a frame; each frame once, in their order."""
         ...
 
 

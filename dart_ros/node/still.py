@@ -67,7 +67,7 @@ class Still:
         self._taken: tuple[Header, Frame, Matte] | None = None
 
     def take(self, header: Header, frame: Frame, matte: Matte) -> None:
-        """Note the frame and its matte, with trimap and foreground; in the worker thread."""
+        """Note the frame and its matte, with trimap and foreground; in the sender's thread."""
         self._taken = header, frame, matte
 
     def give_up(self) -> None:
@@ -188,7 +188,7 @@ class Stills:
         return True
 
     def take(self, still: Still, header: Header, frame: Frame, matte: Matte) -> None:
-        """Give a still its frame; in the worker's thread."""
+        """Give a still its frame; in the sender's thread."""
         still.take(header, frame, matte)
         self._context.post(lambda: self._taken(still))
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dart_ros.errors import EngineError, SceneError
 from dart_ros.method.blind_sides import BlindSides, blind_sides, continued
 from dart_ros.method.geometry import REFINED_SHARE, tile_count
@@ -32,8 +35,28 @@ class _Prepared:
     trimap: CpuTrimap
 
 
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """A frame that the engine is done with, for :meth:`Predictor.finish`.
+
+    Attributes:
+        frame: the frame, its depth registered to color.
+        depth: the same with guesses at blind sides.
+        matte: as the engine made it.
+        before: the background that it was matted before.
+    """
+
+    frame: Frame
+    depth: NDArray[np.float32]
+    matte: Matte
+    before: _Prepared
+
+
 class Predictor:
     """Mattes the frames of one scene. Building one takes seconds; use one thread at a time.
+
+    A frame takes two steps, :meth:`infer` and :meth:`finish`. Each has a state of its own, so one
+    thread may be at the second while another is at the next frame's first.
 
     Args:
         scene: the captured background, with fitted weights or without.
@@ -116,7 +139,7 @@ class Predictor:
         self._next = _prepared(background, self._engine.prepare(background))
 
     def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
-        """Mattes one frame.
+        """Mattes one frame, in both steps.
 
         Args:
             frame: a frame of the scene's camera.
@@ -127,6 +150,10 @@ class Predictor:
             SceneError: if the frame's size is not the scene's.
             EngineError: if the engine fails.
         """
+        return self.finish(self.infer(frame, foreground), trimap)
+
+    def infer(self, frame: Frame, foreground: bool = True) -> Inferred:
+        """Has the engine matte one frame; see :meth:`predict`."""
         camera = self.scene.camera
         for image, shape in (("color", frame.color.shape[:2]), ("depth", frame.depth.shape)):
             if shape != (camera.height, camera.width):
@@ -138,19 +165,29 @@ class Predictor:
         used = self._next
         if used is not self._used:
             used.use_in_engine()
-            self._filter.use(used.evidence)
             self._used = used
         frame = registered(frame, self.scene.depth_offset)
         depth = continued(frame.depth, used.sides)
-        matte = self._engine.run(frame.color, depth, foreground)
+        return Inferred(frame, depth, self._engine.run(frame.color, depth, foreground), used)
+
+    def finish(self, inferred: Inferred, trimap: bool = True) -> Matte:
+        """The matte of a frame, steadied over time.
+
+        Args:
+            inferred: by :meth:`infer`, each once and in the order of the frames.
+            trimap: whether the trimap is wanted too.
+        """
+        frame, depth, before = inferred.frame, inferred.depth, inferred.before
         if not self._video:
             self._filter.reset()
-        alpha = self._filter(frame.color, depth, matte.alpha, frame.stamp)
-        color = None if matte.foreground is None else without_room(matte.foreground, alpha)
+        self._filter.use(before.evidence)
+        alpha = self._filter(frame.color, depth, inferred.matte.alpha, frame.stamp)
+        foreground = inferred.matte.foreground
+        color = None if foreground is None else without_room(foreground, alpha)
         unknown = None
         if trimap:
-            changed = used.evidence.changed(frame.color, depth)
-            unknown = widened(used.trimap(alpha, depth), alpha, changed)
+            changed = before.evidence.changed(frame.color, depth)
+            unknown = widened(before.trimap(alpha, depth), alpha, changed)
         return Matte(alpha, color, unknown)
 
 

@@ -24,6 +24,7 @@ from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.parameters import Settings
 from dart_ros.node.scene_loader import CLEANED_UP, Loaded, SceneLoader
 from dart_ros.runtime.scene_buffers import CapturedBackground
+from dart_ros.session.predictor import Inferred
 from dart_ros.session.scene import Scene
 from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Camera, Frame, Matte
@@ -61,7 +62,10 @@ class FakePredictor:
     def set_background(self, background: CapturedBackground) -> None:
         raise NotImplementedError
 
-    def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
+    def infer(self, frame: Frame, foreground: bool = True) -> Inferred:
+        raise NotImplementedError
+
+    def finish(self, inferred: Inferred, trimap: bool = True) -> Matte:
         raise NotImplementedError
 
 

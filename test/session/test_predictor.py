@@ -3,8 +3,9 @@ from __future__ import annotations
 import itertools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from dart_ros.session import predictor as session_predictor
 from dart_ros.session.predictor import Predictor, background_of
 from dart_ros.session.scene import Scene
 from dart_ros.values import Camera, Frame, Matte
+
+Made = TypeVar("Made")
 
 HEIGHT, WIDTH = 61, 97
 CAMERA = Camera(WIDTH, HEIGHT, 90.0, 90.0, 48.0, 30.0)
@@ -329,6 +332,25 @@ def test_each_frame_is_matted_before_one_background_as_a_whole(generic: None) ->
         stop.set()
         thread.join()
     assert seen == {0, 1}
+
+
+def test_a_frame_is_finished_while_the_engine_is_at_later_ones(generic: None) -> None:
+    scene = make_scene()
+    frame, later = make_frame(scene), evening(scene)
+    video = [
+        replace(frame, color=np.roll(frame.color, 4 * turn, 1), stamp=33_000_000 * turn)
+        for turn in range(4)
+    ]
+    in_turn, ahead = (Predictor(scene, "torch", threads=1) for _ in range(2))
+
+    def played(predictor: Predictor, make: Callable[[Frame], Made]) -> list[Made]:
+        made = [make(frame) for frame in video[:2]]
+        predictor.set_background(later)
+        return made + [make(frame) for frame in video[2:]]
+
+    expected = played(in_turn, in_turn.predict)
+    found = [ahead.finish(inferred) for inferred in played(ahead, ahead.infer)]
+    assert all(same(*pair) for pair in zip(found, expected, strict=True))
 
 
 def test_a_background_of_another_size_is_refused(predictor: Predictor) -> None:
