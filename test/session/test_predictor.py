@@ -149,7 +149,9 @@ def test_the_trimap_comes_from_the_matte_and_the_depth(predictor: Predictor) -> 
     level = trimap(depth_corrected_alpha(*values))[0, 0].numpy()
     expected = np.select([level == 0, level == 0.5], [0, 128], 255)
     assert matte.trimap is not None
-    assert (matte.trimap != expected).mean() < 0.002
+    # More may be unknown, see test_unknown_region.py.
+    assert ((matte.trimap != expected) & (matte.trimap != 128)).mean() < 0.002
+    assert (matte.trimap[expected == 128] == 128).mean() > 0.99
     without = predictor.predict(frame, trimap=False)
     assert without.trimap is None
     assert np.array_equal(without.alpha, matte.alpha)
