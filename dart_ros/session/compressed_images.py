@@ -22,6 +22,7 @@ from dart_ros.values import metres_from_sensor
 _HEADER = struct.Struct("<iff")
 _RVL_SIZE = struct.Struct("<ii")
 _PNG = b"\x89PNG"
+_GROUPS = 9  # hold 27 bits, more than a difference of depths or a number of pixels takes
 _REMEDY = "check the camera driver and the transport"
 
 
@@ -91,44 +92,65 @@ def _rvl(data: bytes) -> NDArray[np.uint16]:
     columns, rows = _RVL_SIZE.unpack_from(data)
     if not (0 < columns <= LARGEST_SIDE and 0 < rows <= LARGEST_SIDE):
         raise broken
-    size = rows * columns
-    words = np.frombuffer(data, "<u4", offset=_RVL_SIZE.size, count=(len(data) - 8) // 4)
-    shifts = np.arange(28, -1, -4).astype(np.uint32)
-    nibbles = ((words[:, None] >> shifts) & 15).astype(np.uint8).ravel()
-    numbers = _numbers(nibbles)
-    counts = numbers.tolist()
-    pixels = np.zeros(size, np.int64)
-    filled = np.zeros(size, bool)
-    takes = np.zeros(len(counts), bool)
+    numbers = _numbers(_groups(data[_RVL_SIZE.size :]))
+    values = memoryview(numbers)  # gives single numbers faster than the array
+    zeros, others, heads = [], [], []
     at = place = 0
-    while place < size:
-        if at + 2 > len(counts):
+    while place < rows * columns:
+        if at + 2 > len(values):
             raise broken
-        zeros, others = counts[at : at + 2]
-        at += 2
-        place += zeros
-        if place + others > size or at + others > len(counts) or not zeros + others:
+        skipped, count = values[at], values[at + 1]
+        if not skipped + count:
             raise broken
-        filled[place : place + others] = True
-        takes[at : at + others] = True
-        at += others
-        place += others
-    folded = numbers[takes]
-    # The first difference is one from 0; runs go on from the last value before their zeros.
-    pixels[filled] = np.cumsum((folded >> 1) ^ -(folded & 1))
-    if pixels.min(initial=0) < 0 or pixels.max(initial=0) > np.iinfo(np.uint16).max:
+        heads.append(at)
+        zeros.append(skipped)
+        others.append(count)
+        at += 2 + count
+        place += skipped + count
+    if place > rows * columns or at > len(values):
         raise broken
-    return pixels.astype(np.uint16).reshape(rows, columns)
+    is_difference = np.ones(at, bool)
+    is_difference[heads] = False
+    is_difference[np.add(heads, 1)] = False
+    folded = numbers[:at][is_difference]
+    # The first difference is one from 0; runs go on from the last value before their zeros.
+    depth = np.cumsum((folded >> 1) ^ -(folded & 1), dtype=np.int64)
+    if depth.min(initial=0) < 0 or depth.max(initial=0) > np.iinfo(np.uint16).max:
+        raise broken
+    filled = np.repeat(np.tile([False, True], len(heads)), np.ravel((zeros, others), order="F"))
+    pixels = np.zeros(filled.size, np.uint16)
+    pixels[filled] = depth
+    return pixels.reshape(rows, columns)
 
 
-def _numbers(nibbles: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """All numbers that end; what is left at the end pads the last word."""
-    ends = np.flatnonzero(nibbles < 8)
+def _groups(data: bytes) -> NDArray[np.uint8]:
+    """The groups of four bits in their order; what is left of a word that was cut is dropped."""
+    swapped = np.frombuffer(data, "<u4", count=len(data) // 4).astype(">u4").view(np.uint8)
+    groups = np.empty(2 * swapped.size, np.uint8)
+    np.right_shift(swapped, 4, out=groups[0::2])
+    np.bitwise_and(swapped, 15, out=groups[1::2])
+    return groups
+
+
+def _numbers(groups: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """All numbers that end, the largest int32 for those of more than nine groups.
+
+    What is left at the end pads the last word.
+    """
+    ends = np.flatnonzero(groups < 8)
     if not ends.size:
-        return np.zeros(0, np.int64)
-    starts = np.r_[0, ends[:-1] + 1]
-    lengths = ends - starts + 1
-    position = np.arange(ends[-1] + 1) - np.repeat(starts, lengths)
-    # Seven groups hold 21 bits, more than any difference of 16-bit values or run takes.
-    parts = (nibbles[: ends[-1] + 1].astype(np.int64) & 7) << (3 * np.minimum(position, 12))
-    return np.add.reduceat(parts, starts)
+        return np.zeros(0, np.int32)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    numbers = groups[starts].astype(np.int32)
+    # Few have more than one group, fewer more than two: each turn looks at those that go on.
+    going_on = np.flatnonzero(numbers > 7)
+    place = starts[going_on]
+    for shift in range(3, 3 * _GROUPS, 3):
+        place += 1
+        groups_here = groups[place]
+        # The bit that told to go on lies where the next group's lowest one does.
+        numbers[going_on] += (groups_here.astype(np.int32) - 1) << shift
+        more = np.flatnonzero(groups_here > 7)
+        going_on, place = going_on[more], place[more]
+    numbers[going_on] = np.iinfo(np.int32).max
+    return numbers
