@@ -49,11 +49,11 @@ _ACTIONS = {
     "take_still": TakeStill,
 }
 _PATIENCE = 10.0  # seconds for an answer to what is done at once
-_LONG = 300.0  # seconds for a scene to load
+_LONG = 300.0  # seconds for a scene to load, a capture or a still
 _STRONGEST = 1.0  # of the blur
 _SHOWN = "~/capture_picture shows where."  # words of a refusal that has a picture
 _PICTURE_PATIENCE = 2.0  # seconds for that picture to come
-_STALE = 30.0  # seconds without a picture after which a viewer is given up
+_QUIET = 3.0  # seconds without a picture after which a viewer is looked after
 
 
 class MattingClient:
@@ -79,6 +79,7 @@ class MattingClient:
         self._node, self._post, self._loop = node, post, loop
         self._status: Status | None = None
         self._told = 0.0
+        self._destroyed = False
         self._clients = {
             service: node.create_client(kind, f"{name}/{service}")
             for service, kind in _SERVICES.items()
@@ -99,6 +100,7 @@ class MattingClient:
 
     def destroy(self) -> None:
         """Take everything back; in rclpy's thread."""
+        self._destroyed = True
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         for client in self._clients.values():
@@ -140,7 +142,7 @@ class MattingClient:
 
     # -- pictures ----------------------------------------------------------------------------
 
-    async def watch(self, view: str) -> AsyncIterator[Picture]:
+    async def watch(self, view: str) -> AsyncIterator[Picture | None]:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
         shown = self._views.get(view)
         if shown is None:
@@ -149,8 +151,12 @@ class MattingClient:
         number = 0
         with shown:
             while True:
-                number, picture = await asyncio.wait_for(shown.after(number), _STALE)
-                yield picture
+                try:
+                    number, picture = await asyncio.wait_for(shown.after(number), _QUIET)
+                except asyncio.TimeoutError:
+                    yield None
+                else:
+                    yield picture
 
     # -- requests ----------------------------------------------------------------------------
 
@@ -270,7 +276,13 @@ class MattingClient:
                 settle(Answer(False, f"{self.name} offers no {name} now: try again"))
 
         self._post(ask)
-        return await done
+        # A node that was killed says nothing any more, and may be back under its name.
+        end = time.monotonic() + _LONG
+        while time.monotonic() < end and not self._destroyed:
+            await asyncio.wait({done}, timeout=1.0)
+            if done.done():
+                return done.result()
+        return Answer(False, f"{self.name} does not answer any more"), None
 
     async def _call(self, name: str, request: Any, patience: float = _PATIENCE) -> Any:
         """The response of a service, or an :class:`Answer` that says why there is none."""

@@ -42,8 +42,8 @@ class MattingNode(Protocol):
         """The latest status as JSON values; empty if none came yet."""
         ...
 
-    def watch(self, view: str) -> AsyncIterator[Picture]:
-        """The pictures of a view; those that come too fast are skipped."""
+    def watch(self, view: str) -> AsyncIterator[Picture | None]:
+        """The pictures of a view; those that come too fast are skipped. None: none for long."""
         ...
 
     async def capture(self, scene: str, fit: bool) -> Answer:

@@ -144,6 +144,11 @@ class _Server:
             await response.write(f"--{_BOUNDARY}\r\n".encode())
             async with contextlib.aclosing(node.watch(view)) as pictures:  # type: ignore[type-var]
                 async for picture in pictures:
+                    if picture is None:
+                        # No picture is written that would tell that the viewer is gone.
+                        if request.transport is None or self._nodes().get(node.name) is not node:
+                            break
+                        continue
                     head = f"Content-Type: {picture.kind}\r\nContent-Length: {len(picture.data)}"
                     await response.write(head.encode() + b"\r\n\r\n" + picture.data)
                     await response.write(f"\r\n--{_BOUNDARY}\r\n".encode())

@@ -29,13 +29,17 @@ class FakeNode:
     answer: Answer = field(default_factory=lambda: Answer(True, "done"))
     stored: list[dict[str, Any]] = field(default_factory=list)
     watching: int = 0
+    silent: bool = False  # sends no pictures
 
     def status(self) -> dict[str, Any]:
         return self.state
 
-    async def watch(self, view: str) -> AsyncIterator[Picture]:
+    async def watch(self, view: str) -> AsyncIterator[Picture | None]:
         self.watching += 1
         try:
+            while self.silent:
+                yield None
+                await asyncio.sleep(0.01)
             for number in range(1000):
                 image = np.full((48, 64, 3), number % 256, np.uint8)
                 data = cv2.imencode(".jpg", image)[1].tobytes()

@@ -227,6 +227,30 @@ def test_the_live_picture_ends_with_its_viewer(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_viewer_of_a_silent_node_waits_and_may_leave(tmp_path: Path) -> None:
+    async def test() -> None:
+        node = FakeNode(silent=True)
+        async with served(tmp_path, node) as (url, session):
+            params = {**NODE, "view": "alpha"}
+            async with session.get(f"{url}/api/live", params=params) as response:
+                await asyncio.sleep(0.3)
+                assert node.watching == 1
+                node.silent = False
+                data = b""
+                while data.count(b"--picture") < 2:
+                    data += await response.content.readany()
+                node.silent = True
+            async with session.get(f"{url}/api/live", params=params):
+                await asyncio.sleep(0.1)
+            for _ in range(100):
+                if not node.watching:
+                    break
+                await asyncio.sleep(0.05)
+            assert node.watching == 0
+
+    run(test)
+
+
 def test_statuses_come_as_they_change(tmp_path: Path) -> None:
     async def test() -> None:
         left, right = FakeNode("/left/matting_node"), FakeNode("/right/matting_node")

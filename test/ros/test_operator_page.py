@@ -15,7 +15,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from robot import DOMAIN, PATIENCE, REPOSITORY, NodeProcess, Robot, empty_view, occupied_view
+from robot import (
+    DOMAIN,
+    PATIENCE,
+    REPOSITORY,
+    NodeProcess,
+    Robot,
+    children,
+    empty_view,
+    occupied_view,
+)
 
 from dart_ros.msg import Status
 
@@ -86,6 +95,18 @@ def wait_for_color(page: Any, bgr: tuple[int, int, int]) -> None:
         time.sleep(0.3)
 
 
+def drag(page: Any, selector: str, file: Path) -> None:
+    """Drag a file from the desktop to an element and drop it, as a hand does."""
+    page.locator(selector).scroll_into_view_if_needed()
+    box = page.locator(selector).bounding_box()
+    place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    dragged = {"items": [], "files": [str(file)], "dragOperationsMask": 1}
+    browser = page.context.new_cdp_session(page)
+    for event in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": event, **place, "data": dragged})
+    browser.detach()
+
+
 def test_a_capture_is_refused_with_a_reason_then_done(page: Any, robot: Robot) -> None:
     from playwright.sync_api import expect
 
@@ -121,6 +142,14 @@ def test_backdrops_are_seen(page: Any, robot: Robot, tmp_path: Path) -> None:
     cv2.imwrite(str(picture), np.full((90, 120, 3), (210, 120, 20), np.uint8))
     page.set_input_files("#file", str(picture))
     wait_for_color(page, (210, 120, 20))
+    picture = tmp_path / "violet.png"
+    cv2.imwrite(str(picture), np.full((90, 120, 3), (200, 40, 140), np.uint8))
+    drag(page, "#drop", picture)
+    wait_for_color(page, (200, 40, 140))
+    assert page.evaluate(
+        "() => !document.querySelector('h1').dispatchEvent("
+        "new DragEvent('drop', { bubbles: true, cancelable: true }))"
+    ), "the browser shows a picture that misses its place"
     page.get_by_label("Nothing (black)").check()
     wait_for_color(page, (0, 0, 0))
 
@@ -139,6 +168,26 @@ def test_scenes_are_renamed_and_a_second_one_deleted(page: Any, robot: Robot) ->
     page.get_by_role("button", name="Delete: second").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("button", name="Delete: second")).to_have_count(0)
+
+
+def test_a_fit_is_watched_and_ended(page: Any, robot: Robot, node: NodeProcess) -> None:
+    from playwright.sync_api import expect
+
+    robot.rate = 5.0  # what the mattes don't take is the fit's
+    page.fill("#scene-name", "fitted")
+    page.get_by_label("Then fit the network").check()
+    page.get_by_role("button", name="Capture background").click()
+    expect(page.locator("#state")).to_contain_text("Matting: fitted", timeout=90_000)
+    expect(page.locator("#activity-text")).to_contain_text("fitting: ")
+    expect(page.locator("#progress")).to_be_visible()
+    (pid,) = children(node.process.pid)
+    page.get_by_role("button", name="End the fit").click()
+    expect(page.get_by_role("button", name="End the fit")).to_be_hidden()
+    expect(page.locator("#activity")).to_be_hidden()
+    expect(page.locator("#state")).to_contain_text("Matting: fitted")
+    assert not Path(f"/proc/{pid}").exists()
+    page.get_by_label("Then fit the network").uncheck()
+    robot.rate = 30.0
 
 
 def test_languages_and_sizes(page: Any) -> None:
@@ -165,11 +214,18 @@ def test_a_node_that_is_gone_and_back(
 ) -> None:
     from playwright.sync_api import expect
 
+    tab = page.get_by_role("tab", name="/second/matting_node")
     second = NodeProcess(scenes_dir, *PARAMETERS, namespace="/second")
     try:
-        expect(page.get_by_role("tab", name="/second/matting_node")).to_be_visible()
+        tab.click()
+        expect(page.locator("#state")).to_have_text("Waiting for the camera")
+        second.stop(signal.SIGKILL)
+        expect(page.locator("#reason")).to_have_text("The node has stopped sending its state.")
+        second = NodeProcess(scenes_dir, *PARAMETERS, namespace="/second")
+        expect(page.locator("#reason")).not_to_have_text("The node has stopped sending its state.")
+        expect(page.locator("#state")).to_have_text("Waiting for the camera")
     finally:
         second.stop(signal.SIGKILL)
-    expect(page.get_by_role("tab", name="/second/matting_node")).to_have_count(0, timeout=40_000)
+    expect(tab).to_have_count(0, timeout=40_000)
     expect(page.locator("#state")).to_contain_text("Matting")
     robot.wait_for_state(Status.STATE_MATTING)

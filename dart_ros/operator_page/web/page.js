@@ -423,6 +423,8 @@ $("drop").ondrop = (event) => {
   $("drop").classList.remove("over");
   bring(event.dataTransfer.files[0]);
 };
+// A picture that misses its place would take the page's.
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 
 // ---- scenes --------------------------------------------------------------------------------
 
