@@ -221,7 +221,11 @@ def test_matte_into_a_bag_and_a_video_at_once(
 
 
 def test_matte_with_post_matting(
-    store: SceneStore, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: SceneStore,
+    recording: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("pymatting")
     short, output = tmp_path / "short", tmp_path / "mattes"
@@ -243,6 +247,11 @@ def test_matte_with_post_matting(
     # The box of the second frame: there is something to solve, and it comes out as foreground.
     assert (trimap == 128).any() and (trimap == 255).any()
     assert (alpha[20:50, 20:35] > 200).all()
+    # What can't be solved keeps its alpha.
+    monkeypatch.setattr("dart_ros.postmatting.closed_form.MOST_UNKNOWN", 0.0)
+    assert cli.main(command) == 0
+    told = capsys.readouterr()
+    assert "Matted 2 frames" in told.out and "frames are without post-matting" in told.err
 
 
 def test_matte_wants_to_know_where_to(

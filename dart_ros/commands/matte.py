@@ -50,6 +50,7 @@ def _matte(options: argparse.Namespace) -> None:
     import time
     from contextlib import ExitStack
 
+    from dart_ros.errors import PostMattingError
     from dart_ros.postmatting import create_post_matting
     from dart_ros.session.foreground import with_alpha
     from dart_ros.session.scene_store import find_scene
@@ -67,6 +68,7 @@ def _matte(options: argparse.Namespace) -> None:
     post = create_post_matting(options.post, options.post_weights) if options.post else None
     frames = ReadableFrames(recording, [(position, 0) for position in range(len(recording))])
     motion = MotionLog(scene.plate)
+    unrefined: list[str] = []  # of each frame without post-matting, why
     with ExitStack() as stack:
         stack.callback(recording.close)
         writers = [stack.enter_context(writer) for writer in _writers(options, recording)]
@@ -76,7 +78,10 @@ def _matte(options: argparse.Namespace) -> None:
             start = time.perf_counter()
             matte = predictor.predict(frame, foreground=bool(options.output or options.rrd))
             if post is not None and matte.trimap is not None:
-                matte = with_alpha(matte, post.refine(frame.color, matte.trimap))
+                try:
+                    matte = with_alpha(matte, post.refine(frame.color, matte.trimap))
+                except PostMattingError as error:
+                    unrefined.append(str(error))
             latency = time.perf_counter() - start
             if motion.look(position, frame.color):
                 warn(motion.report())
@@ -87,6 +92,8 @@ def _matte(options: argparse.Namespace) -> None:
     for text in (frames.report(), motion.report()):
         if text:
             print(text)
+    if unrefined:
+        warn(f"{len(unrefined)} frames are without post-matting, the first: {unrefined[0]}")
 
 
 def _writers(options: argparse.Namespace, recording: Recording) -> list[MatteWriter]:

@@ -10,6 +10,10 @@ from dart_ros.errors import PostMattingError
 MARGIN = 32
 """Pixels around the unknown part that are solved with it; its equations reach 2 pixels far."""
 
+MOST_UNKNOWN = 0.5
+"""Share of the trimap up to which it is solved: far from what is known the solver hardly converges,
+and a frame that is unknown everywhere takes minutes."""
+
 
 class ClosedForm:
     """See :class:`dart_ros.postmatting.PostMatting`. Takes seconds a frame.
@@ -40,6 +44,12 @@ class ClosedForm:
             return alpha
         if not (trimap == 0).any():
             return np.full_like(trimap, 255)
+        if unknown.mean() > MOST_UNKNOWN:
+            raise PostMattingError(
+                f"The trimap is unknown in {unknown.mean():.0%} of a frame, and closed form solves "
+                f"{MOST_UNKNOWN:.0%} at most; use the alpha without it, or capture the background "
+                "again."
+            )
         part = _around(unknown)
         if not {0, 255} <= set(np.unique(trimap[part]).tolist()):
             part = (slice(None), slice(None))

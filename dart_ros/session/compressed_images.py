@@ -93,7 +93,7 @@ def _rvl(data: bytes) -> NDArray[np.uint16]:
     if not (0 < columns <= LARGEST_SIDE and 0 < rows <= LARGEST_SIDE):
         raise broken
     numbers = _numbers(_groups(data[_RVL_SIZE.size :]))
-    values = memoryview(numbers)  # gives single numbers faster than the array
+    values = numbers.data  # a memoryview gives single numbers faster than the array
     zeros, others, heads = [], [], []
     at = place = 0
     while place < rows * columns:

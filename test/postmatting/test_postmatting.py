@@ -38,6 +38,15 @@ def test_closed_form_without_one_side(known: int, wanted: int) -> None:
     assert (create_post_matting("closed-form").refine(color, trimap) == wanted).all()
 
 
+def test_closed_form_refuses_what_would_take_minutes() -> None:
+    pytest.importorskip("pymatting")
+    color = np.zeros((480, 640, 3), np.uint8)
+    trimap = np.full((480, 640), 128, np.uint8)
+    trimap[0, 0], trimap[-1, -1] = 0, 255
+    with pytest.raises(PostMattingError, match="unknown in 100% of a frame"):
+        create_post_matting("closed-form").refine(color, trimap)
+
+
 def test_vitmatte_solves_the_unknown_part_alone(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
