@@ -26,6 +26,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from dart_ros.demo.domain import own_domain
 from dart_ros.srv import CaptureBackground
 
 WIDTH, HEIGHT = 160, 120
@@ -332,7 +333,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, help="where to keep the node's log")
     options = parser.parse_args()
-    with Fuzz(options.seed, domain=os.getpid() % 100 + 1) as fuzz:
+    with Fuzz(options.seed, domain=own_domain()) as fuzz:
         try:
             result = fuzz.run(options.messages)
             if options.log:

@@ -11,9 +11,7 @@ import argparse
 import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dart_ros.commands.options import MAX_DEPTH, positive
+from dart_ros.demo.domain import own_domain
 from dart_ros.demo.pictures import (
     Shot,
     contact_sheet,
@@ -450,25 +449,6 @@ def _bar(what: str) -> tqdm[Any]:
     )
 
 
-def free_domain() -> int:
-    """A ROS domain that no process on this machine seems to use.
-
-    The first participant of domain D listens on UDP port 7400 + 250 D + 10 (RTPS 2.3, 9.6.1.1).
-    """
-    domains = list(range(1, 100))
-    random.shuffle(domains)
-    for domain in domains:
-        probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            probe.bind(("", 7400 + 250 * domain + 10))
-        except OSError:
-            continue
-        finally:
-            probe.close()
-        return domain
-    raise DemoError("All ROS domains of this machine are in use; stop some ROS nodes.")
-
-
 def fastdds_profile() -> Path | None:
     """The Fast DDS profile for image streams, installed or in the source tree; None if gone."""
     places = [Path(__file__).resolve().parents[2]]
@@ -483,7 +463,7 @@ def fastdds_profile() -> Path | None:
 
 def set_environment(logs: Path) -> None:
     """Give this process and its children a ROS world of their own on this machine."""
-    os.environ["ROS_DOMAIN_ID"] = str(free_domain())
+    os.environ["ROS_DOMAIN_ID"] = str(own_domain())
     os.environ["ROS_LOG_DIR"] = str(logs / "ros")
     # Humble knows only the older name; newer ones warn about it.
     if os.environ.get("ROS_DISTRO") == "humble":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import rclpy
@@ -40,6 +41,7 @@ DEPTH_TOPIC = bags.DEPTH_TOPIC.lstrip("/")
 DEPTH_INFO_TOPIC = "camera/camera/aligned_depth_to_color/camera_info"
 
 _KEPT_BYTES = 1 << 30
+_PROGRESS_PERIOD = 5.0  # seconds between two lines of progress
 # Draws of simulated sensor noise on the empty scene, two seconds of them at 30 Hz.
 _NOISE_DRAWS = 60
 
@@ -191,10 +193,13 @@ class ReplayNode(Node):
         return float(value)
 
     def _prepare(self, keys: list[Key]) -> None:
-        step = max(1, len(keys) // 10)
+        told = time.monotonic()
+        self.get_logger().info(f"preparing {len(keys)} pictures")
 
         def progress(done: int, total: int) -> None:
-            if done % step == 0:
+            nonlocal told
+            if time.monotonic() - told >= _PROGRESS_PERIOD:
+                told = time.monotonic()
                 self.get_logger().info(f"prepared {done} of {total} pictures")
 
         ready = self._pictures.prepare(keys, progress)

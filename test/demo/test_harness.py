@@ -3,7 +3,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -25,7 +24,6 @@ from dart_ros.demo.harness import (
     DemoError,
     common_stamps,
     fastdds_profile,
-    free_domain,
     parse,
     phase_figures,
     ros_arguments,
@@ -127,14 +125,6 @@ def test_parameters_survive_the_way_through_the_command_line() -> None:
         *("--ros-args", "-r", "a:=/b"),
         *("-p", 'path:="/some where/\\"x\\""', "-p", "rate:=0.0"),
     ]
-
-
-def test_a_domain_in_use_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dart_ros.demo.harness.random.shuffle", lambda domains: domains.sort())
-    first = free_domain()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("", 7400 + 250 * first + 10))
-        assert free_domain() > first
 
 
 def test_the_profile_ships_with_the_package() -> None:

@@ -27,8 +27,10 @@ from rosbags.typesys import Stores, get_typestore  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from std_srvs.srv import SetBool, Trigger  # noqa: E402
 
+from dart_ros.demo.domain import own_domain  # noqa: E402
+
 WIDTH, HEIGHT = 64, 48
-DOMAIN = os.getpid() % 99 + 1
+DOMAIN = own_domain()
 NAMESPACE = "/robot"
 COLOR = f"{NAMESPACE}/camera/camera/color/image_raw"
 COLOR_INFO = f"{NAMESPACE}/camera/camera/color/camera_info"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from dart_ros.demo.domain import own_domain
 from dart_ros.node.callback_queue import CallbackQueue
 
 PATIENCE = 20.0
@@ -23,7 +23,7 @@ PATIENCE = 20.0
 @pytest.fixture
 def node() -> Iterator[Node]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=os.getpid() % 100 + 1)
+    rclpy.init(context=context, domain_id=own_domain())
     made = rclpy.create_node("queue", context=context)
     yield made
     made.destroy_node()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from dart_ros.action import FitScene
+from dart_ros.demo.domain import own_domain
 from dart_ros.node.deferred_action import DeferredAction, Goal
 
 PATIENCE = 20.0
@@ -28,7 +28,7 @@ Spin = Callable[[Callable[[], Any]], None]
 @pytest.fixture
 def node() -> Iterator[Node]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=os.getpid() % 100 + 1)
+    rclpy.init(context=context, domain_id=own_domain())
     made = rclpy.create_node("deferred", context=context)
     yield made
     made.destroy_node()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from dart_ros.demo.domain import own_domain
 from dart_ros.node.deferred_service import DeferredService, Reply
 
 PATIENCE = 20.0
@@ -25,7 +25,7 @@ PATIENCE = 20.0
 @pytest.fixture
 def node() -> Iterator[Node]:
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=os.getpid() % 100 + 1)
+    rclpy.init(context=context, domain_id=own_domain())
     made = rclpy.create_node("deferred", context=context)
     yield made
     made.destroy_node()

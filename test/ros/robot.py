@@ -25,6 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 
+from dart_ros.demo.domain import own_domain
 from dart_ros.msg import Status
 from dart_ros.srv import CaptureBackground
 
@@ -32,8 +33,7 @@ WIDTH, HEIGHT = 160, 120
 FRAME_ID = "camera_color_optical_frame"
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds; plenty, for machines that do other things as well
-# Above 101 the ports of a domain run into those that Linux hands out.
-DOMAIN = os.getpid() % 100 + 1
+DOMAIN = own_domain()
 
 
 @dataclass(frozen=True, eq=False)
