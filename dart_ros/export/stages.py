@@ -180,7 +180,7 @@ class CoarseStage(Stage):
             color: (H+border)×(W+border)×3 uint8, see
                 :class:`dart_ros.runtime.layout.FrameBuffer`.
             depth: (H+border)×(W+border) float32 metres, -1 where unknown, or with the guesses of
-                :func:`dart_ros.method.blind_sides.continued`.
+                :func:`dart_ros.method.blind_sides.extrapolate_depth`.
             plate: of the scene, as what follows.
             mean: of the scene.
             std: of the scene.

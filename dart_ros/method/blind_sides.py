@@ -1,8 +1,8 @@
 """Columns at the sides of a picture that the depth camera doesn't see (not in the paper).
 
 It stands beside the color camera. People who come in there are seen by color alone, and not even
-by color in dark clothes before something dark: so their depth is continued outwards as a guess,
-which the networks can tell from depth that is known.
+by color in dark clothes before something dark: so their depth is extrapolated outwards, as a guess
+that the networks can tell from depth that is known.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def blind_sides(known: NDArray[np.bool_]) -> BlindSides:
     return BlindSides(*(side if side < WIDEST * width else 0 for side in (left, right)))
 
 
-def continued(depth: NDArray[np.float32], sides: BlindSides) -> NDArray[np.float32]:
+def extrapolate_depth(depth: NDArray[np.float32], sides: BlindSides) -> NDArray[np.float32]:
     """Depth with a guess where a row begins or ends unknown at a blind side: its first known depth.
 
     Args:
@@ -63,13 +63,13 @@ def continued(depth: NDArray[np.float32], sides: BlindSides) -> NDArray[np.float
     left, right = (side + reach if side else 0 for side in sides)
     guessed = depth.copy()
     if left:
-        guessed[:, :left] = _continued_left(depth[:, :left])
+        guessed[:, :left] = _extrapolate_left(depth[:, :left])
     if right:
-        guessed[:, width - right :] = _continued_left(depth[:, : width - right - 1 : -1])[:, ::-1]
+        guessed[:, width - right :] = _extrapolate_left(depth[:, : width - right - 1 : -1])[:, ::-1]
     return guessed
 
 
-def _continued_left(zone: NDArray[np.float32]) -> NDArray[np.float32]:
+def _extrapolate_left(zone: NDArray[np.float32]) -> NDArray[np.float32]:
     known = zone > 0
     first = known.argmax(axis=1)[:, None]
     guess = np.where(

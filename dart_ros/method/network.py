@@ -89,7 +89,7 @@ class MattingNetwork(nn.Module):
         Args:
             color: B×3×H×W frame in [0, 1].
             depth: B×1×H×W metres, -1 where unknown, or with the guesses of
-                :func:`dart_ros.method.blind_sides.continued`.
+                :func:`dart_ros.method.blind_sides.extrapolate_depth`.
             background: the captured scene, the same size.
             tiles: how many 16×16 tiles of each image are refined, None for all.
             reduction: 4 or 6, None for :func:`base_reduction` of the size; crops of larger images

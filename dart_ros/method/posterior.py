@@ -109,7 +109,7 @@ def depth_channels(depth: Tensor, behind: Tensor, plate_known: Tensor) -> Tensor
 
     Args:
         depth: B×1×H×W live depth in metres, -1 where unknown, or else with the guesses of
-            :func:`dart_ros.method.blind_sides.continued`.
+            :func:`dart_ros.method.blind_sides.extrapolate_depth`.
         behind: B×1×H×W, see :func:`guessed_background`.
         plate_known: B×1×H×W, 1 where the background's depth is known, else 0.
 
@@ -124,6 +124,6 @@ def depth_channels(depth: Tensor, behind: Tensor, plate_known: Tensor) -> Tensor
 
 
 def metres_or_guess(depth: Tensor) -> Tensor:
-    """Metres of what :func:`dart_ros.method.blind_sides.continued` returns, known or guessed; 0
+    """Metres of what :func:`dart_ros.method.blind_sides.extrapolate_depth` returns, known or guessed; 0
     where neither."""
     return torch.where(depth > 0, depth, -1 - depth)

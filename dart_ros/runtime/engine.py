@@ -42,7 +42,7 @@ class Engine(Protocol):
         Args:
             color: H×W×3 RGB.
             depth: H×W metres, -1 where unknown, maybe with the guesses of
-                :func:`dart_ros.method.blind_sides.continued`.
+                :func:`dart_ros.method.blind_sides.extrapolate_depth`.
             foreground: whether the foreground's colors are wanted.
 
         Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import EngineError, SceneError
-from dart_ros.method.blind_sides import BlindSides, blind_sides, continued
+from dart_ros.method.blind_sides import BlindSides, blind_sides, extrapolate_depth
 from dart_ros.method.geometry import REFINED_SHARE, tile_count
 from dart_ros.runtime.depth_evidence import DepthEvidence
 from dart_ros.runtime.engine import create_engine, must_build, must_compile
@@ -167,7 +167,7 @@ class Predictor:
             used.use_in_engine()
             self._used = used
         frame = registered(frame, self.scene.depth_offset)
-        depth = continued(frame.depth, used.sides)
+        depth = extrapolate_depth(frame.depth, used.sides)
         return Inferred(frame, depth, self._engine.run(frame.color, depth, foreground), used)
 
     def finish(self, inferred: Inferred, trimap: bool = True) -> Matte:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dart_ros.method.blind_sides import continued
+from dart_ros.method.blind_sides import extrapolate_depth
 from dart_ros.method.depth_background import STD_FLOOR
 from dart_ros.simulation.background import View
 from dart_ros.simulation.dice import Dice
@@ -87,7 +87,7 @@ def sense(
     scene by luck.
 
     Returns:
-        live depth (-1 unknown, or a guess, see :func:`dart_ros.method.blind_sides.continued`),
+        live depth (-1 unknown, or a guess, see :func:`dart_ros.method.blind_sides.extrapolate_depth`),
         background mean, background deviation, background known.
     """
     depth, std = view.depth, view.std
@@ -181,7 +181,7 @@ def sense(
     live = torch.round(live / quantum) * quantum
     seen = seen & ~margin & (live > near) & (live < max_depth)
     live = torch.where(seen, live, -1.0)
-    guessed = torch.from_numpy(continued(live[0].cpu().numpy(), sides_of(margin)))
+    guessed = torch.from_numpy(extrapolate_depth(live[0].cpu().numpy(), sides_of(margin)))
     return guessed[None].to(dice.device), mean, deviation, known.float()
 
 

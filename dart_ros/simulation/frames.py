@@ -69,7 +69,7 @@ class Previous(NamedTuple):
 
 class Batch(NamedTuple):
     """Training frames with their truth, B×C×H×W float32, colors in [0, 1], depth in metres with the
-    guesses of :func:`dart_ros.method.blind_sides.continued`.
+    guesses of :func:`dart_ros.method.blind_sides.extrapolate_depth`.
 
     ``weight`` (1 channel, not negative) is how much each pixel's truth counts in the loss, 0 where
     it isn't known. ``previous`` is given where frames come in pairs.

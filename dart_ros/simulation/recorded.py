@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dart_ros.method.blind_sides import continued
+from dart_ros.method.blind_sides import extrapolate_depth
 from dart_ros.method.network import Background
 from dart_ros.simulation.depth_labels import BACKGROUND, FOREGROUND, UNLABELLED
 from dart_ros.simulation.frames import Batch, Previous, RgbdBackground, blind_columns, sides_of
@@ -228,7 +228,7 @@ class RecordedFrames:
             depth = window.of(shown.depth[None])
             gone = lost & (labels != BACKGROUND) if lost.dim() else lost
             depth = torch.where((depth > 0) & ~gone & ~margin, depth, -1.0)
-            depth = torch.from_numpy(continued(depth[0].numpy(), sides_of(margin)))[None]
+            depth = torch.from_numpy(extrapolate_depth(depth[0].numpy(), sides_of(margin)))[None]
             alpha = (labels == FOREGROUND).float()
             pair.append((color, depth, alpha, (labels != UNLABELLED).float()))
         color, depth, alpha, weight = (image[None] for image in pair[1])

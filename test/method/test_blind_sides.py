@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dart_ros.method.blind_sides import BlindSides, blind_sides, continued
+from dart_ros.method.blind_sides import BlindSides, blind_sides, extrapolate_depth
 from dart_ros.method.posterior import metres_or_guess
 
 HEIGHT, WIDTH = 40, 100
@@ -66,7 +66,7 @@ def test_rows_are_continued_from_their_first_depth(
     depth[:, :left] = -1
     depth[:, WIDTH - right :] = -1
     before = depth.copy()
-    found = continued(depth, BlindSides(left, right))
+    found = extrapolate_depth(depth, BlindSides(left, right))
     assert np.array_equal(depth, before) and found.dtype == np.float32
     np.testing.assert_array_equal(found, by_hand(depth, left, right))
     metres = metres_or_guess(torch.from_numpy(found)).numpy()
@@ -77,4 +77,4 @@ def test_rows_are_continued_from_their_first_depth(
 def test_without_blind_sides_nothing_is_guessed() -> None:
     depth = np.full((5, WIDTH), -1.0, np.float32)
     depth[:, 3:] = 2.0
-    assert np.array_equal(continued(depth, BlindSides(0, 0)), depth)
+    assert np.array_equal(extrapolate_depth(depth, BlindSides(0, 0)), depth)
