@@ -124,6 +124,6 @@ def depth_channels(depth: Tensor, behind: Tensor, plate_known: Tensor) -> Tensor
 
 
 def metres_or_guess(depth: Tensor) -> Tensor:
-    """Metres of what :func:`dart_ros.method.blind_sides.extrapolate_depth` returns, known or guessed; 0
-    where neither."""
+    """Metres of what :func:`dart_ros.method.blind_sides.extrapolate_depth` returns, known or
+    guessed; 0 where neither."""
     return torch.where(depth > 0, depth, -1 - depth)

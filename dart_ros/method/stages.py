@@ -19,8 +19,8 @@ class Reduced(NamedTuple):
     """A frame and its scene as the base network sees them, each B×C×h×w.
 
     ``color`` and ``plate`` in [0, 1]; ``depth`` in metres, -1 where unknown, or with the guesses of
-    :func:`dart_ros.method.blind_sides.extrapolate_depth`; ``mean`` and ``std`` of the background in metres;
-    ``known``: 1 where the background's depth is known, else 0; ``behind``: see
+    :func:`dart_ros.method.blind_sides.extrapolate_depth`; ``mean`` and ``std`` of the background
+    in metres; ``known``: 1 where the background's depth is known, else 0; ``behind``: see
     :func:`dart_ros.method.posterior.guessed_background`.
     """
 
