@@ -88,7 +88,8 @@ def sense(
 
     Returns:
         live depth (-1 unknown, or a guess, see
-        :func:`dart_ros.method.blind_sides.extrapolate_depth`), background mean, background deviation, background known.
+        :func:`dart_ros.method.blind_sides.extrapolate_depth`), background mean, background
+        deviation, background known.
     """
     depth, std = view.depth, view.std
     captured, measured, max_depth = std is not None, view.live_depth, view.max_depth
