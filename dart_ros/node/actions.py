@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rclpy.node import Node
@@ -49,12 +49,15 @@ class Actions:
         self._capture = capture
         self._fits = fits
         self._stills = stills
-        actions: Sequence[tuple[Any, str, Any]] = (
+        actions: Sequence[tuple[Any, str, Callable[[Goal], None]]] = (
             (CaptureBackground, "~/capture_background", self._capture_asked),
             (FitScene, "~/fit_scene", self._fit_asked),
             (TakeStill, "~/take_still", self._still_asked),
         )
-        self._actions = [DeferredAction(node, context, *action) for action in actions]
+        self._actions = [
+            DeferredAction(node, context, kind, name, self._when_active(kind, asked))
+            for kind, name, asked in actions
+        ]
 
     @property
     def pending(self) -> int:
@@ -71,6 +74,15 @@ class Actions:
         for action in self._actions:
             action.abort_open("the node ends")
 
+    def _when_active(self, kind: Any, asked: Callable[[Goal], None]) -> Callable[[Goal], None]:
+        def checked(goal: Goal) -> None:
+            if self._context.active():
+                asked(goal)
+            else:
+                self._refuse(goal, kind.Result(), INACTIVE)
+
+        return checked
+
     def _refuse(self, goal: Goal, result: Any, reason: str) -> None:
         self._context.problems.report(reason)
         result.message = reason
@@ -78,9 +90,6 @@ class Actions:
 
     def _capture_asked(self, goal: Goal) -> None:
         request = goal.request
-        if not self._context.active():
-            self._refuse(goal, CaptureBackground.Result(), INACTIVE)
-            return
 
         def ended(outcome: CaptureOutcome) -> None:
             result = CaptureBackground.Result(
@@ -108,9 +117,6 @@ class Actions:
 
     def _fit_asked(self, goal: Goal) -> None:
         request, result = goal.request, FitScene.Result()
-        if not self._context.active():
-            self._refuse(goal, result, INACTIVE)
-            return
         try:
             self._capture.check_idle()
             self._fits.check_idle()
@@ -167,9 +173,6 @@ class Actions:
 
     def _still_asked(self, goal: Goal) -> None:
         request = goal.request
-        if not self._context.active():
-            self._refuse(goal, TakeStill.Result(), INACTIVE)
-            return
 
         def ended(outcome: StillOutcome) -> None:
             result = TakeStill.Result(message=outcome.message, file=outcome.file, **outcome.images)

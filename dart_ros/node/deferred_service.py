@@ -42,11 +42,15 @@ class Reply:
             self._sent = True
             self._send(self.response, self._header)
 
+    def answer(self, success: bool, message: str, **fields: Any) -> None:
+        """Send a response with these fields; see :meth:`send`."""
+        for name, value in {"success": success, "message": message, **fields}.items():
+            setattr(self.response, name, value)
+        self.send()
+
     def refuse(self, message: str) -> None:
         """Send a response with ``success`` false and the reason."""
-        self.response.success = False
-        self.response.message = message
-        self.send()
+        self.answer(False, message)
 
     def _address(self, header: Any) -> None:
         self._header = header

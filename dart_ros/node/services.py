@@ -69,13 +69,13 @@ class Services:
         self._stills = stills
         self._files = JobThread(context.post, "scene files")
         services: Sequence[tuple[Any, str, Callable[[Any, Reply], None]]] = (
-            (CaptureBackground, "~/capture_background", self._capture_requested),
-            (LoadScene, "~/load_scene", self._load_requested),
+            (CaptureBackground, "~/capture_background", self._when_active(self._capture_requested)),
+            (LoadScene, "~/load_scene", self._when_active(self._load_requested)),
             (ListScenes, "~/list_scenes", self._list_requested),
             (RenameScene, "~/rename_scene", self._rename_requested),
             (DeleteScene, "~/delete_scene", self._delete_requested),
-            (TakeStill, "~/take_still", self._still_requested),
-            (Trigger, "~/capture", self._default_capture_requested),
+            (TakeStill, "~/take_still", self._when_active(self._still_requested)),
+            (Trigger, "~/capture", self._when_active(self._default_capture_requested)),
             (Trigger, "~/cancel_capture", self._cancel_capture_requested),
             (Trigger, "~/cancel_fit", self._cancel_fit_requested),
         )
@@ -87,36 +87,36 @@ class Services:
             service.refuse_open("the node ends")
         return self._files.stop(timeout)
 
+    def _when_active(self, requested: Callable[[Any, Reply], None]) -> Callable[[Any, Reply], None]:
+        def checked(request: Any, reply: Reply) -> None:
+            if self._context.active():
+                requested(request, reply)
+            else:
+                self._refuse(reply, INACTIVE)
+
+        return checked
+
     def _refuse(self, reply: Reply, reason: str) -> None:
         self._context.problems.report(reason)
         reply.refuse(reason)
 
     def _capture_requested(self, request: CaptureBackground.Request, reply: Reply) -> None:
-        if not self._context.active():
-            self._refuse(reply, INACTIVE)
-            return
-
         def ended(outcome: CaptureOutcome) -> None:
-            reply.response.success = outcome.success
-            reply.response.message = outcome.message
-            reply.response.scene_id = outcome.scene_id
-            reply.response.frames_used = outcome.frames_used
-            reply.response.known_depth_share = outcome.known_depth_share
-            reply.send()
+            reply.answer(
+                outcome.success,
+                outcome.message,
+                scene_id=outcome.scene_id,
+                frames_used=outcome.frames_used,
+                known_depth_share=outcome.known_depth_share,
+            )
 
         fit_seconds = request.fit_seconds if request.fit else None
         self._capture.start(request.scene, request.frames, fit_seconds, ended)
 
     def _load_requested(self, request: LoadScene.Request, reply: Reply) -> None:
-        if not self._context.active():
-            self._refuse(reply, INACTIVE)
-            return
-
         def loaded(made: Loaded) -> None:
-            reply.response.success = True
-            reply.response.scene_id = made.scene.id
-            reply.response.message = f"scene '{made.scene.name}' is in use"
-            reply.send()
+            told = f"scene '{made.scene.name}' is in use"
+            reply.answer(True, told, scene_id=made.scene.id)
 
         try:
             check_name(request.scene)
@@ -129,12 +129,9 @@ class Services:
         def listed(scenes: list[SceneSummary]) -> None:
             loaded = self._scenes.loaded
             current = loaded.scene.id if loaded is not None else None
-            reply.response.success = True
-            reply.response.message = f"{len(scenes)} scenes in {self._store.directory}"
-            reply.response.scenes = [
-                _scene_info(scene, current, request.thumbnails) for scene in scenes
-            ]
-            reply.send()
+            told = f"{len(scenes)} scenes in {self._store.directory}"
+            infos = [_scene_info(scene, current, request.thumbnails) for scene in scenes]
+            reply.answer(True, told, scenes=infos)
 
         self._files.submit(self._store.list, listed, lambda error: reply.refuse(str(error)))
 
@@ -144,12 +141,10 @@ class Services:
             return
 
         def renamed(scene: Scene) -> None:
-            reply.response.success = True
-            reply.response.message = f"scene '{request.scene}' is called '{scene.name}' now"
             if self._is_in_use(request.scene):
                 # The name in use is the one that is loaded again at the next start.
                 self._scenes.load(scene.name, self._camera.size())
-            reply.send()
+            reply.answer(True, f"scene '{request.scene}' is called '{scene.name}' now")
 
         self._files.submit(
             lambda: self._store.rename(request.scene, request.name),
@@ -166,9 +161,7 @@ class Services:
             return
 
         def deleted(_: None) -> None:
-            reply.response.success = True
-            reply.response.message = f"scene '{request.scene}' is deleted"
-            reply.send()
+            reply.answer(True, f"scene '{request.scene}' is deleted")
 
         self._files.submit(
             lambda: self._store.delete(request.scene),
@@ -191,45 +184,26 @@ class Services:
         return loaded is not None and loaded.scene.name == scene
 
     def _still_requested(self, request: TakeStill.Request, reply: Reply) -> None:
-        if not self._context.active():
-            self._refuse(reply, INACTIVE)
-            return
-
         def ended(outcome: StillOutcome) -> None:
-            reply.response.success = outcome.success
-            reply.response.message = outcome.message
-            reply.response.file = outcome.file
-            for name, image in outcome.images.items():
-                setattr(reply.response, name, image)
-            reply.send()
+            reply.answer(outcome.success, outcome.message, file=outcome.file, **outcome.images)
 
         self._stills.start(request.file, request.images, ended)
 
     def _default_capture_requested(self, _: Trigger.Request, reply: Reply) -> None:
-        if not self._context.active():
-            self._refuse(reply, INACTIVE)
-            return
-
         def ended(outcome: CaptureOutcome) -> None:
-            reply.response.success = outcome.success
-            reply.response.message = outcome.message
-            reply.send()
+            reply.answer(outcome.success, outcome.message)
 
         self._capture.start(self._context.settings().capture_scene, 0, None, ended)
 
     def _cancel_capture_requested(self, _: Trigger.Request, reply: Reply) -> None:
-        reply.response.success = self._capture.cancel()
-        reply.response.message = (
-            "the capture is being cancelled"
-            if reply.response.success
-            else "no capture takes frames now"
-        )
-        reply.send()
+        cancelled = self._capture.cancel()
+        told = "the capture is being cancelled" if cancelled else "no capture takes frames now"
+        reply.answer(cancelled, told)
 
     def _cancel_fit_requested(self, _: Trigger.Request, reply: Reply) -> None:
-        reply.response.success, reply.response.message = self._fits.cancel()
-        self._context.log.info(f"cancel_fit: {reply.response.message}")
-        reply.send()
+        cancelled, told = self._fits.cancel()
+        self._context.log.info(f"cancel_fit: {told}")
+        reply.answer(cancelled, told)
 
 
 def _scene_info(summary: SceneSummary, current: str | None, thumbnail: bool) -> SceneInfo:
