@@ -27,10 +27,11 @@ def build_command(
     """Return the command that builds the engine of a stored scene, for :class:`EngineBuilder`."""
     size = f"{scene.camera.width}x{scene.camera.height}"
     # With "=", since a scene's name may begin with a dash.
+    own = [] if scene.weights is None else [f"--scene={store.qualified(scene.name)}"]
     return [
         *(sys.executable, "-m", "dart_ros.cli", "build-engine", f"--size={size}"),
         f"--backend={backend}",
-        f"--scene={store.qualified(scene.name)}",
+        *own,
         f"--scenes-dir={store.directory}",
         f"--refine-fraction={refine_fraction!r}",
     ]

@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dart_ros.node.background_learning import BackgroundLearning
 from dart_ros.node.capture import Capture
 from dart_ros.node.context import NodeContext
 from dart_ros.node.frame_log import FrameLog
 from dart_ros.node.image_messages import ImagePair, frame_from_pair, why_no_points
 from dart_ros.node.motion_watch import MotionWatch
 from dart_ros.node.outputs import COLORED, OF_THE_SOURCE, TRIMAPS, Outputs
-from dart_ros.node.scene_loader import SceneLoader, ScenePredictor, check_size
+from dart_ros.node.scene_loader import Loaded, SceneLoader, check_size
 from dart_ros.node.still import Still, Stills
 from dart_ros.node.worker import LatestWorker, OrderedWorker
 from dart_ros.session.scene_camera import why_another_camera
@@ -45,15 +46,22 @@ class FramePipeline:
         scenes: has the scene in use.
         capture: takes the frames while one runs.
         stills: each takes one frame.
+        learning: learns from some of the mattes.
     """
 
     def __init__(
-        self, context: NodeContext, scenes: SceneLoader, capture: Capture, stills: Stills
+        self,
+        context: NodeContext,
+        scenes: SceneLoader,
+        capture: Capture,
+        stills: Stills,
+        learning: BackgroundLearning,
     ) -> None:
         self._context = context
         self._scenes = scenes
         self._capture = capture
         self._stills = stills
+        self._learning = learning
         self._log = FrameLog()
         self._run: _Run | None = None
         self._left: list[_Run] = []  # that were at a frame when they had to end
@@ -77,7 +85,13 @@ class FramePipeline:
         """Take pairs from now on, and publish by ``outputs``."""
         self._log = FrameLog()
         self._run = _Run(
-            self._context, self._scenes, self._capture, self._stills, self._log, outputs
+            self._context,
+            self._scenes,
+            self._capture,
+            self._stills,
+            self._learning,
+            self._log,
+            outputs,
         )
 
     def put(self, pair: ImagePair) -> None:
@@ -109,6 +123,7 @@ class _Run:
         scenes: SceneLoader,
         capture: Capture,
         stills: Stills,
+        learning: BackgroundLearning,
         log: FrameLog,
         outputs: Outputs,
     ) -> None:
@@ -117,6 +132,7 @@ class _Run:
         self._scenes = scenes
         self._capture = capture
         self._stills = stills
+        self._learning = learning
         self._log = log
         self._next_idle_look = 0.0
         self._motion = MotionWatch(context, self._doubt, self._motion_failed)
@@ -146,7 +162,7 @@ class _Run:
         elif loaded is not None:
             check_size(frame.camera.width, frame.camera.height, loaded.scene)
             if wanted or still:
-                self._sender.put(self._infer(loaded.predictor, wanted, still, pair, frame))
+                self._sender.put(self._infer(loaded, wanted, still, pair, frame))
         if shown and (capture is not None or loaded is None):
             self._sender.put(_Sent(shown, pair, frame))
         if not (frame.depth > 0).any():
@@ -172,7 +188,7 @@ class _Run:
 
     def _infer(
         self,
-        predictor: ScenePredictor,
+        loaded: Loaded,
         wanted: frozenset[str],
         still: Still | None,
         pair: ImagePair,
@@ -181,11 +197,16 @@ class _Run:
         """Have the engine matte a frame, if anybody wants that."""
         if wanted <= OF_THE_SOURCE and still is None:
             return _Sent(wanted, pair, frame)
+        predictor = loaded.predictor
         inferred = predictor.infer(frame, bool(COLORED & wanted) or still is not None)
         trimap = bool(TRIMAPS & wanted) or still is not None
-        return _Sent(
-            wanted, pair, inferred.frame, lambda: predictor.finish(inferred, trimap), still
-        )
+
+        def finish() -> Matte:
+            matte = predictor.finish(inferred, trimap)
+            self._learning.offer(inferred.frame, matte.alpha, loaded)
+            return matte
+
+        return _Sent(wanted, pair, inferred.frame, finish, still)
 
     # ---- in the sender's thread ------------------------------------------------------------
 

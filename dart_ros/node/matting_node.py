@@ -25,6 +25,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from dart_ros.errors import SceneError
 from dart_ros.node.actions import Actions
+from dart_ros.node.background_learning import BackgroundLearning
 from dart_ros.node.callback_queue import CallbackQueue
 from dart_ros.node.camera_input import CameraInput
 from dart_ros.node.capture import Capture
@@ -87,11 +88,15 @@ class MattingNode(LifecycleNode):
             context, self._scenes, self._fits, lambda picture: self._pictures.show(picture)
         )
         self._stills = Stills(context, self._scenes, self._capture)
-        self._pipeline = FramePipeline(context, self._scenes, self._capture, self._stills)
+        self._learning = BackgroundLearning(context, self._store, self._log.fault)
+        self._pipeline = FramePipeline(
+            context, self._scenes, self._capture, self._stills, self._learning
+        )
         self._camera = CameraInput(self, context, self._pipeline.put, transport_problem)
         work = (self._scenes, self._capture, self._fits, self._stills)
-        self._status = StatusReporter(self, context, self._camera, self._pipeline, *work)
-        self._own_services = Services(self, context, self._store, self._camera, *work)
+        learning = self._learning
+        self._status = StatusReporter(self, context, self._camera, self._pipeline, *work, learning)
+        self._own_services = Services(self, context, self._store, self._camera, *work, learning)
         self._actions = Actions(self, context, self._camera, *work)
         # Its overrides of QoS are parameters, which all parts follow: after them.
         self._pictures = CapturePictures(self)
@@ -141,6 +146,7 @@ class MattingNode(LifecycleNode):
         self._clean_up()
         ended = [
             self._pipeline.ended(_STOP_TIME),
+            self._learning.stop(_STOP_TIME),
             self._scenes.stop(_STOP_TIME),
             self._stills.stop(_STOP_TIME),
             self._own_services.close(_STOP_TIME),
@@ -186,6 +192,7 @@ class MattingNode(LifecycleNode):
     def _clean_up(self) -> None:
         self._deactivate()
         self._fits.stop()
+        self._learning.forget()
         self._scenes.clear()
         if self._outputs is not None:
             self._outputs.destroy()
@@ -200,6 +207,9 @@ class MattingNode(LifecycleNode):
     def _tick(self) -> None:
         self._capture.give_up_if_silent(self._why_no_frame)
         self._stills.give_up_if_silent(self._why_no_frame)
+        size = self._camera.size()
+        if self._active and size is not None:
+            self._scenes.prepare(size)
         self._status.update()
         self._actions.update()
 

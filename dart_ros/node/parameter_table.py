@@ -94,6 +94,40 @@ PARAMETERS: Mapping[str, ParameterSpec] = {
         0.0,
         20.0,
     ),
+    "learn_background": ParameterSpec(
+        True,
+        "Whether the background goes on learning while the node mattes: color, depth and how much "
+        "both scatter, where depth agrees with it.",
+    ),
+    "learn_seconds": ParameterSpec(
+        60.0,
+        "Seconds in which the background learns about two thirds of a change of color; depth takes "
+        "twice as long.",
+        5.0,
+        86400.0,
+    ),
+    "absorb_seconds": ParameterSpec(
+        60.0,
+        "Seconds without any motion after which what somebody put down or took away becomes part "
+        "of the background by itself; 0: never.",
+        0.0,
+        86400.0,
+    ),
+    "absorb_persons_size": ParameterSpec(
+        False, "Whether things as large as somebody become part of the background by themselves."
+    ),
+    "save_learned_seconds": ParameterSpec(
+        60.0,
+        "Seconds between two times that what was learnt is saved; it is at the end as well.",
+        1.0,
+        86400.0,
+    ),
+    "ready_scenes": ParameterSpec(
+        4,
+        "Scenes used last that stay in memory, so that switching to one takes no time.",
+        1,
+        64,
+    ),
     "fit_seconds": ParameterSpec(
         0.0, "Seconds that a fit takes by default; 0: 120, and 30 on a GPU.", 0.0, 86400.0
     ),

@@ -80,6 +80,12 @@ class Settings:
     capture_frames: int
     capture_timeout: float
     compensate_motion: float
+    learn_background: bool
+    learn_seconds: float
+    absorb_seconds: float
+    absorb_persons_size: bool
+    save_learned_seconds: float
+    ready_scenes: int
     fit_seconds: float
     fit_foregrounds: str
     fit_teacher: str

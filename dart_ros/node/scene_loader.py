@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dart_ros.errors import DartError, EngineError, MessageError, SceneError
 from dart_ros.node.context import NodeContext
@@ -13,10 +17,10 @@ from dart_ros.node.engine_build import EngineBuilder
 from dart_ros.node.worker import JobThread
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.session.bumped_camera import BumpedCamera
-from dart_ros.session.predictor import Inferred
-from dart_ros.session.scene import Scene
+from dart_ros.session.predictor import Inferred, background_of
+from dart_ros.session.scene import Scene, blank_scene
 from dart_ros.session.scene_store import SceneStore
-from dart_ros.values import Frame, Matte
+from dart_ros.values import Camera, Frame, Matte
 
 CLEANED_UP = "the node was cleaned up meanwhile: configure and activate it, then try again"
 """Why a scene isn't loaded if the node's configuration ends before."""
@@ -45,8 +49,18 @@ class ScenePredictor(Protocol):
         """What frames are matted before."""
         ...
 
-    def set_background(self, background: CapturedBackground) -> None:
+    def set_background(
+        self, background: CapturedBackground, replaces: CapturedBackground | None = None
+    ) -> bool:
         """Matte before another background from the next frame on; from any thread."""
+        ...
+
+    def for_scene(self, scene: Scene) -> ScenePredictor | None:
+        """A predictor of another scene with the same engine, None if that doesn't do."""
+        ...
+
+    def set_mask(self, mask: NDArray[np.uint8] | None) -> None:
+        """Lay another mask over what is matted; from any thread."""
         ...
 
     def infer(self, frame: Frame, foreground: bool = True) -> Inferred:
@@ -60,12 +74,22 @@ class ScenePredictor(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A scene, its engine with this refine_fraction, and what tells that the camera was bumped."""
+    """A scene as it was captured and with what it has learnt since, its engine with this
+    refine_fraction, and what tells that the camera was bumped."""
 
     scene: Scene
     predictor: ScenePredictor
     refine_fraction: float
     bumped: BumpedCamera
+    learned: Scene
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A scene that was in use and can be again at once, and the state of its file."""
+
+    loaded: Loaded
+    file: tuple[int, ...]
 
 
 @dataclass(eq=False)
@@ -78,6 +102,10 @@ class _Configuration:
     wanted: str = ""  # name of the scene that was asked for last
     newest: Scene | None = None  # the one that an engine was built for last
     rebuild_queued: bool = False
+    engine: tuple[object, ...] = ()  # the settings that the engines below were made with
+    ready: OrderedDict[str, _Ready] = field(default_factory=OrderedDict)  # by name, last used last
+    blank: ScenePredictor | None = None  # made before there was a scene
+    prepared: tuple[int, int] | None = None  # for this size
 
 
 class SceneLoader:
@@ -116,6 +144,7 @@ class SceneLoader:
         self._loaded: Loaded | None = None
         self._configuration = _Configuration()
         self._activities: list[str] = []
+        self._preparing = 0
         self._builds_queued = 0
         self._noted: set[str] = set()
         self._built: tuple[Scene, float] | None = None  # what TensorRT's engine was built for last
@@ -138,7 +167,7 @@ class SceneLoader:
     @property
     def loading(self) -> bool:
         """Whether a scene or its engine is on the way."""
-        return bool(self._activities)
+        return len(self._activities) > self._preparing
 
     @property
     def activity(self) -> str:
@@ -172,6 +201,33 @@ class SceneLoader:
 
         self._submit(job, f"loading scene '{name}'", on_loaded, on_error)
 
+    def prepare(self, size: tuple[int, int]) -> None:
+        """Make the engine before there is a scene, so that mattes follow a capture at once.
+
+        Does nothing where a scene is in use or on the way, the size has been prepared for, or the
+        engine is torch's.
+
+        Args:
+            size: width and height of what the camera sends.
+        """
+        configuration = self._configuration
+        if self._loaded or self._activities or configuration.prepared == size:
+            return
+        if self._context.settings().backend == "torch":
+            return  # it compiles nothing, and its import would hold up the capture's frames
+        configuration.prepared = size
+
+        def job() -> None:
+            scene = blank_scene(Camera.uncalibrated(*size))
+            self._use_settings(configuration)
+            configuration.blank = self._made(scene, configuration)
+
+        def ended() -> None:
+            self._preparing -= 1
+
+        self._preparing += 1
+        self._submit(job, "preparing the engine", on_end=ended)
+
     def reload(self, name: str, scene_id: str) -> None:
         """Load a scene again, whose weights are new, unless another is in use by then."""
         configuration = self._configuration
@@ -180,7 +236,7 @@ class SceneLoader:
             newest = configuration.newest
             if newest is None or newest.id != scene_id:
                 return None
-            return self._build(self._store.load(name), configuration)
+            return self._read(name, configuration, owner=False)
 
         self._submit(job, f"loading scene '{name}'")
 
@@ -204,18 +260,43 @@ class SceneLoader:
         def job() -> Loaded:
             serial = self._context.settings().camera_serial
             scene = replace(make(), captured_by=self._context.name, serial=serial)
+            scene = replace(scene, mask=self._mask_of_before(scene))
             self._store.save(scene)
             # At once: a node that ends while the engine is built finds its scene again.
             self._remember(scene)
             configuration.wanted = scene.name
             try:
-                return self._build(scene, configuration)
+                return self._build(scene, configuration, self._store.file_state(scene.name))
             except DartError as error:
                 raise EngineError(
                     f"scene '{scene.name}' was captured and saved, but cannot be used: {error}"
                 ) from error
 
         self._submit(job, activity, on_loaded, on_error)
+
+    def set_mask(
+        self,
+        make: Callable[[Scene], NDArray[np.uint8] | None],
+        on_done: Callable[[None], None],
+        on_error: Callable[[str], None],
+    ) -> None:
+        """Set the mask of the scene in use, and save it with the scene.
+
+        Args:
+            make: makes the mask of the scene, in the loader thread.
+            on_done: called when it is saved and in use.
+            on_error: called with the reason if that fails.
+        """
+        loaded = self.in_use()
+
+        def job() -> None:
+            masked = replace(self._store.load(loaded.scene.name), mask=make(loaded.scene))
+            self._store.save_mask(masked)
+            loaded.predictor.set_mask(masked.mask)
+
+        self._jobs.submit(
+            job, on_done, lambda error: on_error(self._context.problems.report_error(error))
+        )
 
     def rebuild(self, camera: tuple[int, int] | None) -> None:
         """Build the engine anew, for settings that have changed; a scene that failed has a chance.
@@ -224,6 +305,7 @@ class SceneLoader:
             camera: see :meth:`load`.
         """
         configuration = self._configuration
+        configuration.prepared = None
         idle = self._loaded is None and not self._activities and not configuration.wanted
         if idle or configuration.rebuild_queued:
             return
@@ -263,12 +345,14 @@ class SceneLoader:
         activity: str,
         on_loaded: Callable[[Loaded], None] = lambda _: None,
         on_error: Callable[[str], None] = lambda _: None,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         """Have the loader thread make what is used from the next frame on; None changes nothing."""
         configuration = self._configuration
 
         def loaded(made: Loaded | None) -> None:
             self._activities.pop(0)
+            on_end()
             if configuration is not self._configuration:
                 on_error(CLEANED_UP)
             elif made is not None:
@@ -283,6 +367,7 @@ class SceneLoader:
 
         def failed(error: Exception) -> None:
             self._activities.pop(0)
+            on_end()
             if configuration is not self._configuration:
                 on_error(CLEANED_UP)
             else:
@@ -301,11 +386,34 @@ class SceneLoader:
     def _load(
         self, name: str, camera: tuple[int, int] | None, configuration: _Configuration
     ) -> Loaded:
+        self._use_settings(configuration)
+        ready = configuration.ready.get(name)
+        if ready is not None and ready.file == self._store.file_state(name):
+            made = ready.loaded
+            if camera is not None:
+                check_size(*camera, made.scene)
+            self._check_owner(made.scene)
+            configuration.ready.move_to_end(name)
+            configuration.newest = made.scene
+            self._remember(made.scene)
+            return made
+        return self._read(name, configuration, camera)
+
+    def _read(
+        self,
+        name: str,
+        configuration: _Configuration,
+        camera: tuple[int, int] | None = None,
+        owner: bool = True,
+    ) -> Loaded:
+        """Read a scene and make its engine; ``owner``: whether it is checked whose it is."""
+        file = self._store.file_state(name)
         scene = self._store.load(name)
         if camera is not None:
             check_size(*camera, scene)
-        self._check_owner(scene)
-        return self._build(scene, configuration)
+        if owner:
+            self._check_owner(scene)
+        return self._build(scene, configuration, file)
 
     def _check_owner(self, scene: Scene) -> None:
         """SceneError for a scene of another camera, a warning for one of another node."""
@@ -333,9 +441,25 @@ class SceneLoader:
             return {node for node, last in self._store.last_used().items() if last == name}
         return set()
 
-    def _build(self, scene: Scene, configuration: _Configuration) -> Loaded:
+    def _use_settings(self, configuration: _Configuration) -> None:
+        """Drop the engines that were made with other settings than those in force."""
         settings = self._context.settings()
-        predictor = self._make_predictor(
+        engine = (settings.backend, settings.threads, settings.refine_fraction)
+        if engine != configuration.engine:
+            configuration.engine, configuration.blank = engine, None
+            configuration.ready.clear()
+
+    def _made(self, scene: Scene, configuration: _Configuration) -> ScenePredictor:
+        """A predictor of a scene: with an engine that there is, or else with a new one."""
+        engines = [ready.loaded.predictor for ready in reversed(configuration.ready.values())]
+        for predictor in (*engines, configuration.blank):
+            # One that can be improved waits for TensorRT's.
+            if predictor is None or predictor.improvable:
+                continue
+            if (shared := predictor.for_scene(scene)) is not None:
+                return shared
+        settings = self._context.settings()
+        return self._make_predictor(
             scene,
             settings.backend,
             settings.refine_fraction,
@@ -343,9 +467,47 @@ class SceneLoader:
             ready_only=True,
             compile_apart=lambda: self._compile(scene, settings.refine_fraction, configuration),
         )
+
+    def _keep_ready(
+        self, made: Loaded, file: tuple[int, ...], configuration: _Configuration
+    ) -> None:
+        ready = configuration.ready
+        ready[made.scene.name] = _Ready(made, file)
+        ready.move_to_end(made.scene.name)
+        while len(ready) > max(1, self._context.settings().ready_scenes):
+            ready.popitem(last=False)
+
+    def _build(
+        self, scene: Scene, configuration: _Configuration, file: tuple[int, ...] = ()
+    ) -> Loaded:
+        settings = self._context.settings()
+        self._use_settings(configuration)
+        predictor = self._made(scene, configuration)
         configuration.newest = scene
         self._remember(scene)
-        return Loaded(scene, predictor, settings.refine_fraction, BumpedCamera(scene.plate))
+        learned = self._learned(scene)
+        if learned is not scene:
+            predictor.set_background(background_of(learned))
+        bumped = BumpedCamera(learned.plate)
+        made = Loaded(scene, predictor, settings.refine_fraction, bumped, learned)
+        self._keep_ready(made, file, configuration)
+        return made
+
+    def _mask_of_before(self, scene: Scene) -> NDArray[np.uint8] | None:
+        """The mask of the scene whose place a new capture takes."""
+        with contextlib.suppress(SceneError):
+            before = self._store.load(scene.name)
+            if before.camera == scene.camera:
+                return before.mask
+        return None
+
+    def _learned(self, scene: Scene) -> Scene:
+        """A scene with what it has learnt since its capture, if there is anything."""
+        try:
+            return self._store.learned(scene) or scene
+        except SceneError as error:
+            self._context.log.warning(f"{error} The scene is used as it was captured.")
+            return scene
 
     def _remember(self, scene: Scene) -> None:
         """Have the scene loaded at the next start."""

@@ -6,15 +6,19 @@ import math
 from array import array
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 
 from dart_ros.errors import SceneError
 from dart_ros.msg import SceneInfo
+from dart_ros.node.background_learning import BackgroundLearning, described
 from dart_ros.node.camera_input import CameraInput
 from dart_ros.node.capture import Capture, CaptureOutcome
 from dart_ros.node.context import INACTIVE, NodeContext
@@ -23,14 +27,19 @@ from dart_ros.node.fit import Fits
 from dart_ros.node.scene_loader import Loaded, SceneLoader
 from dart_ros.node.still import StillOutcome, Stills
 from dart_ros.node.worker import JobThread
+from dart_ros.printable import printable
 from dart_ros.session.scene import Scene, check_name
+from dart_ros.session.scene_mask import mask_of_polygons, read_mask
 from dart_ros.session.scene_store import SceneStore, SceneSummary
+from dart_ros.session.view_changes import Thing
 from dart_ros.srv import (
+    Absorb,
     CaptureBackground,
     DeleteScene,
     ListScenes,
     LoadScene,
     RenameScene,
+    SetMask,
     TakeStill,
 )
 
@@ -47,6 +56,7 @@ class Services:
         capture: captures them.
         fits: fits them.
         stills: takes stills.
+        learning: learns the background.
     """
 
     def __init__(
@@ -59,7 +69,9 @@ class Services:
         capture: Capture,
         fits: Fits,
         stills: Stills,
+        learning: BackgroundLearning,
     ) -> None:
+        self._learning = learning
         self._context = context
         self._store = store
         self._camera = camera
@@ -75,6 +87,10 @@ class Services:
             (RenameScene, "~/rename_scene", self._rename_requested),
             (DeleteScene, "~/delete_scene", self._delete_requested),
             (TakeStill, "~/take_still", self._when_active(self._still_requested)),
+            (SetMask, "~/set_mask", self._when_active(self._mask_requested)),
+            (Absorb, "~/absorb", self._when_active(self._absorb_requested)),
+            (Trigger, "~/undo_absorb", self._when_active(self._undo_requested)),
+            (Trigger, "~/restore_scene", self._when_active(self._restore_requested)),
             (Trigger, "~/capture", self._when_active(self._default_capture_requested)),
             (Trigger, "~/cancel_capture", self._cancel_capture_requested),
             (Trigger, "~/cancel_fit", self._cancel_fit_requested),
@@ -189,6 +205,62 @@ class Services:
 
         self._stills.start(request.file, request.images, ended)
 
+    def _mask_requested(self, request: SetMask.Request, reply: Reply) -> None:
+        def made(scene: Scene) -> NDArray[np.uint8] | None:
+            if request.file:
+                return read_mask(_expanded(request.file), scene.camera)
+            background, foreground = (
+                [[(corner.x, corner.y) for corner in polygon.points] for polygon in group]
+                for group in (request.background, request.foreground)
+            )
+            if not background and not foreground:
+                return None
+            return mask_of_polygons(scene.camera, background, foreground)
+
+        def set_(_: None) -> None:
+            given = request.file or request.background or request.foreground
+            reply.response.success = True
+            reply.response.message = "the mask is set and saved" if given else "there is no mask"
+            reply.send()
+
+        if request.file and (request.background or request.foreground):
+            self._refuse(reply, "name a file or polygons, not both")
+        else:
+            self._scenes.set_mask(made, set_, reply.refuse)
+
+    def _absorb_requested(self, request: Absorb.Request, reply: Reply) -> None:
+        def absorbed(things: list[Thing]) -> None:
+            reply.response.success = True
+            reply.response.count = len(things)
+            reply.response.message = (
+                f"{', '.join(map(described, things))}: part of the background now"
+            )
+            reply.send()
+
+        region = None
+        if request.width and request.height:
+            region = (request.x, request.y, request.width, request.height)
+        self._learning.absorb(region, request.persons_size, absorbed, self._refusal(reply))
+
+    def _undo_requested(self, _: Trigger.Request, reply: Reply) -> None:
+        def undone(parts: int) -> None:
+            reply.response.success = True
+            reply.response.message = f"{parts} parts of the picture are as they were before"
+            reply.send()
+
+        self._learning.undo(undone, self._refusal(reply))
+
+    def _restore_requested(self, _: Trigger.Request, reply: Reply) -> None:
+        def restored(_: None) -> None:
+            reply.response.success = True
+            reply.response.message = "the scene is as it was captured"
+            reply.send()
+
+        self._learning.restore(restored, self._refusal(reply))
+
+    def _refusal(self, reply: Reply) -> Callable[[Exception], None]:
+        return lambda error: self._refuse(reply, self._context.problems.describe(error))
+
     def _default_capture_requested(self, _: Trigger.Request, reply: Reply) -> None:
         def ended(outcome: CaptureOutcome) -> None:
             reply.answer(outcome.success, outcome.message)
@@ -204,6 +276,13 @@ class Services:
         cancelled, told = self._fits.cancel()
         self._context.log.info(f"cancel_fit: {told}")
         reply.answer(cancelled, told)
+
+
+def _expanded(file: str) -> Path:
+    try:
+        return Path(file).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise SceneError(f"the file can't be had: {printable(str(error), 200)}") from error
 
 
 def _scene_info(summary: SceneSummary, current: str | None, thumbnail: bool) -> SceneInfo:

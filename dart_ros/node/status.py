@@ -9,7 +9,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from dart_ros.msg import Status
+from dart_ros.msg import MovedThing, Status
+from dart_ros.node.background_learning import BackgroundLearning
 from dart_ros.node.camera_input import CameraInput
 from dart_ros.node.capture import Capture
 from dart_ros.node.context import NodeContext
@@ -20,6 +21,7 @@ from dart_ros.node.log import LONGEST, kind_of, without_figures
 from dart_ros.node.scene_loader import SceneLoader
 from dart_ros.node.still import Stills
 from dart_ros.printable import printable
+from dart_ros.session.view_changes import Thing
 
 _STATE_NAMES = {
     Status.STATE_INACTIVE: "inactive",
@@ -48,6 +50,7 @@ class StatusReporter:
         capture: tells how far it is.
         fits: likewise.
         stills: likewise.
+        learning: tells what has moved.
     """
 
     def __init__(
@@ -60,7 +63,9 @@ class StatusReporter:
         capture: Capture,
         fits: Fits,
         stills: Stills,
+        learning: BackgroundLearning,
     ) -> None:
+        self._learning = learning
         self._node = node
         self._context = context
         self._camera = camera
@@ -116,6 +121,8 @@ class StatusReporter:
         status.frames_received = self._camera.pairs
         status.frames_matted = frames.matted
         status.frames_dropped = self._pipeline.dropped
+        status.moved = [_message(thing) for thing in self._learning.things]
+        status.depth_scale = self._learning.drift
         return status
 
     def _state(self, now: float, frames: FrameSummary) -> tuple[int, str]:
@@ -161,6 +168,21 @@ class StatusReporter:
         return "", 0.0
 
 
+def _message(thing: Thing) -> MovedThing:
+    left, top, width, height = thing.box
+    return MovedThing(
+        kind=thing.kind,
+        x=left,
+        y=top,
+        width=width,
+        height=height,
+        area=thing.area,
+        seconds=thing.still,
+        left_behind=thing.left_behind,
+        persons_size=thing.persons_size,
+    )
+
+
 def _joined(why: str, trouble: str) -> str:
     return _AND.join(text for text in (why, trouble) if text)
 
@@ -168,7 +190,8 @@ def _joined(why: str, trouble: str) -> str:
 def change_key(status: Status) -> tuple[object, ...]:
     """Return what is worth a message as soon as it changes: figures alone are not."""
     words = kind_of(status.reason), kind_of(status.activity)
-    return (status.state, status.scene_id, status.fitting, status.backend, *words)
+    scene = status.scene_id, status.fitting, status.backend, len(status.moved)
+    return (status.state, *scene, *words)
 
 
 def diagnostics(status: Status, node_name: str) -> DiagnosticArray:
@@ -183,6 +206,7 @@ def diagnostics(status: Status, node_name: str) -> DiagnosticArray:
         "scene": status.scene,
         "scene id": status.scene_id,
         "activity": status.activity,
+        "moved things": str(len(status.moved)),
         "frame rate (Hz)": f"{status.frame_rate:.1f}",
         "latency (ms)": f"{status.latency * 1e3:.1f}" if status.latency else "unknown",
         "frames received": str(status.frames_received),

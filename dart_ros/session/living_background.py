@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.session.background_model import BackgroundModel, Patch, PatchBuilder
 from dart_ros.session.capture_watch import gain_between
 from dart_ros.session.depth_noise import DepthNoise
+from dart_ros.session.scene import Scene
 from dart_ros.session.view_changes import Look, Thing, ViewChanges
 from dart_ros.values import Camera, Frame
 
@@ -31,6 +33,9 @@ BARE_SECONDS = 20.0
 
 UNKNOWN_SECONDS = 30.0
 """For so long alpha was 0 where nobody knows any depth."""
+
+LONGEST_GAP = 10.0
+"""Seconds that count between two frames: of what nobody has seen nothing is known."""
 
 LEAST_FRAMES = 3
 """Frames of which the look of a thing is taken, at least."""
@@ -119,14 +124,14 @@ class LivingBackground:
             frame: of the camera.
             alpha: ``H×W``, its matte.
             settings: how fast it learns.
-            now: seconds of a steady clock, later than those of the frame before.
+            now: time of the frame in seconds; of a gap only :data:`LONGEST_GAP` count.
 
         Returns:
             What was absorbed by itself.
         """
-        passed = 0.0 if self._last is None else max(0.0, now - self._last)
+        passed = 0.0 if self._last is None else min(max(0.0, now - self._last), LONGEST_GAP)
         self._last = now
-        look = self._changes.look(frame, alpha, self.model, now)
+        look = self._changes.look(frame, alpha, self.model, passed)
         if settings.learn and passed:
             self._learn(frame, look, settings.seconds, passed)
         self._collect(frame)
@@ -214,6 +219,26 @@ class LivingBackground:
         self._given = self.model.background()
         self._absorbed = False
         return self._given
+
+    def learned(self, scene: Scene, when: datetime) -> Scene:
+        """A scene with what was learnt in its place, for the disk.
+
+        Args:
+            scene: the one that is in use, as it was captured.
+            when: now, an aware time.
+        """
+        background = self.model.background()
+        count = np.where(background.known, np.maximum(scene.depth_count, 1), 0)
+        return replace(
+            scene,
+            plate=background.plate,
+            depth_mean=background.mean,
+            depth_std=background.std,
+            depth_count=count.astype(np.uint16),
+            color_deviation=np.minimum(self.model.deviation, 255).astype(np.float16),
+            learned_at=when.astimezone(timezone.utc).isoformat(timespec="seconds"),
+            drift=self.model.drift,
+        )
 
     # ---- learning --------------------------------------------------------------------------
 

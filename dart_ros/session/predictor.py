@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from dart_ros.errors import EngineError, SceneError
 from dart_ros.method.blind_sides import BlindSides, blind_sides, extrapolate_depth
 from dart_ros.method.geometry import REFINED_SHARE, tile_count
 from dart_ros.runtime.depth_evidence import DepthEvidence
-from dart_ros.runtime.engine import create_engine, must_build, must_compile
+from dart_ros.runtime.engine import Engine, create_engine, must_build, must_compile
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.temporal_filter import TemporalFilter
 from dart_ros.runtime.trimap import CpuTrimap
@@ -21,6 +23,7 @@ from dart_ros.runtime.weights import NetworkWeights, load_weights
 from dart_ros.session.foreground import without_room
 from dart_ros.session.registration import registered
 from dart_ros.session.scene import Scene
+from dart_ros.session.scene_mask import MaskedAlpha
 from dart_ros.values import Frame, Matte
 
 
@@ -29,7 +32,7 @@ class _Prepared:
     """All that depends on the background, made before it is used."""
 
     background: CapturedBackground
-    use_in_engine: Callable[[], None]
+    use_in_engine: Callable[[], None] | None  # None where the engine was made with it
     sides: BlindSides
     evidence: DepthEvidence
     trimap: CpuTrimap
@@ -50,6 +53,14 @@ class Inferred:
     depth: NDArray[np.float32]
     matte: Matte
     before: _Prepared
+
+
+@dataclass(eq=False)
+class _SharedEngine:
+    """An engine, and the background that is in it."""
+
+    engine: Engine
+    used: _Prepared
 
 
 class Predictor:
@@ -103,20 +114,59 @@ class Predictor:
         self.improvable = ready_only and must_build(weights, background, tiles, backend)
         if compile_apart is not None and must_compile(weights, background, tiles, backend):
             compile_apart()
-        self._engine, self.notes = create_engine(
-            weights, background, tiles, backend, threads, ready_only
-        )
-        self.backend = self._engine.name
-        self._used = self._next = first = _prepared(background, lambda: None)
-        self._filter = TemporalFilter(first.evidence, (camera.height, camera.width))
+        engine, self.notes = create_engine(weights, background, tiles, backend, threads, ready_only)
+        self.backend = engine.name
+        self._own_weights = weights.digest
         self._video = video
+        first = _prepared(background, None)
+        self._begin(_SharedEngine(engine, first), first)
+
+    def _begin(self, engine: _SharedEngine, first: _Prepared) -> None:
+        camera = self.scene.camera
+        self._engine, self._next = engine, first
+        self._filter = TemporalFilter(first.evidence, (camera.height, camera.width))
+        self._setting = threading.Lock()
+        self._mask = MaskedAlpha(self.scene.mask)
+
+    def for_scene(self, scene: Scene) -> Predictor | None:
+        """A predictor of another scene that shares this one's engine: it is made in the time of a
+        frame. Both can be used from then on, in one thread.
+
+        Args:
+            scene: any.
+
+        Returns:
+            None if the scene needs an engine of its own: it is of another size, or has weights of
+            its own.
+        """
+        mine = self.scene.camera
+        if (scene.camera.width, scene.camera.height) != (mine.width, mine.height):
+            return None
+        if weights_of(scene).digest != self._own_weights:
+            return None
+        with self._setting:
+            if self._next.use_in_engine is None:
+                # The engine was made with this background, and will have to be given it again.
+                prepare = self._engine.engine.prepare(self._next.background)
+                again = replace(self._next, use_in_engine=prepare)
+                if self._engine.used is self._next:
+                    self._engine.used = again
+                self._next = again
+        made = copy.copy(self)
+        made.scene = scene
+        background = background_of(scene)
+        first = _prepared(background, self._engine.engine.prepare(background))
+        made._begin(self._engine, first)
+        return made
 
     @property
     def background(self) -> CapturedBackground:
         """What frames are matted before: the scene's, or the last of :meth:`set_background`."""
         return self._next.background
 
-    def set_background(self, background: CapturedBackground) -> None:
+    def set_background(
+        self, background: CapturedBackground, replaces: CapturedBackground | None = None
+    ) -> bool:
         """Mattes all frames that :meth:`predict` begins from now on before another background.
 
         For any thread: what takes long (about a tenth of a second) is done in the caller's, and
@@ -125,6 +175,10 @@ class Predictor:
 
         Args:
             background: of the scene's size; its arrays must not be changed any more.
+            replaces: the one that it was made of, in whose place alone it comes.
+
+        Returns:
+            False if another background than ``replaces`` is in use by now, which stays.
 
         Raises:
             SceneError: if it is of another size.
@@ -136,7 +190,21 @@ class Predictor:
                 f"a background of {width}x{height} can't take the place of scene "
                 f"{self.scene.name!r}, which is {camera.width}x{camera.height}"
             )
-        self._next = _prepared(background, self._engine.prepare(background))
+        prepared = _prepared(background, self._engine.engine.prepare(background))
+        with self._setting:
+            if replaces is not None and replaces is not self._next.background:
+                return False
+            self._next = prepared
+        return True
+
+    def set_mask(self, mask: NDArray[np.uint8] | None) -> None:
+        """Has all frames from now on be always background, or always foreground, in places; for any
+        thread.
+
+        Args:
+            mask: as a scene has it, None for nowhere.
+        """
+        self._mask = MaskedAlpha(mask)
 
     def predict(self, frame: Frame, trimap: bool = True, foreground: bool = True) -> Matte:
         """Mattes one frame, in both steps.
@@ -163,12 +231,12 @@ class Predictor:
                     "the background again at this size"
                 )
         used = self._next
-        if used is not self._used:
+        if used is not self._engine.used and used.use_in_engine is not None:
             used.use_in_engine()
-            self._used = used
+            self._engine.used = used
         frame = registered(frame, self.scene.depth_offset)
         depth = extrapolate_depth(frame.depth, used.sides)
-        return Inferred(frame, depth, self._engine.run(frame.color, depth, foreground), used)
+        return Inferred(frame, depth, self._engine.engine.run(frame.color, depth, foreground), used)
 
     def finish(self, inferred: Inferred, trimap: bool = True) -> Matte:
         """The matte of a frame, steadied over time.
@@ -181,17 +249,21 @@ class Predictor:
         if not self._video:
             self._filter.reset()
         self._filter.use(before.evidence)
-        alpha = self._filter(frame.color, depth, inferred.matte.alpha, frame.stamp)
-        foreground = inferred.matte.foreground
-        color = None if foreground is None else without_room(foreground, alpha)
+        mask = self._mask
+        alpha = mask.alpha(self._filter(frame.color, depth, inferred.matte.alpha, frame.stamp))
+        color = inferred.matte.foreground
+        if color is not None:
+            color = mask.color(without_room(color, alpha), frame.color)
         unknown = None
         if trimap:
             changed = before.evidence.changed(frame.color, depth)
-            unknown = widened(before.trimap(alpha, depth), alpha, changed)
+            unknown = mask.alpha(widened(before.trimap(alpha, depth), alpha, changed))
         return Matte(alpha, color, unknown)
 
 
-def _prepared(background: CapturedBackground, use_in_engine: Callable[[], None]) -> _Prepared:
+def _prepared(
+    background: CapturedBackground, use_in_engine: Callable[[], None] | None
+) -> _Prepared:
     plate, mean, std, known = background.plate, background.mean, background.std, background.known
     evidence = DepthEvidence(plate, mean, std, known)
     return _Prepared(background, use_in_engine, blind_sides(known), evidence, CpuTrimap(mean, std))

@@ -65,6 +65,11 @@ class Scene:
         depth_offset: pixels right and down by which the sensor's depth lies beside its color. It is
             taken out of the images here, and must be out of every frame, see
             :func:`dart_ros.session.registration.registered`.
+        learned_at: ISO 8601 time with its offset from UTC at which what was learnt since the
+            capture was saved; empty as it was captured.
+        mask: ``H×W`` uint8, 0 where it is always background, 255 where always foreground, 128 where
+            neither (:mod:`dart_ros.session.scene_mask`); None for nowhere.
+        drift: scale of the sensor's depth over that of the capture, 0.5 to 2, in what was learnt.
 
     Raises:
         SceneError: if a value is of the wrong type, out of its range or not finite, or the arrays
@@ -88,6 +93,9 @@ class Scene:
     color_deviation: NDArray[np.float16] | None = None
     depth_noise: DepthNoise | None = None
     depth_offset: tuple[int, int] = (0, 0)
+    learned_at: str = ""
+    drift: float = 1.0
+    mask: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -131,6 +139,25 @@ class Scene:
     def captured(self) -> datetime:
         """:attr:`captured_at` as an aware time in UTC."""
         return _time(self.captured_at)
+
+
+def blank_scene(camera: Camera) -> Scene:
+    """A black wall at one metre, for what is made before there is a scene of the camera's size."""
+    size = (camera.height, camera.width)
+    wall = np.ones(size, np.float32)
+    now = datetime.now(timezone.utc)
+    return Scene(
+        name="blank",
+        id=new_scene_id("blank", now),
+        camera=camera,
+        plate=np.zeros((*size, 3), np.uint8),
+        depth_mean=wall,
+        depth_std=wall,
+        depth_count=np.ones(size, np.uint16),
+        frames=1,
+        captured_at=now.isoformat(timespec="seconds"),
+        max_depth=1.0,
+    )
 
 
 def is_plain_name(name: str) -> bool:
@@ -181,6 +208,10 @@ def _check_values(scene: Scene) -> None:
         raise ValueError(f"captured_by is '{printable(scene.captured_by)}', not a node's full name")
     _text("serial", scene.serial)
     _check_offset(scene)
+    _text("learned_at", scene.learned_at)
+    if scene.learned_at:
+        _time(scene.learned_at)
+    _number("drift", scene.drift, 0.5, 2.0)
     if scene.fit is not None:
         _check_fit(scene.fit)
 
@@ -239,6 +270,14 @@ def _check_images(scene: Scene) -> None:
         and 0 <= varied.min() <= varied.max() <= 255
     ):
         raise ValueError(f"color_deviation is {_shown(varied)}, not float16 {size} from 0 to 255")
+    mask = scene.mask
+    if mask is not None and not (
+        isinstance(mask, np.ndarray)
+        and mask.shape == size
+        and mask.dtype == np.uint8
+        and np.isin(mask, (0, 128, 255)).all()
+    ):
+        raise ValueError(f"mask is {_shown(mask)}, not uint8 {size} of 0, 128 and 255")
     if scene.depth_noise is not None and not isinstance(scene.depth_noise, DepthNoise):
         raise ValueError(f"depth_noise is {_shown(scene.depth_noise)}")
     for key in ("depth_mean", "depth_std"):

@@ -43,7 +43,7 @@ _IMAGES = {
     "depth_std": ("F32", 0),
     "depth_count": ("U16", 0),
 }
-_OPTIONAL = {"color_deviation": ("F16", 0)}  # not in files of older versions
+_OPTIONAL = {"color_deviation": ("F16", 0), "mask": ("U8", 0)}  # not in files of older versions
 _ADVICE = "delete it and capture the scene again"
 
 
@@ -86,6 +86,8 @@ def scene_bytes(scene: Scene) -> bytes:
             "serial": scene.serial,
             "depth_noise": None if scene.depth_noise is None else asdict(scene.depth_noise),
             "depth_offset": list(scene.depth_offset),
+            "learned_at": scene.learned_at,
+            "drift": scene.drift,
         },
         sort_keys=True,
         allow_nan=False,
@@ -271,8 +273,11 @@ def _scene(description: dict[str, Any], tensors: dict[str, NDArray[Any]], name: 
         captured_by=description.get("captured_by", ""),
         serial=description.get("serial", ""),
         color_deviation=tensors.get("color_deviation"),
+        mask=tensors.get("mask"),
         depth_noise=_noise(description.get("depth_noise")),
         depth_offset=_pair(description.get("depth_offset", [0, 0])),
+        learned_at=description.get("learned_at", ""),
+        drift=description.get("drift", 1.0),
     )
 
 

@@ -1,6 +1,7 @@
 """The folder in which scenes are kept: shared ones, and those of each node apart.
 
-A scene is a file, see :mod:`dart_ros.session.scene_file`. ``<folder>/<name>.safetensors`` is for
+A scene is a file, see :mod:`dart_ros.session.scene_file`; what was learnt of it since its capture
+is another beside it, ``<name>.learned``. ``<folder>/<name>.safetensors`` is for
 whoever asks: `dart-ros capture` and a node of the name ``/matting_node`` write there, as all nodes
 did at first. Any other node has a folder of its own in it, ``<folder>/<scope>/``, so that two
 cameras whose scenes bear one name don't write over each other's; it reads the shared ones as well.
@@ -23,6 +24,7 @@ from dart_ros.session.scene import Scene, check_id, check_name, is_plain_name, n
 from dart_ros.session.scene_file import read_scene, scene_bytes
 
 SUFFIX = ".safetensors"
+_LEARNED = ".learned"
 _UNFINISHED_FIT = ".fit.pt"
 _LAST = "last"
 _LONGEST_MEMORY = 4096  # bytes of the file that names the last scene
@@ -121,6 +123,89 @@ class SceneStore:
         """
         _write_atomically(self.path(scene.name), scene_bytes(scene), f"scene '{scene.name}'")
         self._forget_fits(scene.name)
+        if self._is_of_another_capture(scene):
+            self.forget_learned(scene.name)
+
+    def save_mask(self, scene: Scene) -> None:
+        """Write a scene of which only the mask is new: what was learnt and unfinished fits stay.
+
+        Raises:
+            SceneError: see :meth:`save`.
+        """
+        _write_atomically(self.path(scene.name), scene_bytes(scene), f"scene '{scene.name}'")
+
+    def save_learned(self, learned: Scene) -> None:
+        """Write what a scene has learnt beside it; the scene as it was captured stays.
+
+        Args:
+            learned: the scene with what was learnt in its place, as
+                :meth:`dart_ros.session.living_background.LivingBackground.learned` makes it.
+
+        Raises:
+            SceneError: see :meth:`save`.
+        """
+        if not any(os.path.lexists(place) for place in self._places(learned.name)):
+            return  # deleted or renamed meanwhile
+        content = scene_bytes(replace(learned, weights=None, fit=None, mask=None))
+        _write_atomically(self._learned(learned.name), content, f"learnt state of '{learned.name}'")
+
+    def learned(self, scene: Scene) -> Scene | None:
+        """What a scene has learnt since its capture, with its weights; None if that is nothing.
+
+        Raises:
+            SceneError: if the file can't be read or is damaged; the scene itself is whole.
+        """
+        path = self._learned(scene.name)
+        try:
+            learned = read_scene(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SceneError(
+                f"What was learnt of '{scene.name}', {path}, can't be read ({error.strerror}); "
+                "check it and its permissions."
+            ) from error
+        if learned.id != scene.id or learned.camera != scene.camera:
+            return None  # of an older capture
+        return replace(
+            scene,
+            plate=learned.plate,
+            depth_mean=learned.depth_mean,
+            depth_std=learned.depth_std,
+            depth_count=learned.depth_count,
+            color_deviation=learned.color_deviation,
+            learned_at=learned.learned_at,
+            drift=learned.drift,
+        )
+
+    def forget_learned(self, name: str) -> bool:
+        """Delete what a scene has learnt since its capture; whether there was anything.
+
+        Raises:
+            SceneError: if the file can't be deleted.
+        """
+        path = self._learned(name)
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise SceneError(
+                f"What was learnt of '{name}', {path}, can't be deleted ({error.strerror}); "
+                f"{_PERMISSIONS}."
+            ) from error
+        return True
+
+    def _is_of_another_capture(self, scene: Scene) -> bool:
+        """Whether what lies there as learnt is not this scene's, or broken."""
+        try:
+            return self.learned(scene) is None
+        except SceneError:
+            return True
+
+    def _learned(self, name: str) -> Path:
+        check_name(name)
+        return self._own / (name + _LEARNED)
 
     def forget_fit(self, scene_id: str) -> None:
         """Delete what is left of an unfinished fit of a scene, if there is any."""
@@ -157,6 +242,14 @@ class SceneStore:
         raise SceneError(
             f"There is no scene '{name}' in {self.directory} (there: {known}); capture it first."
         )
+
+    def file_state(self, name: str) -> tuple[int, ...]:
+        """What differs once another file is what :meth:`load` reads; empty if there is none."""
+        for path in self._places(name):
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        return ()
 
     def last(self, node: str) -> str | None:
         """Name of the scene that a node used last, None if there is none or it is gone.
@@ -216,6 +309,7 @@ class SceneStore:
                 f"The scene file {path} can't be deleted ({error.strerror}); {_PERMISSIONS}."
             ) from error
         self._forget_fits(name)
+        self.forget_learned(name)
 
     def rename(self, name: str, new_name: str) -> Scene:
         """Give a scene of this store another name; its id stays, and with it an unfinished fit.
@@ -239,6 +333,10 @@ class SceneStore:
             )
         renamed = replace(self.load(name), name=new_name)
         _write_atomically(target, scene_bytes(renamed), f"scene '{new_name}'")
+        # Of an older scene of the new name, if there is any.
+        self.forget_learned(new_name)
+        with contextlib.suppress(OSError):
+            self._learned(name).rename(self._learned(new_name))
         try:
             path.unlink()
         except OSError as error:

@@ -111,18 +111,17 @@ class ViewChanges:
         side = CELL * max(1, round(camera.width / 640))
         rows, columns = (max(1, round(n / side)) for n in (camera.height, camera.width))
         self.shape = (rows, columns)
+        self._centers = np.ix_(
+            ((np.arange(rows) + 0.5) * camera.height / rows).astype(np.intp),
+            ((np.arange(columns) + 0.5) * camera.width / columns).astype(np.intp),
+        )
         self.things: list[Thing] = []
-        self._last: float | None = None
         self.still, self.clear, self.bare = np.zeros((3, rows, columns))
         self._touch = np.zeros((rows, columns))
         self._left = np.zeros((rows, columns), np.bool_)
         self._depth_side = np.zeros((rows, columns), np.float32)
         self._cells: NDArray[np.float32] | None = None
         self._from: NDArray[np.float32] = np.zeros((rows, columns, 3), np.float32)
-
-    def restart(self) -> None:
-        """Forgets all, as for a background that is another one."""
-        self.__init__(self._camera)  # type: ignore[misc]
 
     def pixels(self, cells: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Cells as ``H×W`` uint8, 255 where they are True."""
@@ -132,7 +131,7 @@ class ViewChanges:
         )
 
     def look(
-        self, frame: Frame, alpha: NDArray[np.uint8], model: BackgroundModel, now: float
+        self, frame: Frame, alpha: NDArray[np.uint8], model: BackgroundModel, passed: float
     ) -> Look:
         """Takes in a frame.
 
@@ -140,10 +139,8 @@ class ViewChanges:
             frame: of the camera.
             alpha: ``H×W``, its matte.
             model: the background.
-            now: seconds of a steady clock; frames lie up to some seconds apart.
+            passed: seconds since the frame before.
         """
-        passed = 0.0 if self._last is None else max(0.0, now - self._last)
-        self._last = now
         away = frame.depth - model.mean
         seen = (frame.depth > 0).view(np.uint8)
         known = model.known.view(np.uint8)
@@ -253,9 +250,7 @@ class ViewChanges:
 
     def _nearer(self, frame: Frame, model: BackgroundModel) -> NDArray[np.float32]:
         """Depth of each cell: of what is seen or, where that is nearer, of the background."""
-        size = self.shape[::-1]
-        live = cv2.resize(frame.depth, size, interpolation=cv2.INTER_NEAREST)
-        behind = cv2.resize(model.mean, size, interpolation=cv2.INTER_NEAREST)
+        live, behind = frame.depth[self._centers], model.mean[self._centers]
         return np.where(live > 0, np.minimum(live, behind), behind).astype(np.float32)
 
     def _see_leaving(self, labels: NDArray[np.int32], areas: NDArray[np.float64]) -> None:
@@ -300,7 +295,8 @@ class ViewChanges:
             since = float(np.quantile(self.still[inside], 1 - _STILL))
             if since < _JUST:
                 continue
-            area = float(areas[inside].sum())
+            # Of the median, since cells at its edge see the background as well.
+            area = size * float(np.median(areas[inside]))
             tall = height * self._cell_height(frame, model, inside)
             scale = self._camera.width / self.shape[1], self._camera.height / self.shape[0]
             box = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -105,12 +106,16 @@ def test_a_build_can_be_ended(tmp_path: Path) -> None:
 
 
 def test_the_real_command_builds_for_this_scene_and_fraction() -> None:
-    command = build_command("openvino", SceneStore("/scenes", "left"), scene(), 0.5)
-    assert command[1:] == [
-        *("-m", "dart_ros.cli", "build-engine", "--size=48x32"),
-        "--backend=openvino",
-        *("--scene=left/room", "--scenes-dir=/scenes", "--refine-fraction=0.5"),
-    ]
+    store = SceneStore("/scenes", "left")
+    fitted = replace(scene(), weights={"scale": np.array(0.5, np.float16)})
+    # Without weights of its own a scene needn't be stored: the engine is any scene's.
+    for captured, own in ((scene(), []), (fitted, ["--scene=left/room"])):
+        assert build_command("openvino", store, captured, 0.5)[1:] == [
+            *("-m", "dart_ros.cli", "build-engine", "--size=48x32"),
+            "--backend=openvino",
+            *own,
+            *("--scenes-dir=/scenes", "--refine-fraction=0.5"),
+        ]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
@@ -54,6 +55,7 @@ class FakePredictor:
     backend: str
     improvable: bool
     notes: tuple[str, ...] = ()
+    shares: bool = False
 
     @property
     def background(self) -> CapturedBackground:
@@ -61,6 +63,12 @@ class FakePredictor:
 
     def set_background(self, background: CapturedBackground) -> None:
         raise NotImplementedError
+
+    def set_mask(self, mask: NDArray[np.uint8] | None) -> None:
+        raise NotImplementedError
+
+    def for_scene(self, scene: Scene) -> FakePredictor | None:
+        return replace(self) if self.shares else None
 
     def infer(self, frame: Frame, foreground: bool = True) -> Inferred:
         raise NotImplementedError
@@ -83,6 +91,7 @@ class Node:
     notes: list[str] = field(default_factory=list)
     made: list[tuple[str, str, float]] = field(default_factory=list)  # in the loader thread
     broken: frozenset[str] = frozenset()  # backends
+    shares: bool = False  # whether engines serve several scenes
     built: frozenset[str] = frozenset({"torch"})  # backends that needn't be waited for
 
     def __post_init__(self) -> None:
@@ -131,7 +140,7 @@ class Node:
         self.made.append((scene.id, backend, refine_fraction))
         if backend in self.broken:
             raise EngineError(f"{backend} does not work here")
-        return FakePredictor(backend, backend not in self.built)
+        return FakePredictor(backend, backend not in self.built, shares=self.shares)
 
     def change(self, **settings: object) -> None:
         self.settings = self.settings.changed(settings)
@@ -423,3 +432,62 @@ def test_a_capture_that_makes_no_scene_leaves_the_one_in_use(node: Node) -> None
     node.rest()
     assert told == ["too few frames"] == node.failures
     assert node.loader.loaded is not None and node.loader.loaded.scene.name == "hall"
+
+
+def test_scenes_that_were_used_last_are_ready_again_at_once(node: Node) -> None:
+    node.settings = node.settings.changed({"ready_scenes": 2})
+    for name in ("hall", "yard"):
+        node.loader.load(name, None)
+        node.rest()
+    first = node.used[0]
+    made = len(node.made)
+    node.loader.load("hall", (8, 6))
+    node.rest()
+    assert node.loader.loaded is first and len(node.made) == made
+    node.loader.load("hall", (9, 6), on_error=node.warnings.append)
+    node.wait(lambda: bool(node.warnings))
+    assert "captured at 8x6" in node.warnings.pop()
+    # One that was captured again, or changed by a command, isn't what it was.
+    node.store.save(scene("hall", 2))
+    node.loader.load("hall", None)
+    node.rest()
+    assert node.loader.loaded is not None
+    assert node.loader.loaded.scene.id == scene("hall", 2).id and len(node.made) == made + 1
+    node.store.save(scene("attic"))
+    for name in ("attic", "hall"):
+        node.loader.load(name, None)
+        node.rest()
+    made = len(node.made)
+    node.loader.load("yard", None)  # of three, two are kept
+    node.rest()
+    assert len(node.made) == made + 1
+    node.change(refine_fraction=0.5)
+    node.rest()
+    node.loader.load("hall", None)
+    node.rest()
+    assert len(node.made) == made + 3, "with other settings engines are made anew"
+
+
+def test_scenes_share_an_engine_and_a_capture_finds_one_that_is_made(node: Node) -> None:
+    node.shares = True
+    node.loader.prepare((8, 6))
+    assert not node.loader.activity, "torch compiles nothing"
+    node.built = frozenset({"onnxruntime"})
+    node.settings = node.settings.changed({"backend": "onnxruntime"})
+    node.loader.prepare((8, 6))
+    assert node.loader.activity == "preparing the engine" and not node.loader.loading
+    node.rest()
+    assert [name for name, *_ in node.made] and node.loader.loaded is None
+    node.loader.prepare((8, 6))
+    assert not node.loader.activity, "once is enough"
+    node.loader.add(lambda: scene("den"), "saving", lambda _: None, pytest.fail)
+    node.rest()
+    node.loader.load("yard", None)
+    node.rest()
+    assert len(node.used) == 2 and len(node.made) == 1
+    node.loader.prepare((10, 6))
+    assert not node.loader.activity, "there is a scene"
+    node.change(threads=2)
+    node.rest()
+    assert len(node.made) == 2
+    assert not node.failures

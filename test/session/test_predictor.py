@@ -391,3 +391,67 @@ def test_a_matter_that_need_not_wait_says_that_it_could_be_faster(
     assert predictor.improvable and predictor.backend.startswith("torch (")
     assert "not built yet" in predictor.notes[0]
     assert not Predictor(make_scene(), "torch", threads=1).improvable
+
+
+def other_scene() -> Scene:
+    scene = make_scene()
+    later = evening(scene)
+    return replace(
+        scene,
+        name="den",
+        id="den-20240101T000000Z-000001",
+        plate=later.plate,
+        depth_mean=later.mean,
+        depth_std=later.std,
+        depth_count=later.known.astype(np.uint16),
+    )
+
+
+def test_scenes_of_a_size_share_an_engine(generic: None) -> None:
+    first, second = make_scene(), other_scene()
+    lab = Predictor(first, "torch", threads=1, video=False)
+    frame = make_frame(first)
+    before = lab.predict(frame)
+    den = lab.for_scene(second)
+    assert den is not None and den.scene is second and den.backend == lab.backend
+    alone = Predictor(second, "torch", threads=1, video=False).predict(frame)
+    for _ in range(2):  # by turns
+        assert same(den.predict(frame), alone)
+        assert same(lab.predict(frame), before)
+    lab.set_background(evening(first))
+    assert same(den.predict(frame), alone)
+    assert same(lab.predict(frame), alone)
+
+
+def test_a_scene_of_another_size_or_with_weights_needs_an_engine_of_its_own(
+    generic: None,
+) -> None:
+    scene = make_scene()
+    predictor = Predictor(scene, "torch", threads=1)
+    assert predictor.for_scene(make_scene(weights_of(seeded(2)))) is None
+    smaller = replace(
+        scene,
+        camera=replace(CAMERA, width=WIDTH - 1),
+        plate=scene.plate[:, 1:].copy(),
+        depth_mean=scene.depth_mean[:, 1:].copy(),
+        depth_std=scene.depth_std[:, 1:].copy(),
+        depth_count=scene.depth_count[:, 1:].copy(),
+    )
+    assert predictor.for_scene(smaller) is None
+
+
+def test_a_mask_comes_last(generic: None) -> None:
+    mask = np.full((HEIGHT, WIDTH), 128, np.uint8)
+    mask[20:30, 40:50], mask[:5, :5] = 0, 255
+    scene = make_scene()
+    frame = make_frame(scene)
+    free = Predictor(scene, "torch", threads=1, video=False).predict(frame)
+    predictor = Predictor(replace(scene, mask=mask), "torch", threads=1, video=False)
+    masked = predictor.predict(frame)
+    assert not masked.alpha[20:30, 40:50].any() and (masked.alpha[:5, :5] == 255).all()
+    assert np.array_equal(masked.alpha[mask == 128], free.alpha[mask == 128])
+    assert not masked.foreground[20:30, 40:50].any()
+    assert np.array_equal(masked.foreground[:5, :5], frame.color[:5, :5])
+    assert masked.trimap[2, 2] == 255
+    predictor.set_mask(None)
+    assert same(predictor.predict(frame), free)

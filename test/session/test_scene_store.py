@@ -465,23 +465,35 @@ KILLED = """
         plate=np.zeros((*size, 3), np.uint8), depth_mean=np.ones(size, np.float32),
         depth_std=np.ones(size, np.float32), depth_count=np.ones(size, np.uint16))
     store.save(large)
+    store.save_learned(large)
     store.set_last("/matting_node", "good")
-    states = set()
+    states, learnt = set(), set()
     for moment in range(40):
         child = os.fork()
         if not child:
             for frames in range(1, 100_000):
-                store.save(dataclasses.replace(large, frames=frames))
-                store.set_last("/matting_node", "good")
-        time.sleep(rng.uniform(0.001, 0.03))
+                # By turns, so that both are cut off on a slow machine too.
+                if moment % 2:
+                    store.save(dataclasses.replace(large, frames=frames))
+                    store.set_last("/matting_node", "good")
+                    continue
+                mean = np.full(size, 1 + 1e-3 * (frames % 500), np.float32)
+                drift = 1 + 1e-6 * frames
+                store.save_learned(dataclasses.replace(large, depth_mean=mean, drift=drift))
+        time.sleep(rng.uniform(0.001, 0.05))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         scene = store.load("good")
         check_values(scene)
         states.add(scene.frames)
+        learned = store.learned(scene)
+        if learned is not None:
+            check_values(learned)
+            assert learned.id == scene.id and (learned.depth_mean == learned.depth_mean[0, 0]).all()
+            learnt.add(learned.drift)
         assert store.last("/matting_node") == "good"
         assert [(item.name, item.problem) for item in store.list()] == [("good", None)]
-    print(len(states), "states")
+    print(len(states), "states,", len(learnt), "learnt")
 """
 
 
@@ -489,3 +501,74 @@ def test_a_node_that_is_killed_at_any_moment_of_saving_leaves_a_whole_scene(tmp_
     result = run_python(KILLED, str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert "states" in result.stdout
+
+
+def learnt(scene: Scene, drift: float = 1.01) -> Scene:
+    size = scene.depth_mean.shape
+    return dataclasses.replace(
+        scene,
+        plate=np.full((*size, 3), 77, np.uint8),
+        depth_mean=scene.depth_mean * np.float32(drift),
+        color_deviation=np.ones(size, np.float16),
+        learned_at="2024-05-01T12:00:00+00:00",
+        drift=drift,
+    )
+
+
+def test_what_was_learnt_lies_beside_the_scene_as_it_was_captured(tmp_path: Path) -> None:
+    store = SceneStore(tmp_path, "left")
+    scene = make("lab", 8, 6)
+    store.save_learned(learnt(scene))
+    assert not list(tmp_path.rglob("*.learned")), "of a scene that is gone nothing is kept"
+    store.save(scene)
+    assert store.learned(scene) is None
+    store.save_learned(learnt(scene))
+    found = store.learned(scene)
+    assert found is not None and found.drift == 1.01 and (found.plate == 77).all()
+    assert found.learned_at.startswith("2024-05-01") and found.id == scene.id
+    assert np.array_equal(store.load("lab").plate, scene.plate)
+    assert [item.name for item in store.list()] == ["lab"]
+    store.rename("lab", "den")
+    den = store.load("den")
+    assert store.learned(den) is not None and store.learned(scene) is None
+    store.save(dataclasses.replace(den, frames=den.frames + 1))  # as a fit does
+    assert store.learned(den) is not None
+    other = dataclasses.replace(den, id="den-20250101T000000Z-0a0a0a")
+    assert store.learned(other) is None
+    store.save(other)
+    assert not list(tmp_path.rglob("*.learned")), "of an older capture nothing is kept"
+    store.save_learned(learnt(other))
+    assert store.forget_learned("den") and not store.forget_learned("den")
+    store.save_learned(learnt(other))
+    store.delete("den")
+    assert not list(tmp_path.rglob("*.learned"))
+
+
+def test_a_broken_learnt_state_is_told_and_harms_nothing(tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    scene = make("lab", 8, 6)
+    store.save(scene)
+    store.save_learned(learnt(scene))
+    path = tmp_path / "lab.learned"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(SceneError, match=r"lab\.learned.*cut short"):
+        store.learned(scene)
+    assert store.load("lab").id == scene.id
+    store.save(scene)
+    assert store.learned(scene) is None
+
+
+def test_a_mask_is_saved_with_the_scene(tmp_path: Path) -> None:
+    store = SceneStore(tmp_path)
+    scene = make("lab", 8, 6)
+    store.save(scene)
+    store.save_learned(learnt(scene))
+    mask = np.full((6, 8), 128, np.uint8)
+    mask[:2], mask[4:] = 0, 255
+    store.save_mask(dataclasses.replace(scene, mask=mask))
+    found = store.load("lab")
+    learned = store.learned(found)
+    assert found.mask is not None and np.array_equal(found.mask, mask)
+    assert learned is not None and np.array_equal(learned.mask, mask)
+    with pytest.raises(SceneError, match=r"mask is .*of 0, 128 and 255"):
+        dataclasses.replace(scene, mask=np.full((6, 8), 7, np.uint8))
