@@ -7,6 +7,7 @@ be answered, with a short printable message; the node must matte afterwards, and
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    # Closed form compiles for minutes at its first use; small pictures need no compiler.
+    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
     robot = Robot()
     with tempfile.TemporaryDirectory() as folder:
         node = NodeProcess(Path(folder) / "scenes", "threads:=1", "capture_timeout:=2.0")
