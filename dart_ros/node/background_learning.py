@@ -24,7 +24,7 @@ from dart_ros.session.view_changes import Thing
 from dart_ros.values import Frame
 
 _PERIOD = 1.0  # seconds between two frames that are learnt from
-_USE_PERIOD = 10.0  # seconds between two backgrounds for the engine, unless something is absorbed
+_USE_PERIOD = 20.0  # seconds between two backgrounds for the engine, unless something is absorbed
 _NICENESS = 10  # of the thread: frames come first
 
 

@@ -21,10 +21,10 @@ MOST_DRIFT = 0.05
 _WIDEST = 4.0
 """Times the sensor's noise that a learnt deviation of depth may be, unless it was captured so."""
 
-_FEWEST_RATIOS = 200
+_FEWEST_RATIOS = 50
 """Pixels from which a drift is told."""
 
-_DRIFT_STEP = 4  # pixels between two samples, along each side
+_DRIFT_STEP = 8  # pixels between two samples, along each side
 
 
 @dataclass(frozen=True, eq=False)
