@@ -138,6 +138,10 @@ def main(args: Sequence[str] | None = None) -> int:
     except ValueError as error:
         node.get_logger().fatal(str(error))
         failed = 1
+    # Who presses Ctrl-C under `ros2 launch` sends two.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
     executor.shutdown(timeout_sec=2.0)
     rclpy.try_shutdown()
     thread.join(2.0)

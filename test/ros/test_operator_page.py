@@ -61,6 +61,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield "http://" + text.partition("http://")[2].split()[0]
             assert process.poll() is None, (folder / "log").read_text()
             process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)  # `ros2 launch` sends a second one
             assert process.wait(PATIENCE) == 0
             assert "Traceback" not in (folder / "log").read_text()
         finally:
