@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dart_ros.evaluation.methods.depth_threshold import SIGMAS
 from dart_ros.runtime.scene_buffers import CapturedBackground
-from dart_ros.session.bumped_camera import BumpedCamera
+from dart_ros.session.bumped_camera import BumpedCamera, warped_background
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.living_background import LearningSettings, LivingBackground
 from dart_ros.session.predictor import Predictor, background_of
@@ -26,8 +26,9 @@ FRAME_RATE = 30.0
 _LOOK_SECONDS, _SOON_SECONDS = 0.6, 0.15
 """From one look for a bump to the next, and to the one that confirms it, as in the node."""
 
-_LEARN_SECONDS = 0.3
-"""From one frame that is learnt from to the next."""
+_LEARN_SECONDS, _USE_SECONDS = 1.0, 10.0
+"""From one frame that is learnt from to the next, and between two backgrounds for the engine, as in
+the node."""
 
 
 def captured(frames: Sequence[Frame], max_depth: float) -> Scene:
@@ -106,7 +107,7 @@ class Living(Still):
         self.counts = [0, 0, 0]
         self.absorbed: list[tuple[float, int]] = []
         self.bumps: list[tuple[float, float]] = []
-        self._next_look = self._next_learning = 0.0
+        self._next_look = self._next_learning = self._next_use = 0.0
 
     @property
     def rates(self) -> tuple[float, float]:
@@ -116,15 +117,23 @@ class Living(Still):
     def learn(self, scene: Scene, frames: Sequence[Frame]) -> None:
         """See :meth:`DayMethod.learn`."""
         super().learn(scene, frames)
+        self._scene, self._drift, self._astray = scene, 1.0, False
+        self._begin(background_of(scene))
+        self._camera = BumpedCamera(scene.plate)
+
+    def _begin(self, background: CapturedBackground) -> None:
+        """Learn on from a background, as the node does after a bump."""
+        scene = self._scene
         assert scene.depth_noise is not None
         self._living = LivingBackground(
-            background_of(scene),
+            background,
             scene.color_deviation,
             scene.depth_noise,
             scene.max_depth,
             scene.camera,
+            self._drift,
         )
-        self._camera = BumpedCamera(scene.plate)
+        self._give(background)
 
     def alpha(self, frame: Frame) -> NDArray[np.uint8]:
         """See :meth:`DayMethod.alpha`."""
@@ -135,7 +144,7 @@ class Living(Still):
         second = frame.stamp * 1e-9
         if second >= self._next_look:
             self._look(frame, second)
-        if second >= self._next_learning:
+        if second >= self._next_learning and not self._astray:
             self._learn(frame, alpha, second)
         return alpha
 
@@ -146,16 +155,20 @@ class Living(Still):
         self.look_seconds += time.perf_counter() - begun
         self.counts[2] += 1
         self._next_look = second + (_SOON_SECONDS if found.again else _LOOK_SECONDS)
+        self._astray = found.again or found.lost
         if found.warp is not None:
-            self._living.move(found.warp)
-            self._give(self._living.background())
+            background = self.predictor.background
+            self._begin(warped_background(background, found.warp, self._scene.max_depth))
             self.bumps.append((second, found.pixels))
 
     def _learn(self, frame: Frame, alpha: NDArray[np.uint8], second: float) -> None:
         begun = time.perf_counter()
         gone = self._living.add(frame, alpha, self._settings, second)
-        if self._living.worth_using():
+        due = gone or second >= self._next_use
+        if due and self._living.worth_using():
             self._give(self._living.background())
+            self._next_use = second + _USE_SECONDS
+        self._drift = self._living.model.drift
         self.learn_seconds += time.perf_counter() - begun
         self.counts[1] += 1
         self._next_learning = second + _LEARN_SECONDS

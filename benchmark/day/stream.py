@@ -117,7 +117,7 @@ def times(plan: Plan, step: float, score_every: float, end: float) -> list[tuple
         scored |= {
             presence.first + share * length for share in _SHARES if length > 5 or share < 0.6
         }
-        plain |= {presence.first + more for more in (0.0, 0.3, 0.6, 1.0, 2.0, 5.0) if more < length}
+        plain |= set((presence.first + np.arange(0.0, min(length, 10.0), 1.0)).tolist())
     plain |= {second - before for second in scored for before in _SETTLE}
     everything = {round(second, 3) for second in plain | scored if 0 <= second < end}
     chosen = {round(second, 3) for second in scored}

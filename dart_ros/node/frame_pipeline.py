@@ -203,7 +203,8 @@ class _Run:
 
         def finish() -> Matte:
             matte = predictor.finish(inferred, trimap)
-            self._learning.offer(inferred.frame, matte.alpha, loaded)
+            if not self._motion.astray:
+                self._learning.offer(inferred.frame, matte.alpha, loaded)
             return matte
 
         return _Sent(wanted, pair, inferred.frame, finish, still)

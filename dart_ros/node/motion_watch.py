@@ -37,7 +37,13 @@ class MotionWatch:
         self._context = context
         self._on_moved = on_moved
         self._due = 0.0
+        self._astray = False
         self._worker = LatestWorker(self._check, on_error, "camera motion", _NICENESS)
+
+    @property
+    def astray(self) -> bool:
+        """Whether the camera looks elsewhere than the background does, or may; from any thread."""
+        return self._astray
 
     def offer(self, color: NDArray[np.uint8], loaded: Loaded) -> None:
         """Have a frame (``H×W×3`` RGB uint8) checked if it is time; in the worker's thread."""
@@ -53,13 +59,17 @@ class MotionWatch:
     def _check(self, item: tuple[NDArray[np.uint8], Loaded]) -> None:
         color, loaded = item
         predictor, camera = loaded.predictor, loaded.bumped
-        camera.use(predictor.background.plate)
+        background = predictor.background
+        camera.use(background.plate)
         found = camera.look(color, self._context.settings().compensate_motion)
-        if found.warp is not None:
-            warped = warped_background(predictor.background, found.warp, loaded.scene.max_depth)
-            predictor.set_background(warped)
+        while found.warp is not None:
+            warped = warped_background(background, found.warp, loaded.scene.max_depth)
+            if predictor.set_background(warped, background):
+                break
+            background = predictor.background  # what was learnt meanwhile is warped as well
         if found.again:
             self._due = time.monotonic() + _SOON
+        self._astray = found.again or found.lost
         if found.pixels:
             self._on_moved(_told(found, loaded.scene.name))
 

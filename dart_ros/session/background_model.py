@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.session.background_depth import LEAST_SHARE, PSI
-from dart_ros.session.bumped_camera import blended, picked
 from dart_ros.session.depth_noise import DepthNoise
 
 MOST_DRIFT = 0.05
@@ -160,22 +159,6 @@ class BackgroundModel:
         self.drift *= scale
         self.mean[self.known] *= np.float32(scale)
         return ratio / scale
-
-    def move(self, warp: NDArray[np.float64]) -> None:
-        """Follows a camera that was pushed; what comes into view has no depth.
-
-        Args:
-            warp: 3×3, from a pixel before (x, y, 1) to one after.
-        """
-        self.plate = blended(self.plate, warp).clip(0, 255)
-        self.deviation = picked(self.deviation, warp)
-        known = picked(self.known.astype(np.uint8), warp) > 0
-        far = np.float32(self._max_depth)
-        self.mean = np.where(known, picked(self.mean, warp), far)
-        unsure = np.float32(PSI) * far
-        self.std = np.where(known, picked(self.std, warp), unsure)
-        self._widest = np.where(known, picked(self._widest, warp), _WIDEST * unsure)
-        self.known = known
 
     def patch(self, place: tuple[slice, slice], inside: NDArray[np.bool_]) -> Patch:
         """A copy of a part."""

@@ -109,32 +109,23 @@ def warped_background(
         warp: 3×3, from a pixel before (x, y, 1) to one after.
         max_depth: range of the sensor in metres, the mean where depth is unknown.
     """
+    height, width = background.mean.shape
+
+    def moved(image: NDArray[Any], flags: int, border: int) -> NDArray[Any]:
+        return np.asarray(
+            cv2.warpPerspective(image, warp, (width, height), flags=flags, borderMode=border)
+        )
+
+    plate = moved(background.plate, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
     # Depth between near and far would be where nothing is.
     mean, std, known = (
-        picked(image, warp)
+        moved(image, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
         for image in (background.mean, background.std, background.known.astype(np.uint8))
     )
     seen = known > 0
     return CapturedBackground(
-        blended(background.plate, warp),
+        plate,
         np.where(seen, mean, np.float32(max_depth)),
         np.where(seen, std, np.float32(PSI * max_depth)),
         seen,
     )
-
-
-def blended(image: NDArray[Any], warp: NDArray[np.float64]) -> NDArray[Any]:
-    """An image warped by 3×3, cubic; what comes into view looks as the border did."""
-    return _warped(image, warp, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-
-
-def picked(image: NDArray[Any], warp: NDArray[np.float64]) -> NDArray[Any]:
-    """An image warped by 3×3, each pixel one of before; what comes into view is 0."""
-    return _warped(image, warp, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
-
-
-def _warped(
-    image: NDArray[Any], warp: NDArray[np.float64], flags: int, border: int
-) -> NDArray[Any]:
-    size = image.shape[1], image.shape[0]
-    return np.asarray(cv2.warpPerspective(image, warp, size, flags=flags, borderMode=border))

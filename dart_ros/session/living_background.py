@@ -203,16 +203,6 @@ class LivingBackground:
         self._find_solid()
         return len(patches)
 
-    def move(self, warp: NDArray[np.float64]) -> None:
-        """Follows a camera that was pushed; what was absorbed before can't be taken back then.
-
-        Args:
-            warp: 3×3, from a pixel before (x, y, 1) to one after.
-        """
-        self.model.move(warp)
-        self._builders, self._absorbed = [], True
-        self._undo.clear()
-
     def worth_using(self) -> bool:
         """Whether the background has changed enough to be given to the engine anew."""
         if self._absorbed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from living_room import HEIGHT, MAX_DEPTH, WIDTH, WINDOW, Box, LivingRoom, person
+from living_room import HEIGHT, WIDTH, WINDOW, Box, LivingRoom, person
 
 from dart_ros.errors import SceneError
 
@@ -259,26 +259,3 @@ def test_nothing_is_learnt_if_that_is_switched_off() -> None:
     room.watch(60)
     after = room.living.background()
     assert np.array_equal(after.plate, before.plate) and np.array_equal(after.mean, before.mean)
-
-
-def test_a_camera_that_is_pushed_takes_what_was_learnt_along() -> None:
-    room = LivingRoom(seconds=30)
-    room.watch(10)
-    room.wall *= np.float32(0.9)
-    room.scale = 1.01
-    room.watch(200, step=4)
-    right, down = 4, -3
-    warp = np.array([[1.0, 0, right], [0, 1, down], [0, 0, 1]])
-    room.living.move(warp)
-    for image in (room.wall, room.distance):
-        image[:] = np.roll(image, (down, right), (0, 1))
-    inside = slice(0, HEIGHT + down), slice(right, WIDTH)
-    assert color_error(room, inside) < 3.0 and depth_error(room, inside) < 0.02
-    comes = room.living.model.known[:, :right]
-    assert not comes.any() and (room.living.model.mean[:, :right] == MAX_DEPTH).all()
-    assert room.living.worth_using()
-    # It goes on learning from there.
-    room.watch(60, step=2)
-    assert color_error(room, inside) < 3.0 and not room.living.things
-    with pytest.raises(SceneError, match="nothing was absorbed"):
-        room.living.undo()
