@@ -267,12 +267,12 @@ def test_no_second_thread_works_with_an_engine_that_hangs(robot: Robot, tmp_path
     fault = f"""
 import os, time
 from dart_ros.session.predictor import Predictor
-matte = Predictor.predict
+matte = Predictor.infer
 def slow(*arguments, **options):
     while os.path.exists({str(hang)!r}):
         time.sleep(0.01)
     return matte(*arguments, **options)
-Predictor.predict = slow
+Predictor.infer = slow
 """
     alpha = robot.subscribe(Image, "alpha")
     try:
