@@ -259,7 +259,7 @@ def test_matte_wants_to_know_where_to(
 ) -> None:
     with pytest.raises(SystemExit):
         cli.main(["matte", str(recording), "--scene", "box", "--scenes-dir", str(store.directory)])
-    assert "--output, --video or --bag" in capsys.readouterr().err
+    assert "--output, --video, --bag or --rrd" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
