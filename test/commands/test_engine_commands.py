@@ -69,7 +69,6 @@ def test_an_engine_of_other_tiles_is_another_one(
         *["foreground"] * 2,
         *["refining"] * 2,
         *["tiles"] * 2,
-        "trimap",
     ]
     with pytest.raises(SystemExit):
         main(["build-engine", "--size", "96x64", "--refine-fraction", "25"])
