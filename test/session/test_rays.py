@@ -44,7 +44,7 @@ def test_a_lens_without_distortion_is_a_pinhole(coefficients: tuple[float, ...])
     np.testing.assert_allclose(pixel_rays(lens), pinhole(CAMERA), atol=1e-6)
 
 
-small = st.floats(-0.08, 0.08)
+small = st.floats(-0.05, 0.05)
 
 
 @settings(max_examples=40)
