@@ -26,8 +26,6 @@ from robot import (
     occupied_view,
 )
 
-from dart_ros.msg import Status
-
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -211,25 +209,3 @@ def test_no_serious_fault_of_accessibility(page: Any, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     found = axe.Axe().run(page).response["violations"]
     assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
-
-
-def test_a_node_that_is_gone_and_back(
-    page: Any, robot: Robot, node: NodeProcess, scenes_dir: Path
-) -> None:
-    from playwright.sync_api import expect
-
-    tab = page.get_by_role("tab", name="/second/matting_node")
-    second = NodeProcess(scenes_dir, *PARAMETERS, namespace="/second")
-    try:
-        tab.click()
-        expect(page.locator("#state")).to_have_text("Waiting for the camera")
-        second.stop(signal.SIGKILL)
-        expect(page.locator("#reason")).to_have_text("The node has stopped sending its state.")
-        second = NodeProcess(scenes_dir, *PARAMETERS, namespace="/second")
-        expect(page.locator("#reason")).not_to_have_text("The node has stopped sending its state.")
-        expect(page.locator("#state")).to_have_text("Waiting for the camera")
-    finally:
-        second.stop(signal.SIGKILL)
-    expect(tab).to_have_count(0, timeout=40_000)
-    expect(page.locator("#state")).to_contain_text("Matting")
-    robot.wait_for_state(Status.STATE_MATTING)
