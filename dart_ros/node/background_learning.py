@@ -228,7 +228,7 @@ class BackgroundLearning:
 
 
 def described(thing: Thing) -> str:
-    """A thing in words, such as ``something that was put down (0.12 m², in the centre)``."""
+    """A thing in words, such as ``something that was put down (0.12 m², at 320, 96)``."""
     size = f"{thing.area:.2f} m²" if thing.area else f"{thing.box[2]}x{thing.box[3]} pixels"
     return f"something that was {thing.kind} ({size}, at {thing.box[0]}, {thing.box[1]})"
 
