@@ -26,7 +26,7 @@ def test_engines_are_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     rows = json.loads((tmp_path / "speed" / "speed.json").read_text())["rows"]
     assert {row["tiles"] for row in rows} == {6}
     kinds = {row["name"].partition(", ")[2] for row in rows}
-    assert {"", "with foreground and trimap", "every tile refined"} <= kinds
+    assert {"", "with foreground", "every tile refined"} <= kinds
     assert all(0 < row["least"] <= row["median"] <= row["p95"] for row in rows)
     assert (tmp_path / "speed" / "speed.png").stat().st_size > 1000
 
