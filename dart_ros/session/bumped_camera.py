@@ -17,6 +17,9 @@ FARTHEST = 12.0
 """Pixels of a picture of 640 columns (in larger ones as much more) up to which a camera that has
 moved since the capture is compensated, unless told otherwise."""
 
+GUESSED = 0.02
+"""Share of the distance by which the guessed depth of what comes into view may be off."""
+
 _AGREE, _AGREE_SHARE = 0.5, 0.1
 """Pixels of a picture of 640 columns, and share of the motion, by which two looks may differ."""
 
@@ -102,7 +105,10 @@ class BumpedCamera:
 def warped_background(
     background: CapturedBackground, warp: NDArray[np.float64], max_depth: float
 ) -> CapturedBackground:
-    """A background as the camera sees it after a push; what comes into view has no depth.
+    """A background as the camera sees it after a push.
+
+    What comes into view is guessed: it goes on as the border did, at a depth that may be off by
+    :data:`GUESSED` of the distance.
 
     Args:
         background: as it was seen before.
@@ -111,17 +117,20 @@ def warped_background(
     """
     height, width = background.mean.shape
 
-    def moved(image: NDArray[Any], flags: int, border: int) -> NDArray[Any]:
+    def moved(image: NDArray[Any], flags: int, border: int = cv2.BORDER_REPLICATE) -> NDArray[Any]:
         return np.asarray(
             cv2.warpPerspective(image, warp, (width, height), flags=flags, borderMode=border)
         )
 
-    plate = moved(background.plate, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+    plate = moved(background.plate, cv2.INTER_CUBIC)
     # Depth between near and far would be where nothing is.
     mean, std, known = (
-        moved(image, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+        moved(image, cv2.INTER_NEAREST)
         for image in (background.mean, background.std, background.known.astype(np.uint8))
     )
+    whole = np.ones((height, width), np.uint8)
+    guessed = moved(whole, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT) == 0
+    np.maximum(std, np.float32(GUESSED) * mean, out=std, where=guessed)
     seen = known > 0
     return CapturedBackground(
         plate,
