@@ -67,7 +67,8 @@ def store(tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str]) -
     scenes = tmp_path / "scenes"
     command = ["capture", str(recording), "--scene", "box", "--scenes-dir", str(scenes)]
     assert cli.main([*command, "--frames", "12"]) == 0
-    assert "Captured scene 'box'" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Captured scene 'box'" in told and "of the picture was restless" in told
     return SceneStore(scenes)
 
 

@@ -59,7 +59,8 @@ def _capture(options: argparse.Namespace) -> None:
             warn(frames.report())
     print(
         f"Captured scene '{store.qualified(scene.name)}' ({scene.id}) from {scene.frames} frames; "
-        f"depth is known for {scene.known_share:.0%} of the pixels. It is in "
+        f"depth is known for {scene.known_share:.0%} of the pixels, "
+        f"{scene.restless().mean():.1%} of the picture was restless. It is in "
         f"{store.path(scene.name)}"
     )
     if offset := told(scene.depth_offset):
