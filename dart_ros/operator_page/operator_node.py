@@ -106,19 +106,13 @@ async def _serve(node: OperatorNode, stopping: asyncio.Event) -> None:
         await runner.cleanup()
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Serve the page until SIGINT or SIGTERM.
-
-    Returns:
-        0 after a clean end, 1 if a parameter is refused or the page can't be served.
-    """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    loop = asyncio.new_event_loop()
+async def _run() -> int:
+    """Serve the page until SIGINT or SIGTERM; the exit status."""
+    loop = asyncio.get_running_loop()
     try:
         node = OperatorNode(loop)
     except ParameterException as error:
         rclpy.logging.get_logger("operator_node").fatal(str(error))
-        rclpy.try_shutdown()
         return 1
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -134,7 +128,7 @@ def main(args: Sequence[str] | None = None) -> int:
         loop.add_signal_handler(number, stopping.set)
     failed = 0
     try:
-        loop.run_until_complete(_serve(node, stopping))
+        await _serve(node, stopping)
     except ValueError as error:
         node.get_logger().fatal(str(error))
         failed = 1
@@ -143,10 +137,22 @@ def main(args: Sequence[str] | None = None) -> int:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
     executor.shutdown(timeout_sec=2.0)
-    rclpy.try_shutdown()
     thread.join(2.0)
-    loop.close()
     return failed
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Serve the page until SIGINT or SIGTERM.
+
+    Returns:
+        0 after a clean end, 1 if a parameter is refused or the page can't be served.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        # Ends what still waits for a viewer that has gone.
+        return asyncio.run(_run())
+    finally:
+        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

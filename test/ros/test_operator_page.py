@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,13 @@ from robot import (
     REPOSITORY,
     NodeProcess,
     Robot,
+    View,
     children,
     empty_view,
     occupied_view,
 )
+
+from dart_ros.msg import Status
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("aiohttp", reason="aiohttp is not installed")
@@ -34,6 +39,9 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 PARAMETERS = ("backend:=torch", "threads:=1")
+SAME_TOPICS = tuple(
+    f"{name}:=/{name}" for name in ("color/image_raw", "depth/image_raw", "color/camera_info")
+)
 playwright.expect.set_options(timeout=1000 * PATIENCE)
 
 
@@ -94,6 +102,12 @@ def wait_for_color(page: Any, bgr: tuple[int, int, int]) -> None:
     while (np.abs(shown(page).astype(int) - bgr).max(axis=2) < 40).mean() < 0.2:
         assert time.monotonic() < end, f"the live picture never got to be {bgr}"
         time.sleep(0.3)
+
+
+def painted(bgr: tuple[int, int, int]) -> View:
+    """What the camera sends while somebody holds a card of one color before it."""
+    view = empty_view()
+    return replace(view, color=np.full_like(view.color, bgr[::-1]))
 
 
 def drag(page: Any, selector: str, file: Path) -> None:
@@ -209,3 +223,31 @@ def test_no_serious_fault_of_accessibility(page: Any, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     found = axe.Axe().run(page).response["violations"]
     assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
+
+
+def test_a_node_that_is_gone_and_back(
+    page: Any, robot: Robot, node: NodeProcess, scenes_dir: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    gone = "The node has stopped sending its state."
+    tab = page.get_by_role("tab", name="/second/matting_node")
+    start = partial(NodeProcess, scenes_dir, *PARAMETERS, namespace="/second", remaps=SAME_TOPICS)
+    robot.rate = 10.0  # two nodes look
+    second = start()
+    try:
+        page.get_by_role("radio", name="Input").click()
+        tab.click()
+        robot.view = painted((30, 30, 200))
+        wait_for_color(page, (30, 30, 200))
+        second.stop(signal.SIGKILL)
+        expect(page.locator("#reason")).to_have_text(gone)
+        robot.view = painted((200, 120, 20))
+        second = start()
+        expect(page.locator("#reason")).not_to_have_text(gone)
+        wait_for_color(page, (200, 120, 20))
+    finally:
+        second.stop(signal.SIGKILL)
+    expect(tab).to_have_count(0, timeout=40_000)
+    expect(page.locator("#state")).to_contain_text("Matting")
+    robot.wait_for_state(Status.STATE_MATTING)
