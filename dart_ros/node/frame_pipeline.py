@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from dart_ros.node.background_learning import BackgroundLearning
 from dart_ros.node.capture import Capture
@@ -57,11 +58,7 @@ class FramePipeline:
         stills: Stills,
         learning: BackgroundLearning,
     ) -> None:
-        self._context = context
-        self._scenes = scenes
-        self._capture = capture
-        self._stills = stills
-        self._learning = learning
+        self._start = partial(_Run, context, scenes, capture, stills, learning)
         self._log = FrameLog()
         self._run: _Run | None = None
         self._left: list[_Run] = []  # that were at a frame when they had to end
@@ -84,15 +81,7 @@ class FramePipeline:
     def start(self, outputs: Outputs) -> None:
         """Take pairs from now on, and publish by ``outputs``."""
         self._log = FrameLog()
-        self._run = _Run(
-            self._context,
-            self._scenes,
-            self._capture,
-            self._stills,
-            self._learning,
-            self._log,
-            outputs,
-        )
+        self._run = self._start(self._log, outputs)
 
     def put(self, pair: ImagePair) -> None:
         """Take a pair; one that still waits is dropped."""

@@ -48,15 +48,22 @@ _FEWEST, _SAMPLES = 0.05, 1024
 
 
 class Evidence(NamedTuple):
-    """What depth says, each h×w of cells, float32 in [0, 1].
+    """What depth says of one frame, each h×w of cells, float32 in [0, 1].
 
     ``posterior``: of each cell's own depth (Eq. 7), 0.5 where it is unknown. ``front``: how surely
     the cell is foreground. ``back``: how surely it is background, in its own color or in shadow.
+    ``color``: the frame's color in the plate's light, 3×h×w, not negative.
     """
 
     posterior: NDArray[np.float32]
     front: NDArray[np.float32]
     back: NDArray[np.float32]
+    color: NDArray[np.float32]
+
+
+def cell_side(width: int) -> int:
+    """Side of a cell in pixels, for images of a width."""
+    return CELL * max(1, round(width / 640))
 
 
 class DepthEvidence:
@@ -77,8 +84,8 @@ class DepthEvidence:
         known: NDArray[np.bool_],
     ) -> None:
         height, width = mean.shape
-        self.cell = CELL * max(1, round(width / 640))
-        self._shape = max(1, height // self.cell), max(1, width // self.cell)
+        self._cell = cell_side(width)
+        self._shape = max(1, height // self._cell), max(1, width // self._cell)
         self._known = self._samples(known)
         self._plate = self._small_color(plate) + np.float32(_OFFSET)
         self._mean, self._std = self._samples(mean), self._samples(std)
@@ -108,19 +115,13 @@ class DepthEvidence:
         front = _mean(front, 1) * (1 - blind)
         back = np.clip((_mean(behind, 2) - 0.6) / 0.3, 0, 1)
         back *= 1 - cv2.dilate(in_front, _square(1))
-        back *= _mean(self._like_plate(small, live).astype(np.float32), 1)
-        return Evidence(posterior, front, back)
+        lit = small / self._gain(small, live)[:, None, None]
+        back *= _mean(self._like_plate(lit).astype(np.float32), 1)
+        return Evidence(posterior, front, back, lit)
 
-    def changed(self, color: NDArray[np.uint8], depth: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Where a frame shows another color than the plate in any shadow, h×w of cells.
-
-        Args:
-            color: H×W×3 uint8 RGB.
-            depth: H×W metres, not positive where unknown; the frame's light is seen where it is the
-                background's.
-        """
-        small = self._small_color(color)
-        lit = small / self._gain(small, self._samples(depth))[:, None, None]
+    def changed(self, evidence: Evidence) -> NDArray[np.bool_]:
+        """Where a frame shows another color than the plate in any shadow, h×w of cells."""
+        lit = evidence.color
         plate = self._plate - np.float32(_OFFSET)
         share = (lit * plate).sum(axis=0) / np.maximum((plate * plate).sum(axis=0), 1e-4)
         rest = lit - np.clip(share, _DARKEST, _BRIGHTEST_CHANGE) * plate
@@ -134,12 +135,9 @@ class DepthEvidence:
         posterior = (front + ZETA * PRIOR) / (front + back + ZETA)
         return np.where(seen, posterior, np.float32(PRIOR)).astype(np.float32)
 
-    def _like_plate(
-        self, small: NDArray[np.float32], live: NDArray[np.float32]
-    ) -> NDArray[np.bool_]:
-        """Where the frame shows the plate, or the plate in shadow; in the frame's own light."""
-        in_plate_light = small / self._gain(small, live)[:, None, None]
-        share = (in_plate_light + np.float32(_OFFSET)) / self._plate
+    def _like_plate(self, lit: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Where a color in the plate's light is the plate's, or the plate's in shadow."""
+        share = (lit + np.float32(_OFFSET)) / self._plate
         low, high = share.min(axis=0), share.max(axis=0)
         alike = high - low < _SPREAD * share.mean(axis=0)
         return np.asarray((low > _DARKEST) & (high < _BRIGHTEST) & alike)
@@ -158,14 +156,14 @@ class DepthEvidence:
     def _samples(self, image: NDArray[Any]) -> NDArray[Any]:
         """One sample of each cell, since a mean would invent depths at edges."""
         rows, columns = self._shape
-        half = min(self.cell // 2, *(side - 1 for side in image.shape[:2]))
-        part = image[half :: self.cell, half :: self.cell][:rows, :columns]
+        half = min(self._cell // 2, *(side - 1 for side in image.shape[:2]))
+        part = image[half :: self._cell, half :: self._cell][:rows, :columns]
         return np.ascontiguousarray(part)
 
     def _small_color(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The mean of each cell, 3×h×w in [0, 1]."""
         rows, columns = self._shape
-        small, left = image[: rows * self.cell, : columns * self.cell], self.cell
+        small, left = image[: rows * self._cell, : columns * self._cell], self._cell
         # Halving is many times faster than the means of larger squares.
         while left % 2 == 0 and small.shape[:2] == (rows * left, columns * left):
             left //= 2

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dart_ros.runtime.depth_evidence import DepthEvidence
+from dart_ros.runtime.depth_evidence import Evidence, cell_side
 
 GAIN = 0.2
 """Share of the new alpha where nothing has changed."""
@@ -37,12 +37,10 @@ class TemporalFilter:
     Nearly everywhere alpha stays what it is, and depth agrees: only the other pixels are computed.
 
     Args:
-        evidence: of the scene.
         size: (height, width) of the frames.
     """
 
-    def __init__(self, evidence: DepthEvidence, size: tuple[int, int]) -> None:
-        self._evidence = evidence
+    def __init__(self, size: tuple[int, int]) -> None:
         self._size = size
         levels = np.arange(256, dtype=np.float32)
         change = np.clip((levels - SAME) / (CHANGED - SAME), 0, 1)
@@ -55,11 +53,6 @@ class TemporalFilter:
         self._channels = np.zeros((3, *size), np.uint8)
         self.reset()
 
-    def use(self, evidence: DepthEvidence) -> None:
-        """Takes the evidence of another background of the same size; what is remembered stays, for
-        alpha follows at once where the background's depth has changed."""
-        self._evidence = evidence
-
     def reset(self) -> None:
         """Forgets the last frame."""
         self._stamp: int | None = None
@@ -68,7 +61,7 @@ class TemporalFilter:
     def __call__(
         self,
         color: NDArray[np.uint8],
-        depth: NDArray[np.float32],
+        evidence: Evidence,
         alpha: NDArray[np.uint8],
         stamp: int,
     ) -> NDArray[np.uint8]:
@@ -76,21 +69,21 @@ class TemporalFilter:
 
         Args:
             color: H×W×3 uint8 RGB.
-            depth: H×W metres, not positive where unknown.
+            evidence: what depth says, before any background of this size: alpha follows at once
+                where the background's depth has changed.
             alpha: H×W, of the network.
             stamp: time of the frame in nanoseconds; after a jump back or a long gap the filter
                 begins anew.
         """
-        posterior, front, back = self._evidence(color, depth)
         cv2.blur(color, (3, 3), self._smooth)
         if self._stamp is None or not 0 <= stamp - self._stamp <= LONGEST_GAP:
             np.copyto(self._alpha, alpha)
             np.copyto(self._level, alpha)
         else:
-            self._follow(alpha, np.abs(posterior - self._posterior))
+            self._follow(alpha, np.abs(evidence.posterior - self._posterior))
         self._color, self._smooth = self._smooth, self._color
-        self._stamp, self._posterior = stamp, posterior
-        return self._corrected(front, back)
+        self._stamp, self._posterior = stamp, evidence.posterior
+        return self._corrected(evidence.front, evidence.back)
 
     def _follow(self, alpha: NDArray[np.uint8], jump: NDArray[np.float32]) -> None:
         """Moves what is remembered towards a frame's alpha.
@@ -138,7 +131,7 @@ class TemporalFilter:
     def _upsampled(self, cells: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cells to pixels, H×W, bilinear; what is beyond the last whole cell is like it. Valid
         until the next call."""
-        rows, columns = (side * self._evidence.cell for side in cells.shape)
+        rows, columns = (side * cell_side(self._size[1]) for side in cells.shape)
         height, width = self._size
         if (rows, columns) == self._size:
             cv2.resize(cells, (columns, rows), self._full, interpolation=cv2.INTER_LINEAR)

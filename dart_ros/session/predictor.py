@@ -124,7 +124,7 @@ class Predictor:
     def _begin(self, engine: _SharedEngine, first: _Prepared) -> None:
         camera = self.scene.camera
         self._engine, self._next = engine, first
-        self._filter = TemporalFilter(first.evidence, (camera.height, camera.width))
+        self._filter = TemporalFilter((camera.height, camera.width))
         self._setting = threading.Lock()
         self._mask = MaskedAlpha(self.scene.mask)
 
@@ -248,15 +248,15 @@ class Predictor:
         frame, depth, before = inferred.frame, inferred.depth, inferred.before
         if not self._video:
             self._filter.reset()
-        self._filter.use(before.evidence)
+        evidence = before.evidence(frame.color, depth)
         mask = self._mask
-        alpha = mask.alpha(self._filter(frame.color, depth, inferred.matte.alpha, frame.stamp))
+        alpha = mask.alpha(self._filter(frame.color, evidence, inferred.matte.alpha, frame.stamp))
         color = inferred.matte.foreground
         if color is not None:
             color = mask.color(without_room(color, alpha), frame.color)
         unknown = None
         if trimap:
-            changed = before.evidence.changed(frame.color, depth)
+            changed = before.evidence.changed(evidence)
             unknown = mask.alpha(widened(before.trimap(alpha, depth), alpha, changed))
         return Matte(alpha, color, unknown)
 

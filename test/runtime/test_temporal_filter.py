@@ -22,9 +22,8 @@ class Video:
         self.size = size
         wall = np.full(size, 3.0, np.float32)
         self.plate = np.full((*size, 3), 120, np.uint8)
-        self._filter = TemporalFilter(
-            DepthEvidence(self.plate, wall, 0.01 * wall, np.ones(size, bool)), size
-        )
+        self._evidence = DepthEvidence(self.plate, wall, 0.01 * wall, np.ones(size, bool))
+        self._filter = TemporalFilter(size)
         self.unknown = np.full(size, -1, np.float32)
         self._stamp = 0
 
@@ -36,12 +35,9 @@ class Video:
         after: int = FRAME,
     ) -> NDArray[np.uint8]:
         self._stamp += after
-        return self._filter(
-            self.plate if color is None else color,
-            self.unknown if depth is None else depth,
-            alpha,
-            self._stamp,
-        )
+        color = self.plate if color is None else color
+        evidence = self._evidence(color, self.unknown if depth is None else depth)
+        return self._filter(color, evidence, alpha, self._stamp)
 
 
 def full(level: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:

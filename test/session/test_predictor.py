@@ -109,7 +109,8 @@ def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | No
         alpha = network(color(frame.color), image(frame.depth), background, tiles).alpha
     rounded = np.floor(alpha[0, 0].numpy() * 255 + 0.5).astype(np.uint8)
     evidence = DepthEvidence(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
-    return TemporalFilter(evidence, (HEIGHT, WIDTH))(frame.color, frame.depth, rounded, 0)
+    found = evidence(frame.color, frame.depth)
+    return TemporalFilter((HEIGHT, WIDTH))(frame.color, found, rounded, 0)
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> bool:

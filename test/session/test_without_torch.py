@@ -89,7 +89,8 @@ def test_mattes_are_the_methods(scenes: Path, tmp_path: Path, backend: str, prec
         alpha = load_network()(color, depth, background, tiles).alpha[0, 0].numpy()
     evidence = DepthEvidence(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
     rounded = np.floor(255 * alpha + 0.5).astype(np.uint8)
-    corrected = TemporalFilter(evidence, alpha.shape)(frame.color, frame.depth, rounded, 0)
+    looked = evidence(frame.color, frame.depth)
+    corrected = TemporalFilter(alpha.shape)(frame.color, looked, rounded, 0)
     with np.load(tmp_path / "matte.npz") as found:
         difference = np.abs(found["alpha"] - corrected.astype(np.float32))
         assert set(np.unique(found["trimap"])) == {0, 128, 255}
