@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 from dart_ros.action import CaptureBackground, FitScene, TakeStill
 from dart_ros.msg import Status
 from dart_ros.operator_page.node import Answer, Picture
-from dart_ros.srv import DeleteScene, ListScenes, LoadScene, RenameScene
+from dart_ros.srv import Absorb, DeleteScene, ListScenes, LoadScene, RenameScene
 
 TOPICS = {
     "input": "input",
@@ -39,6 +39,8 @@ _SERVICES = {
     "load_scene": LoadScene,
     "rename_scene": RenameScene,
     "delete_scene": DeleteScene,
+    "absorb": Absorb,
+    "undo_absorb": Trigger,
     "cancel_capture": Trigger,
     "cancel_fit": Trigger,
     "set_parameters_atomically": SetParametersAtomically,
@@ -138,6 +140,15 @@ class MattingClient:
             "latency": _finite(status.latency),
             "frames_dropped": int(status.frames_dropped),
             "backend": status.backend,
+            "moved": [
+                {
+                    "kind": thing.kind,
+                    "box": [thing.x, thing.y, thing.width, thing.height],
+                    "area": round(_finite(thing.area), 2),
+                    "persons_size": thing.persons_size,
+                }
+                for thing in status.moved
+            ],
         }
 
     # -- pictures ----------------------------------------------------------------------------
@@ -222,6 +233,16 @@ class MattingClient:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""
         request = DeleteScene.Request(scene=scene)
         return _answer(await self._call("delete_scene", request))
+
+    async def absorb(self, region: tuple[int, int, int, int]) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        x, y, width, height = region
+        request = Absorb.Request(x=x, y=y, width=width, height=height)
+        return _answer(await self._call("absorb", request))
+
+    async def undo_absorb(self) -> Answer:
+        """See :class:`dart_ros.operator_page.node.MattingNode`."""
+        return _answer(await self._call("undo_absorb", Trigger.Request()))
 
     async def set_backdrop(self, backdrop: dict[str, Any]) -> Answer:
         """See :class:`dart_ros.operator_page.node.MattingNode`."""

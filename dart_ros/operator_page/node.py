@@ -78,6 +78,18 @@ class MattingNode(Protocol):
         """Delete a stored scene."""
         ...
 
+    async def absorb(self, region: tuple[int, int, int, int]) -> Answer:
+        """Make what was put down or taken away in a region part of the background.
+
+        Args:
+            region: left, top, width and height in pixels.
+        """
+        ...
+
+    async def undo_absorb(self) -> Answer:
+        """Take the last absorption back."""
+        ...
+
     async def set_backdrop(self, backdrop: dict[str, Any]) -> Answer:
         """Set parameters of the composite's background."""
         ...

@@ -21,6 +21,7 @@ _EVENT_PERIOD = 0.2  # seconds between two looks whether a status has changed
 _ALIVE = 5.0  # seconds after which an event is sent although nothing changed
 _MOST_VIEWERS = 16  # live pictures at a time
 _MOST_JSON = 65536  # bytes of a request that is no picture
+_MOST_PIXELS = 65535  # a side of a region
 _BOUNDARY = "picture"
 
 _HEADERS = {
@@ -174,6 +175,8 @@ class _Server:
             "load": lambda: node.load(scene),
             "rename": lambda: node.rename(scene, name),
             "delete": lambda: node.delete(scene),
+            "absorb": lambda: node.absorb(_region(body.get("region"))),
+            "undo_absorb": node.undo_absorb,
             "backdrop": lambda: node.set_backdrop(body),
         }
         action = actions.get(request.match_info["what"])
@@ -218,6 +221,17 @@ async def _json(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(reason="the body is no JSON object")
     return body
+
+
+def _region(value: Any) -> tuple[int, int, int, int]:
+    """Left, top, width and height in pixels, as a node takes them."""
+    numbers = value if isinstance(value, list) and len(value) == 4 else []
+    if not numbers or any(type(n) is not int or not 0 <= n <= _MOST_PIXELS for n in numbers):
+        raise web.HTTPBadRequest(
+            reason=f"a region is left, top, width and height, each 0 to {_MOST_PIXELS}"
+        )
+    left, top, width, height = numbers
+    return left, top, width, height
 
 
 def _answered(answer: Answer) -> web.Response:

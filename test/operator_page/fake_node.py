@@ -76,6 +76,12 @@ class FakeNode:
     async def delete(self, scene: str) -> Answer:
         return await self._asked("delete", scene)
 
+    async def absorb(self, region: tuple[int, int, int, int]) -> Answer:
+        return await self._asked("absorb", region)
+
+    async def undo_absorb(self) -> Answer:
+        return await self._asked("undo_absorb")
+
     async def set_backdrop(self, backdrop: dict[str, Any]) -> Answer:
         return await self._asked("backdrop", backdrop)
 

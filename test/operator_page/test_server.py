@@ -158,6 +158,8 @@ def test_without_the_token_nothing_is_shown_or_done(tmp_path: Path) -> None:
         ("load", {"scene": "lab"}, ("load", "lab")),
         ("rename", {"scene": "lab", "name": "hall"}, ("rename", "lab", "hall")),
         ("delete", {"scene": "lab"}, ("delete", "lab")),
+        ("absorb", {"region": [3, 4, 20, 30]}, ("absorb", (3, 4, 20, 30))),
+        ("undo_absorb", {}, ("undo_absorb",)),
         ("backdrop", {"kind": "none"}, ("backdrop", {"kind": "none"})),
     ],
 )
@@ -195,6 +197,24 @@ def test_bad_bodies_are_told(tmp_path: Path, body: bytes) -> None:
                 assert response.status == 404
             async with session.post(f"{url}/api/capture?node=/other", json={}) as response:
                 assert response.status == 404
+        assert node.asked == []
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "region",
+    [None, [], [1, 2, 3], [1, 2, 3, -1], [0, 0, 1, 1 << 32], [True, 0, 1, 1], [0, 0, 1, "x"]],
+)
+def test_a_region_is_four_numbers(tmp_path: Path, region: Any) -> None:
+    async def test() -> None:
+        node = FakeNode()
+        async with (
+            served(tmp_path, node) as (url, session),
+            session.post(f"{url}/api/absorb", params=NODE, json={"region": region}) as response,
+        ):
+            assert response.status == 400
+            assert "left, top" in (await response.json())["message"]
         assert node.asked == []
 
     run(test)

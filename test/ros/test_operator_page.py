@@ -19,11 +19,14 @@ import numpy as np
 import pytest
 from robot import (
     DOMAIN,
+    HEIGHT,
     PATIENCE,
     REPOSITORY,
+    WIDTH,
     NodeProcess,
     Robot,
     View,
+    block,
     children,
     empty_view,
     occupied_view,
@@ -167,6 +170,34 @@ def test_backdrops_are_seen(page: Any, robot: Robot, tmp_path: Path) -> None:
     ), "the browser shows a picture that misses its place"
     page.get_by_label("Nothing (black)").check()
     wait_for_color(page, (0, 0, 0))
+
+
+def test_what_was_put_down_is_absorbed_and_taken_back(page: Any, robot: Robot) -> None:
+    from playwright.sync_api import expect
+
+    absorb = page.get_by_role("button", name="Make it background: Put down")
+    expect(page.locator("#nothing-moved")).to_be_visible()
+    robot.view = occupied_view()
+    expect(absorb).to_have_count(1)
+    robot.wait_for(lambda s: len(s.moved) == 1 and s.moved[0].seconds > 4)
+    mark = page.locator("#marks rect").bounding_box()
+    screen = page.locator("#screen").bounding_box()
+    rows, columns = block()
+    for name, low, high, side in (("x", "width", columns, WIDTH), ("y", "height", rows, HEIGHT)):
+        start = (mark[name] - screen[name]) / screen[low] * side
+        assert (
+            abs(start - high.start) <= 10
+            and abs(start + mark[low] / screen[low] * side - high.stop) <= 10
+        )
+    absorb.click()
+    expect(page.locator("#nothing-moved")).to_be_visible()
+    page.get_by_role("button", name="Undo the last").click()
+    expect(absorb).to_have_count(1)
+    robot.view = empty_view()
+    expect(absorb).to_have_count(0)
+    page.get_by_role("button", name="Undo the last").click()
+    expect(page.locator("#dialog-text")).to_contain_text("nothing was absorbed")
+    page.get_by_role("button", name="OK").click()
 
 
 def test_scenes_are_renamed_and_a_second_one_deleted(page: Any, robot: Robot) -> None:

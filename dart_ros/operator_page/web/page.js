@@ -5,7 +5,7 @@ const LANGUAGES = ["en", "de"];
 const COUNTDOWN = 5; // seconds to leave the view
 const HISTORY = 120; // points of a plot
 const CAPTURING = 3;
-const NO_SCENE = 2;
+const MATTING = 5;
 const GONE = 4000; // milliseconds without a status
 
 const $ = (id) => document.getElementById(id);
@@ -226,6 +226,7 @@ function showState() {
     $("state").textContent = text("no_nodes");
     $("reason").textContent = "";
     $("activity").hidden = true;
+    showMoved(null);
     return;
   }
   const lost = status.age_ms > GONE;
@@ -238,6 +239,7 @@ function showState() {
   $("cancel-capture").hidden = !capturing && counting === null;
   $("cancel-fit").hidden = !status.fitting;
   document.querySelector("#capture [type=submit]").disabled = capturing || counting !== null;
+  showMoved(there && status.state === MATTING ? status.moved : null);
   if (there) plot(status);
   const use = `${status.scene_id}`;
   if (use !== sceneInUse) {
@@ -372,6 +374,49 @@ $("still").onclick = async () => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 };
+
+// ---- what was moved ------------------------------------------------------------------------
+
+// null: there is no scene in which something could be moved.
+function showMoved(things) {
+  $("moved").hidden = things === null;
+  things ??= [];
+  $("nothing-moved").hidden = things.length > 0;
+  const [list, marks] = [$("things"), $("marks")];
+  const { naturalWidth, naturalHeight } = $("picture");
+  marks.setAttribute("viewBox", `0 0 ${naturalWidth || 1} ${naturalHeight || 1}`);
+  // Rows stay where they are, or the one that has the focus would lose it with each status.
+  while (list.children.length > things.length) list.lastChild.remove();
+  while (list.children.length < things.length) list.append(thingRow());
+  while (marks.children.length > things.length) marks.lastChild.remove();
+  while (marks.children.length < things.length) {
+    marks.append(document.createElementNS("http://www.w3.org/2000/svg", "rect"));
+  }
+  things.forEach((thing, number) => {
+    const row = list.children[number];
+    row.thing = thing;
+    const about = [text(thing.kind === "put down" ? "put_down" : "taken_away")];
+    if (thing.area) about.push(text("square_metres", { value: thing.area.toFixed(2) }));
+    if (thing.persons_size) about.push(text("persons_size"));
+    setText(row.firstChild, about.join(" · "));
+    setText(row.lastChild, text("absorb"));
+    row.lastChild.setAttribute("aria-label", `${text("absorb")}: ${about.join(", ")}`);
+    ["x", "y", "width", "height"].forEach((name, at) => {
+      marks.children[number].setAttribute(name, thing.box[at]);
+    });
+  });
+}
+
+function thingRow() {
+  const row = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.onclick = () => act("/api/absorb", { region: row.thing.box });
+  row.append(document.createElement("span"), button);
+  return row;
+}
+
+$("undo-absorb").onclick = () => act("/api/undo_absorb");
 
 // ---- backdrop ------------------------------------------------------------------------------
 
