@@ -8,7 +8,7 @@ it behind, and it is smaller than somebody. Whoever fails one of the three is no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ GAP_METRES, GAP_DEVIATIONS, GAP_SHARE = 0.08, 4.0, 0.03
 LARGEST_AREA, LARGEST_HEIGHT = 0.6, 1.2
 """Square metres and metres from which on a thing is as large as somebody."""
 
+_PUT_DOWN, _TAKEN_AWAY = 1, 2
 _HALF = 0.5
 _ALPHA = 12  # of 255, from which on a pixel is no background
 _LEVELS, _LEVELS_IN_ALL = 6.0, 14.0  # of 255: a cell that moved, and one that crept away
@@ -57,7 +58,8 @@ class Thing:
         box: left, top, width and height in pixels.
         area: square metres, 0 where the camera isn't calibrated.
         still: seconds since anything moved in it.
-        left_behind: whether somebody was seen to leave it there.
+        left_behind: whether somebody was seen to leave it there, or it was taken away and nobody
+            is beside the gap; behind the background there is nobody.
         persons_size: whether it is as large as somebody.
     """
 
@@ -176,7 +178,7 @@ class ViewChanges:
         gone = share["behind"] > _HALF
         elsewhere = (share["front"] > _TOUCHED) | (share["behind"] > _TOUCHED) | before
         self._count(elsewhere | matted, elsewhere, passed)
-        kinds = np.where(before, 1, np.where(gone, 2, 0)).astype(np.int8)
+        kinds = np.where(before, _PUT_DOWN, np.where(gone, _TAKEN_AWAY, 0)).astype(np.int8)
         seen_share = np.maximum(share["seen"], np.float32(_LEAST_SEEN))
         side = (share["front"] - share["behind"]) / seen_share
         side[share["seen"] < _LEAST_SEEN] = self._depth_side[share["seen"] < _LEAST_SEEN]
@@ -234,10 +236,14 @@ class ViewChanges:
         )
         self._left &= ~moved
         self._see_leaving(labels, areas)
-        self.things = [
-            thing
-            for kind, words in ((1, "put down"), (2, "taken away"))
-            for thing in self._things(kinds == kind, words, areas, frame, model)
+        # Somebody who stands behind what was taken away is seen beside the gap as well.
+        before = np.asarray(
+            cv2.dilate((kinds == _PUT_DOWN).view(np.uint8), np.ones((3, 3), np.uint8)), bool
+        )
+        found = self._things(kinds == _PUT_DOWN, "put down", areas, frame, model)
+        gaps = self._things(kinds == _TAKEN_AWAY, "taken away", areas, frame, model)
+        self.things = found + [
+            gap if (gap.cells & before).any() else replace(gap, left_behind=True) for gap in gaps
         ]
 
     def _labelled(self, cells: NDArray[np.bool_]) -> NDArray[np.int32]:

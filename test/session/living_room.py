@@ -69,6 +69,18 @@ class LivingRoom:
         self.seconds = 0.0
         self.settings = LearningSettings(**settings)  # type: ignore[arg-type]
         self.living = LivingBackground(self.captured(), None, NOISE, MAX_DEPTH, CAMERA)
+        self._empty = self.distance.copy(), self.wall.copy()
+
+    def furnish(self, thing: Box) -> None:
+        """Something is there from the start: the background is captured with it."""
+        frame, _ = self.frame([thing])
+        self.wall[thing.place] = frame.color[thing.place]
+        self.distance[thing.place] = thing.depth
+        self.living = LivingBackground(self.captured(), None, NOISE, MAX_DEPTH, CAMERA)
+
+    def clear(self) -> None:
+        """What was there from the start is gone."""
+        self.distance, self.wall = self._empty
 
     def captured(self) -> CapturedBackground:
         known = self.distance > 0

@@ -127,16 +127,9 @@ def test_what_somebody_put_down_is_told_and_absorbed_in_time() -> None:
 
 def test_a_chair_that_is_moved_leaves_neither_ghost_nor_hole() -> None:
     room = LivingRoom(absorb_seconds=30)
-    empty = room.distance.copy(), room.wall.copy()
-    frame, _ = room.frame([CHAIR])
-    # The chair is there from the start.
-    room.wall[CHAIR.place] = frame.color[CHAIR.place]
-    room.distance[CHAIR.place] = CHAIR.depth
-    room.living = type(room.living)(
-        room.captured(), None, room.living.model._noise, 5.46, frame.camera
-    )
+    room.furnish(CHAIR)
     room.watch(8)
-    room.distance, room.wall = empty
+    room.clear()
     for left in range(-60, CHAIR.left - 20, 30):
         room.watch(1, [person(left), CHAIR])
     moved = CHAIR._replace(left=100)
@@ -259,3 +252,27 @@ def test_nothing_is_learnt_if_that_is_switched_off() -> None:
     room.watch(60)
     after = room.living.background()
     assert np.array_equal(after.plate, before.plate) and np.array_equal(after.mean, before.mean)
+
+
+def test_a_gap_that_nobody_was_seen_to_make_is_background_in_time() -> None:
+    """Nobody is behind the background."""
+    room = LivingRoom(absorb_seconds=40)
+    room.furnish(CHAIR)
+    room.watch(8)
+    room.clear()
+    assert room.watch(30) == []
+    (thing,) = room.living.things
+    assert thing.kind == "taken away" and thing.left_behind
+    assert len(room.watch(20)) == 1 and not room.living.things
+    assert np.abs(room.living.model.mean - room.distance)[CHAIR.place].mean() < 0.03
+
+
+def test_somebody_who_stands_where_something_was_taken_away_is_no_gap() -> None:
+    """Farther away than the chair was, and higher than it."""
+    room = LivingRoom(absorb_seconds=40)
+    room.furnish(CHAIR)
+    room.watch(8)
+    room.clear()
+    behind = Box(CHAIR.left + 6, 60, 40, 170, 2.7, (40, 120, 60))
+    assert room.watch(300, [behind], step=4) == []
+    assert not any(thing.left_behind for thing in room.living.things)
