@@ -9,6 +9,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.node import Node
 
 from dart_ros.node.context import NodeContext
+from dart_ros.node.deferred_service import CALLS
 from dart_ros.node.log import LONGEST
 from dart_ros.printable import printable
 
@@ -127,6 +128,9 @@ class DeferredAction:
             execute_callback=lambda _: action_type.Result(),  # never called, see _Server
             handle_accepted_callback=self._accepted,
             cancel_callback=self._cancel_asked,
+            goal_service_qos_profile=CALLS,
+            result_service_qos_profile=CALLS,
+            cancel_service_qos_profile=CALLS,
             result_timeout=_RESULT_TIMEOUT,
         )
 

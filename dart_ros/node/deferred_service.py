@@ -7,10 +7,15 @@ from typing import Any
 
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 
 from dart_ros.node.context import NodeContext
 from dart_ros.node.log import LONGEST
 from dart_ros.printable import printable
+
+CALLS = QoSProfile(depth=1000)
+"""Of services, as of rclpy's own for parameters: with the default of 10 requests are lost that come
+while the executor is busy, and their clients wait for ever."""
 
 
 class Reply:
@@ -86,7 +91,7 @@ class DeferredService:
         self._context = context
         self._replies: dict[int, Reply] = {}
         self._open: list[Reply] = []
-        service = node.create_service(srv_type, name, self._called)
+        service = node.create_service(srv_type, name, self._called, qos_profile=CALLS)
         self._send_response = service.send_response
         service.send_response = self._answered
 

@@ -50,6 +50,8 @@ _ACTIONS = {
     "fit_scene": FitScene,
     "take_still": TakeStill,
 }
+# Each client gets the answers to all clients; with the default depth of 10 its own may be lost.
+_CALLS = QoSProfile(depth=1000)
 _PATIENCE = 10.0  # seconds for an answer to what is done at once
 _LONG = 300.0  # seconds for a scene to load, a capture or a still
 _STRONGEST = 1.0  # of the blur
@@ -83,11 +85,18 @@ class MattingClient:
         self._told = 0.0
         self._destroyed = False
         self._clients = {
-            service: node.create_client(kind, f"{name}/{service}")
+            service: node.create_client(kind, f"{name}/{service}", qos_profile=_CALLS)
             for service, kind in _SERVICES.items()
         }
         self._actions = {
-            action: ActionClient(node, kind, f"{name}/{action}")
+            action: ActionClient(
+                node,
+                kind,
+                f"{name}/{action}",
+                goal_service_qos_profile=_CALLS,
+                result_service_qos_profile=_CALLS,
+                cancel_service_qos_profile=_CALLS,
+            )
             for action, kind in _ACTIONS.items()
         }
         self._views: dict[str, _View] = {}

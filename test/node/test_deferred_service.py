@@ -17,7 +17,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from dart_ros.demo.domain import own_domain
-from dart_ros.node.deferred_service import DeferredService, Reply
+from dart_ros.node.deferred_service import CALLS, DeferredService, Reply
 
 PATIENCE = 20.0
 
@@ -77,6 +77,24 @@ def test_an_answer_at_once_and_one_that_follows(
     spin(third.done)
     assert (third.result().success, third.result().message) == (False, "not now")
     assert not second.done()
+
+
+def test_no_call_is_lost_that_comes_while_the_executor_is_busy(
+    node: Node, spin: Callable[[Callable[[], bool]], None]
+) -> None:
+    DeferredService(
+        node,
+        context_of(node.get_logger()),
+        Trigger,
+        "~/wait",
+        lambda _, reply: reply.answer(True, "done"),
+    )
+    client = node.create_client(Trigger, "~/wait", qos_profile=CALLS)
+    spin(client.service_is_ready)
+    futures = [client.call_async(Trigger.Request()) for _ in range(60)]
+    time.sleep(0.5)  # the middleware's threads take them, nobody spins
+    spin(lambda: all(future.done() for future in futures))
+    assert all(future.result().success for future in futures)
 
 
 def test_a_callback_that_raises_answers_with_the_fault(

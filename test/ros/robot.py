@@ -27,6 +27,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from dart_ros.demo.domain import own_domain
 from dart_ros.msg import Status
+from dart_ros.node.deferred_service import CALLS
 from dart_ros.srv import CaptureBackground
 
 WIDTH, HEIGHT = 160, 120
@@ -184,10 +185,17 @@ class Robot:
         """Whether a color image with this stamp was sent."""
         return stamp.sec * 1_000_000_000 + stamp.nanosec in self._stamps
 
+    def create_client(self, kind: Any, name: str) -> Any:
+        """Make a client of a service of the node.
+
+        It gets the answers to all clients of the service: a shallow queue loses some.
+        """
+        return self.node.create_client(kind, f"/matting_node/{name}", qos_profile=CALLS)
+
     def begin(self, kind: Any, name: str, request: Any) -> Callable[[float], Any]:
         """Call a service of the node; returns a function that waits for the response."""
         if name not in self._clients:
-            self._clients[name] = self.node.create_client(kind, f"/matting_node/{name}")
+            self._clients[name] = self.create_client(kind, name)
         client = self._clients[name]
         assert client.wait_for_service(PATIENCE), f"no service {name}"
         answered = threading.Event()

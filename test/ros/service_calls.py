@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from action_msgs.srv import CancelGoal
+from geometry_msgs.msg import Point32, Polygon
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
@@ -17,7 +18,17 @@ from robot import Robot, parameter_request
 from std_srvs.srv import Trigger
 
 from dart_ros import action
-from dart_ros.srv import CaptureBackground, ListScenes, LoadScene, TakeStill
+from dart_ros.node.deferred_service import CALLS
+from dart_ros.srv import (
+    Absorb,
+    CaptureBackground,
+    DeleteScene,
+    ListScenes,
+    LoadScene,
+    RenameScene,
+    SetMask,
+    TakeStill,
+)
 
 NAMES = (
     *("room", "room", "lab", "nowhere", "", ".", "..", "../x", "a/b", "a\nb", "\x1b[31m", "-rf"),
@@ -27,6 +38,9 @@ FILES = (
     *("", "x.jpg", "/no/where.png", "~nobody/x.png", "/dev/full", "/dev/null.png", "/", "."),
     *("n" * 5000 + ".png", "z" * 500_000, "a\nb.png", "\x1b[2J.png"),
 )
+MASKS = ("", "/no/where.png", "~nobody/x.png", "/dev/zero", "/dev/full", "/", "m" * 5000, "a\nb")
+TRIGGERS = ("cancel_fit", "cancel_capture", "capture", "undo_absorb", "restore_scene")
+CORNERS = (-1.0, 0.0, 40.0, 119.0, 160.0, 1e9, 1e38, float("nan"), float("inf"))
 NUMBERS = (0, 1, 2, 10, 12, 10_000, 10_001, 2**32 - 1)
 SECONDS = (0.0, -1.0, 1.0, 1e6, 1e30, float("nan"), float("inf"), float("-inf"))
 VALUES = (
@@ -65,7 +79,14 @@ class Caller:
         self._files = (*FILES, f"{stills}/a.png")
         self._waiting: list[tuple[str, float, Any]] = []
         self._actions = {
-            name: ActionClient(robot.node, kind, f"/matting_node/{name}")
+            name: ActionClient(
+                robot.node,
+                kind,
+                f"/matting_node/{name}",
+                goal_service_qos_profile=CALLS,
+                result_service_qos_profile=CALLS,
+                cancel_service_qos_profile=CALLS,
+            )
             for name, kind in (
                 ("capture_background", action.CaptureBackground),
                 ("fit_scene", action.FitScene),
@@ -80,7 +101,7 @@ class Caller:
         """Make one call, which is answered some time."""
         kinds: tuple[Callable[[], None], ...] = (
             *(self._capture, self._load, self._list, self._still, self._trigger, self._set),
-            *(self._goal, self._cancel, self._ask),
+            *(self._goal, self._cancel, self._ask, self._absorb, self._mask, self._name),
         )
         self._random.choice(kinds)()
 
@@ -121,7 +142,7 @@ class Caller:
 
     def _send(self, kind: Any, name: str, request: Any) -> None:
         if name not in self._clients:
-            self._clients[name] = self._robot.node.create_client(kind, f"/matting_node/{name}")
+            self._clients[name] = self._robot.create_client(kind, name)
         self._waiting.append((name, time.monotonic(), self._clients[name].call_async(request)))
 
     def _pick(self, values: Any) -> Any:
@@ -140,7 +161,8 @@ class Caller:
         self._send(LoadScene, "load_scene", LoadScene.Request(scene=self._pick(NAMES)))
 
     def _list(self) -> None:
-        self._send(ListScenes, "list_scenes", ListScenes.Request())
+        request = ListScenes.Request(thumbnails=self._random.random() < 0.3)
+        self._send(ListScenes, "list_scenes", request)
 
     def _still(self) -> None:
         images = self._random.random() < 0.3
@@ -148,7 +170,37 @@ class Caller:
         self._send(TakeStill, "take_still", request)
 
     def _trigger(self) -> None:
-        self._send(Trigger, self._pick(("cancel_fit", "cancel_capture")), Trigger.Request())
+        self._send(Trigger, self._pick(TRIGGERS), Trigger.Request())
+
+    def _absorb(self) -> None:
+        sides = {side: self._pick(NUMBERS) for side in ("x", "y", "width", "height")}
+        request = Absorb.Request(persons_size=self._random.random() < 0.5, **sides)
+        self._send(Absorb, "absorb", request)
+
+    def _mask(self) -> None:
+        request = SetMask.Request(file=self._pick(MASKS))
+        if not request.file or self._random.random() < 0.1:
+            request.background, request.foreground = self._polygons(), self._polygons()
+        self._send(SetMask, "set_mask", request)
+
+    def _polygons(self) -> list[Polygon]:
+        corners = [
+            [
+                Point32(x=self._pick(CORNERS), y=self._pick(CORNERS))
+                for _ in range(self._pick((0, 1, 2, 3, 4, 200)))
+            ]
+            for _ in range(self._random.randrange(3))
+        ]
+        return [Polygon(points=points) for points in corners]
+
+    def _name(self) -> None:
+        """Rename or delete a scene."""
+        scene, name = self._pick(NAMES), self._pick(NAMES)
+        if self._random.random() < 0.5:
+            request = RenameScene.Request(scene=scene, name=name)
+            self._send(RenameScene, "rename_scene", request)
+        else:
+            self._send(DeleteScene, "delete_scene", DeleteScene.Request(scene=scene))
 
     def _set(self) -> None:
         name, value = self._pick(PARAMETERS), self._pick(VALUES)
