@@ -25,6 +25,7 @@ from dart_ros.values import Frame
 
 _PERIOD = 1.0  # seconds between two frames that are learnt from
 _USE_PERIOD = 20.0  # seconds between two backgrounds for the engine, unless something is absorbed
+_STOP_TIME = 3.0  # seconds to wait for the frame that is being learnt from
 _NICENESS = 10  # of the thread: frames come first
 
 
@@ -122,19 +123,24 @@ class BackgroundLearning:
 
         self._request(job, on_done, on_error)
 
-    def save(self) -> None:
-        """Save what was learnt since the last time; at the end of a configuration."""
-        with self._lock:
-            if self._learner is not None:
-                self._save(self._learner)
-
     def forget(self) -> None:
-        """Save, and keep nothing of the scene in use."""
-        with self._lock:
+        """Save, and keep nothing of the scene in use.
+
+        The thread that learns is niced: where others take the processor, it may be at one frame
+        for minutes, and what it learnt since it saved is given up.
+        """
+        if not self._lock.acquire(timeout=_STOP_TIME):
+            self._context.log.warning(
+                "the background is still being learnt: what was learnt last isn't saved"
+            )
+            return
+        try:
             if self._learner is not None:
                 self._save(self._learner)
             self._learner = None
             self._things, self._drift = (), 1.0
+        finally:
+            self._lock.release()
 
     def stop(self, timeout: float) -> bool:
         """Save and end the threads; whether they have ended within ``timeout`` seconds each."""

@@ -89,13 +89,13 @@ class FramePipeline:
             self._run.worker.put(pair)
 
     def stop(self, timeout: float) -> None:
-        """Take no more pairs; each thread has ``timeout`` seconds to end."""
+        """Take no more pairs; the threads have ``timeout`` seconds to end."""
         if self._run is not None and not self._run.stop(timeout):
             self._left.append(self._run)
         self._run = None
 
     def ended(self, timeout: float) -> bool:
-        """Whether all threads have ended, within ``timeout`` seconds each.
+        """Whether all threads have ended, within ``timeout`` seconds for each activation.
 
         One engine must never serve two threads, so a node whose engine hangs can't start again.
         """
@@ -129,9 +129,10 @@ class _Run:
         self.worker = LatestWorker(self._process, self._failed, "matting")
 
     def stop(self, timeout: float) -> bool:
-        """End the threads; whether they have ended within ``timeout`` seconds each."""
+        """End the threads; whether they have ended within ``timeout`` seconds."""
+        end = time.monotonic() + timeout
         threads = (self.worker, self._sender, self._motion)
-        return all([thread.stop(timeout) for thread in threads])
+        return all([thread.stop(max(0.0, end - time.monotonic())) for thread in threads])
 
     # ---- in the worker's thread ------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,6 +30,7 @@ from dart_ros.node.camera_input import CameraInput
 from dart_ros.node.capture import Capture
 from dart_ros.node.capture_pictures import CapturePictures
 from dart_ros.node.context import NodeContext
+from dart_ros.node.ending import Ending
 from dart_ros.node.engine_build import EngineBuilder, build_command
 from dart_ros.node.fit import Fits
 from dart_ros.node.frame_pipeline import FramePipeline
@@ -50,6 +50,7 @@ from dart_ros.session.scene_store import SceneStore, scope_of
 
 _TICK = 0.1  # seconds between two looks at the node's state
 _STOP_TIME = 3.0  # seconds that each thread has to end
+_END_TIME = 10  # seconds that all have; ros2 launch kills after 15
 
 
 class MattingNode(LifecycleNode):
@@ -226,10 +227,10 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         0 after a clean end, 1 if a parameter given at start was refused or rclpy failed.
     """
-    stopping = threading.Event()
+    ending = Ending(_END_TIME)
     # Handlers of our own: rclpy's take the context away under a worker that still publishes.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, ending.begin)
     # OpenCV's take the cores from the engine's, for steps of a fraction of a millisecond.
     cv2.setNumThreads(1)
     clean_at_start(rclpy.logging.get_logger("matting_node"))
@@ -239,7 +240,7 @@ def main(args: Sequence[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     node.bring_up()
-    failed = not spin(executor, node.problems, lambda: not stopping.is_set())
+    failed = not spin(executor, node.problems, lambda: not ending.begun)
     ended = node.close()
     executor.shutdown()
     node.destroy_node()

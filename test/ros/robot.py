@@ -360,3 +360,12 @@ def children(pid: int) -> list[int]:
     """Processes that a process has started."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, also if nobody has waited for it yet."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"

@@ -17,7 +17,16 @@ import torch
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import ReliabilityPolicy
-from robot import PATIENCE, NodeProcess, Robot, empty_view, occupied_view, start_fit
+from robot import (
+    PATIENCE,
+    NodeProcess,
+    Robot,
+    children,
+    empty_view,
+    is_gone,
+    occupied_view,
+    start_fit,
+)
 from sensor_msgs.msg import Image
 
 from dart_ros.msg import Status
@@ -385,6 +394,47 @@ def test_the_end_of_the_node_is_the_end_of_the_fit(robot: Robot, tmp_path: Path)
         assert node.stop(signal.SIGTERM) == 0
         assert not Path(f"/proc/{fit}").exists()
     assert "Traceback" not in node.log
+
+
+def test_a_node_whose_threads_hang_ends_in_time(robot: Robot, tmp_path: Path) -> None:
+    """Learning and a matte that never end, as where others take the processor, and a child."""
+    SceneStore(tmp_path).save(scene("room"))
+    hang = tmp_path / "hang"
+    fault = f"""
+import os, subprocess, time
+from dart_ros.session.living_background import LivingBackground
+from dart_ros.session.predictor import Predictor
+from dart_ros.node.matting_node import MattingNode
+infer = Predictor.infer
+def slow(*arguments, **options):
+    while os.path.exists({str(hang)!r}):
+        time.sleep(0.01)
+    return infer(*arguments, **options)
+Predictor.infer = slow
+LivingBackground.add = lambda *_: time.sleep(1000)
+subprocess.Popen(["sleep", "1000"], start_new_session=True)
+close = MattingNode.close
+def stuck(self):
+    close(self)
+    time.sleep(1000)
+MattingNode.close = stuck
+"""
+    alpha = robot.subscribe(Image, "alpha")
+    try:
+        with running(tmp_path, "scene:=room", fault=fault) as node:
+            alpha.next(2)
+            hang.touch()
+            robot.wait_for(lambda s: s.frame_rate == 0, what="of an engine that hangs")
+            (child,) = children(node.process.pid)
+            begun = time.monotonic()
+            assert node.stop(signal.SIGTERM) == 0
+            assert time.monotonic() - begun < 15.0
+        assert "still being learnt" in node.log
+        assert "matting_node is ended after 10 s; still at work: " in node.log
+        assert "background learning" in node.log.splitlines()[-1]
+        assert is_gone(child)
+    finally:
+        alpha.close()
 
 
 def test_a_service_that_waits_costs_no_processor(robot: Robot, tmp_path: Path) -> None:
