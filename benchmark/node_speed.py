@@ -157,6 +157,8 @@ def viewed(logs: Path) -> Iterator[Viewer]:
         viewer.start()
         while not viewer.pictures:
             page.check()
+            if not viewer.is_alive():
+                raise DemoError(f"The page refuses the live picture; see {page.log}.")
             if time.monotonic() > deadline:
                 raise DemoError(f"The page showed nothing in {PATIENCE:.0f} s; see {page.log}.")
             time.sleep(0.1)
@@ -196,14 +198,16 @@ def measure(
                     demo, node, first = running.enter_context(ready)
                     viewer = running.enter_context(viewed(logs)) if looked_at else None
                     before = (viewer.pictures, viewer.bytes) if viewer else (0, 0)
+                    begun = time.monotonic()
                     keep = {"alpha": False, "trimap": False}
                     phase, _, _ = demo.record(f"{width}x{height} at {rate:g} Hz", keep, seconds)
+                    passed = time.monotonic() - begun
                     memory = round(node.peak_memory())
                     seen = viewer.pictures - before[0] if viewer else 0
                     size_of_one = (viewer.bytes - before[1]) / max(1, seen) if viewer else 0.0
                 yield {
                     "page": looked_at,
-                    "seen_per_second": round(seen / seconds, 1),
+                    "seen_per_second": round(seen / passed, 1),
                     "bytes_a_picture": round(size_of_one),
                     "width": width,
                     "height": height,

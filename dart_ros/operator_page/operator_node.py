@@ -62,13 +62,13 @@ class OperatorNode(Node):
         for name in known.keys() - names:
             self.get_logger().info(f"{name} is gone")
             known[name].destroy()
-        for name in names - known.keys():
-            self.get_logger().info(f"found {name}")
         # Replaced as a whole, because the server's thread reads it.
         self._clients_by_name = {
             name: known.get(name) or MattingClient(self, name, self._queue.post, self._loop)
             for name in names
         }
+        for name in names - known.keys():
+            self.get_logger().info(f"found {name}")
 
 
 async def _serve(node: OperatorNode, stopping: asyncio.Event) -> None:
