@@ -8,9 +8,7 @@ from pathlib import Path
 
 from dart_ros.errors import DartError
 
-CLEAN = Path(__file__).with_name("clean")
-LARGE = Path(__file__).with_name("large")
-CLOSEUPS = Path(__file__).with_name("closeups")
+CLEAN, LARGE, CLOSEUPS = (Path(__file__).with_name(name) for name in ("clean", "large", "closeups"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -26,10 +24,11 @@ def _parser() -> argparse.ArgumentParser:
     render = commands.add_parser("render", help="the clean renders anew; needs bpy 4.2")
     render.add_argument("--avatars", type=Path, required=True, help="folder of VALID avatars")
     render.add_argument("--furniture", type=Path, required=True, help="folder of .sh3f libraries")
-    render.add_argument("--output", type=Path, help="default: the ones shipped")
+    render.add_argument("--output", type=Path, help="folder of those (default: as shipped)")
     render.add_argument("--samples", type=int, default=6, help="of each pixel of color (6)")
     render.add_argument("--scenes", type=int, nargs="+", help="numbers (all)")
-    render.add_argument("--large", action="store_true", help="some of them at 1280x720")
+    sets = ("clean", "large", "closeups", "clips")
+    render.add_argument("--set", choices=sets, default="clean", help="which of them (clean)")
     return parser
 
 
@@ -49,10 +48,15 @@ def main() -> int:
             print(f"{len(made)} scenes in {options.output}")
         else:
             from benchmark.sim_rgbd.render import render
-            from benchmark.sim_rgbd.scenes import LARGE_PLANS, PLANS
+            from benchmark.sim_rgbd.scenes import CLIP_PLANS, CLOSEUP_PLANS, LARGE_PLANS, PLANS
 
-            plans = LARGE_PLANS if options.large else dict(enumerate(PLANS))
-            output = options.output or (LARGE if options.large else CLEAN)
+            plans = {
+                "clean": dict(enumerate(PLANS)),
+                "large": LARGE_PLANS,
+                "closeups": CLOSEUP_PLANS,
+                "clips": CLIP_PLANS,
+            }[options.set]
+            output = options.output or Path(__file__).with_name(options.set)
             chosen = {n: plan for n, plan in plans.items() if n in (options.scenes or plans)}
             render(options.avatars, options.furniture, output, chosen, options.samples)
     except DartError as error:

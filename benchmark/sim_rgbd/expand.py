@@ -25,6 +25,7 @@ from dart_ros.simulation.sensor_noise import SensorNoise
 BACKGROUND_FRAMES = 100
 _SOURCES = (Path(__file__), Path(sensor_noise.__file__))
 _COPIED = ("K", "width", "height", "tags", "sensor", "people", "credits")
+_OPTIONAL = ("fps",)
 _ASKED = ("noise_seed", "empty")
 
 
@@ -80,11 +81,16 @@ def _description(scene: Path, seed: int, number: int, frames: int) -> dict[str, 
     file = scene / "scene.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return {key: content[key] for key in _COPIED} | {
-            "noise_seed": seed,
-            "empty": frames,
-            "made_from": _digest(scene, number),
-        }
+        copied = {key: content[key] for key in _COPIED}
+        return (
+            copied
+            | {key: content[key] for key in _OPTIONAL if key in content}
+            | {
+                "noise_seed": seed,
+                "empty": frames,
+                "made_from": _digest(scene, number),
+            }
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"{file} can't be used ({type(error).__name__}: {error}): check out the file again."

@@ -1,4 +1,4 @@
-"""Render the clean pictures of ``sim-rgbd``; takes an hour or two of one core.
+"""Render the clean pictures of ``sim-rgbd``; takes two or three hours of one core.
 
 It goes on where it stopped: a picture that is there is not rendered again.
 """
@@ -311,6 +311,7 @@ def _describe(folder: Path, plan: Plan, used: Sequence[Piece]) -> None:
         "tags": list(plan.tags),
         "sensor": plan.sensor,
         "seed": plan.seed,
+        **({} if plan.fps is None else {"fps": plan.fps}),
         "people": sorted(people),
         "credits": [
             AVATAR_CREDIT,

@@ -97,7 +97,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Plan:
-    """A room and its five test frames.
+    """A room and its test frames.
 
     Attributes:
         tags: Of :data:`TAGS`.
@@ -116,6 +116,7 @@ class Plan:
         clear_from: The floor is free from here, metres from the back wall.
         width: Pixels.
         height: Pixels.
+        fps: Frames a second where the test frames are a video.
     """
 
     tags: tuple[str, ...]
@@ -134,6 +135,7 @@ class Plan:
     clear_from: float = 0.75
     width: int = 640
     height: int = 480
+    fps: float | None = None
 
 
 def posed(name: str, seed: int = 0) -> Moving:
@@ -153,6 +155,16 @@ def waving(lift: float) -> Moving:
     return lambda time: (
         still | arm("Right", lift + 18 * time, 20, 85, 70 + 30 * time) | fingers("Right", 4)
     )
+
+
+def talking(second: float) -> Moving:
+    """Talking with both hands: they rise and fall, and the head turns."""
+    beat = 2 * np.pi * second
+    pose = POSES["stand"](np.random.default_rng(404)) | torso(2, 4 * np.sin(beat / 2), look=12)
+    for side, ahead in (("Left", 0.0), ("Right", 1.3)):
+        turn = np.sin(1.5 * beat + ahead)
+        pose |= hanging_arm(side, 14, 28 + 14 * turn, 75 + 20 * turn, 12) | fingers(side, 10)
+    return lambda time: pose
 
 
 def leaning() -> Moving:
@@ -470,3 +482,75 @@ LARGE_PLANS: Mapping[int, Plan] = {
     for number, frames in _LARGE.items()
 }
 """The same at 1280×720: as high a view, and a wider one."""
+
+CLOSEUP_PLANS: Mapping[int, Plan] = {
+    3: Plan(
+        ("close-up", "motion blur"),
+        "office",
+        3313,
+        (4.4, 2.6, 4.2),
+        "stereo",
+        (
+            (Actor(HISPANIC, waving(-10), 2.3, 2.9, 5),),
+            (Actor(WHITE_F, waving(25), 2.1, 3.0, -10),),
+        ),
+        Light(_DAY),
+        eye=1.5,
+        focal=950.0,
+        width=1280,
+        height=720,
+    ),
+    4: Plan(
+        ("close-up", "objects"),
+        "living",
+        3414,
+        (4.4, 2.6, 4.2),
+        "structured_light",
+        (
+            (Actor(MENA, posed("hold", 121), 2.2, 2.8, 10, holds="Scopia/bowl"),),
+            (Actor(WHITE_M, posed("hold", 122), 2.3, 2.8, -15, holds="KatorLegaz/trunk-large"),),
+        ),
+        Light(_CEILING, sky=0.2),
+        eye=1.4,
+        focal=850.0,
+        width=1280,
+        height=720,
+    ),
+}
+"""Close-ups with moving arms and held things, after those of :mod:`benchmark.sim_rgbd.closeups`."""
+
+_FPS = 10.0
+_SECONDS = np.arange(20) / _FPS
+
+CLIP_PLANS: Mapping[int, Plan] = {
+    0: Plan(
+        ("video",),
+        "living",
+        3515,
+        (4.6, 2.6, 4.2),
+        "structured_light",
+        tuple(
+            (Actor(WHITE_F, striding(0.9 * second), 0.7 + 1.15 * second, 1.8, 80),)
+            for second in _SECONDS
+        ),
+        Light(_DAY),
+        fps=_FPS,
+    ),
+    1: Plan(
+        ("video", "several people"),
+        "office",
+        3616,
+        (4.6, 2.6, 4.4),
+        "stereo",
+        tuple(
+            (
+                Actor(NHPI, talking(second), 1.9, 2.3, 15),
+                Actor(AIAN, striding(0.85 * second), 3.9 - 1.1 * second, 1.2, -85),
+            )
+            for second in _SECONDS
+        ),
+        Light(_CEILING, sky=0.2),
+        fps=_FPS,
+    ),
+}
+"""Videos of two seconds: somebody walks through, and somebody talks while another one passes."""

@@ -273,8 +273,11 @@ class ViewChanges:
         flat = labels.ravel()
         cells = np.bincount(flat, minlength=count)
         area = np.bincount(flat, areas.ravel(), count)
-        moving = np.bincount(flat, (self.still < _LEFT_FROM).ravel(), count) / np.maximum(cells, 1)
-        movers = np.flatnonzero((moving > _TRACE) & (cells >= _SMALLEST_CELLS))
+        moving, moved = (
+            np.bincount(flat, (self.still < seconds).ravel(), count) / np.maximum(cells, 1)
+            for seconds in (_LEFT_FROM, _JUST)
+        )
+        movers = np.flatnonzero((moved > _TRACE) & (cells >= _SMALLEST_CELLS))
         movers = movers[movers > 0]
         for label in range(1, count):
             inside = labels == label

@@ -13,6 +13,7 @@ import pytest
 from benchmark.sim_rgbd import expand as expanding
 from benchmark.sim_rgbd.expand import expand
 from dart_ros.errors import EvaluationError
+from dart_ros.evaluation.dataset import open_dataset
 
 WIDTH, HEIGHT = 48, 36
 
@@ -151,3 +152,10 @@ def test_broken_renders_are_named(clean: Path, tmp_path: Path, name: str) -> Non
 def test_nothing_to_expand(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="holds no scene_XX"):
         expand(tmp_path, tmp_path / "out", seed=0)
+
+
+def test_a_video_stays_one(clean: Path, tmp_path: Path) -> None:
+    file = clean / "scene_01" / "scene.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "fps": 10.0}))
+    expand(clean, tmp_path / "out", seed=0, frames=5)
+    assert [scene.consecutive for scene in open_dataset(tmp_path / "out")] == [False, True]

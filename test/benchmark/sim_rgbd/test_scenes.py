@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
-from benchmark.sim_rgbd.scenes import LARGE_PLANS, PLANS, TAGS, Actor
+from benchmark.sim_rgbd.scenes import CLIP_PLANS, CLOSEUP_PLANS, LARGE_PLANS, PLANS, TAGS, Actor
 from dart_ros.simulation.sensor_noise import PROFILES
 from tools.datagen.foregrounds import HELD_OUT
 from tools.datagen.rooms import KINDS
@@ -48,3 +50,28 @@ def test_a_tag_shows() -> None:
     assert all(plan.later is not None for plan in by_tag["light change"])
     for plan in by_tag["depth camouflage"]:
         assert any(isinstance(i, Actor) and i.z is None for f in plan.frames for i in f)
+
+
+def test_closeups_and_videos_show_people_and_rooms_of_their_own() -> None:
+    more = [*CLOSEUP_PLANS.values(), *CLIP_PLANS.values()]
+    assert len({plan.seed for plan in [*PLANS, *more]}) == len(PLANS) + len(more)
+    people = [i.name for plan in more for f in plan.frames for i in f if isinstance(i, Actor)]
+    assert set(people) <= set(HELD_OUT)
+    for plan in CLOSEUP_PLANS.values():
+        assert (plan.width, plan.height) == (1280, 720) and plan.fps is None
+        for frame in plan.frames:
+            (actor,) = frame
+            assert isinstance(actor, Actor) and actor.z is not None
+            # A head of 0.23 m, as high as in a video call.
+            assert 0.23 * plan.focal / (plan.size[2] - 0.1 - actor.z) > 140
+
+
+def test_videos_take_two_seconds_and_nobody_jumps() -> None:
+    for plan in CLIP_PLANS.values():
+        assert plan.fps is not None and len(plan.frames) / plan.fps == 2.0
+        for before, after in itertools.pairwise(plan.frames):
+            for a, b in zip(before, after, strict=True):
+                assert isinstance(a, Actor) and isinstance(b, Actor) and a.name == b.name
+                assert abs(a.x - b.x) * plan.fps < 2.0
+                turns = [a.pose(0.0)[bone] - b.pose(0.0)[bone] for bone in a.pose(0.0)]
+                assert max(np.abs(turn).max() for turn in turns) < 0.75
