@@ -139,7 +139,7 @@ class MattingClient:
         return {
             "age_ms": age,
             "state": int(status.state),
-            "reason": status.reason,
+            "reason": status.reason.replace(_SHOWN, "").strip(),
             "scene": status.scene,
             "scene_id": status.scene_id,
             "activity": status.activity,

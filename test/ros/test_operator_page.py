@@ -129,6 +129,7 @@ def test_a_capture_is_refused_with_a_reason_then_done(page: Any, robot: Robot) -
     from playwright.sync_api import expect
 
     expect(page.locator("#state")).to_contain_text("No background yet")
+    expect(page.locator("#reason")).to_contain_text("press “Capture background”")
     page.get_by_role("radio", name="Input").click()
     expect(page.locator("#picture")).to_be_visible()
     page.fill("#scene-name", "booth")
@@ -141,6 +142,7 @@ def test_a_capture_is_refused_with_a_reason_then_done(page: Any, robot: Robot) -
     assert "moves in the view" in page.locator("#dialog-text").inner_text()
     expect(page.locator("#dialog-picture")).to_be_visible()
     page.get_by_role("button", name="OK").click()
+    expect(page.locator("#reason")).not_to_contain_text("~/")  # names of topics are for terminals
     robot.view = empty_view()
     page.get_by_role("button", name="Capture background").click()
     expect(page.locator("#state")).to_contain_text("Matting: booth", timeout=90_000)
@@ -191,11 +193,11 @@ def test_what_was_put_down_is_absorbed_and_taken_back(page: Any, robot: Robot) -
         )
     absorb.click()
     expect(page.locator("#nothing-moved")).to_be_visible()
-    page.get_by_role("button", name="Undo the last").click()
+    page.get_by_role("button", name="Take the last one back").click()
     expect(absorb).to_have_count(1)
     robot.view = empty_view()
     expect(absorb).to_have_count(0)
-    page.get_by_role("button", name="Undo the last").click()
+    page.get_by_role("button", name="Take the last one back").click()
     expect(page.locator("#dialog-text")).to_contain_text("nothing was absorbed")
     page.get_by_role("button", name="OK").click()
 

@@ -5,6 +5,7 @@ const LANGUAGES = ["en", "de"];
 const COUNTDOWN = 5; // seconds to leave the view
 const HISTORY = 120; // points of a plot
 const CAPTURING = 3;
+const NO_SCENE = 2;
 const MATTING = 5;
 const GONE = 4000; // milliseconds without a status
 
@@ -231,7 +232,7 @@ function showState() {
   }
   const lost = status.age_ms > GONE;
   setText($("state"), there ? `${text(`state_${status.state}`)}${status.scene ? `: ${status.scene}` : ""}` : text("no_picture"));
-  setText($("reason"), lost ? text("gone") : (status.reason ?? ""));
+  setText($("reason"), lost ? text("gone") : reasonOf(status));
   $("activity").hidden = !status.activity;
   setText($("activity-text"), status.activity ?? "");
   $("progress").value = status.progress ?? 0;
@@ -246,6 +247,12 @@ function showState() {
     sceneInUse = use;
     showScenes();
   }
+}
+
+// The node's words for who has a terminal name a service instead of the button.
+function reasonOf(status) {
+  const first = status.state === NO_SCENE && status.reason.startsWith("no background yet");
+  return first ? text("capture_first") : (status.reason ?? "");
 }
 
 // A status region is read out at each assignment, changed or not.
@@ -421,7 +428,6 @@ $("undo-absorb").onclick = () => act("/api/undo_absorb");
 // ---- backdrop ------------------------------------------------------------------------------
 
 const form = $("backdrop");
-const kindChosen = () => form.elements.kind.value;
 
 function backdrop(kind) {
   form.elements.kind.value = kind;
