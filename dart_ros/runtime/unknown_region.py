@@ -11,15 +11,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-REACH = 16
-"""Pixels (at a width of 640) beside the foreground within which changed colors are unknown."""
+from dart_ros.values import Camera
+
+REACH, HAIR = 16, 0.12
+"""Changed colors are unknown within so many pixels (at a width of 640) beside the foreground, or so
+many metres at its distance if that is farther."""
+
+_FARTHEST = 0.2  # of the width
+_EVERY = 8  # pixels between two whose depth is looked at
 
 _OPAQUE, _CLEAR, _BESIDE = 245, 10, 2
 _UNKNOWN = 128
 
 
 def widened(
-    trimap: NDArray[np.uint8], alpha: NDArray[np.uint8], changed: NDArray[np.bool_]
+    trimap: NDArray[np.uint8],
+    alpha: NDArray[np.uint8],
+    changed: NDArray[np.bool_],
+    reach: float,
 ) -> NDArray[np.uint8]:
     """A trimap with the wider unknown region.
 
@@ -28,6 +37,7 @@ def widened(
         alpha: H×W.
         changed: h×w of cells, see
             :meth:`dart_ros.runtime.depth_evidence.DepthEvidence.changed`.
+        reach: pixels, see :func:`reach_of`.
 
     Returns:
         ``trimap``.
@@ -38,18 +48,36 @@ def widened(
     unknown = cv2.dilate(fractional, _disc(_BESIDE))
     trimap[unknown > 0] = _UNKNOWN
     rows, columns = changed.shape
-    width = alpha.shape[1]
-    cell = max(1, width // columns)
+    cell = max(1, alpha.shape[1] // columns)
     size = columns * cell, rows * cell
     whole = alpha[: size[1], : size[0]]
     small = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
     foreground = cv2.threshold(small, _UNKNOWN, 1, cv2.THRESH_BINARY)[1]
-    near = cv2.dilate(foreground, _disc(max(1, round(REACH * width / 640 / cell))))
-    beside = cv2.subtract(near, cv2.erode(foreground, _disc(1)))
+    away = cv2.distanceTransform(1 - foreground, cv2.DIST_L2, 3)
+    near = cv2.threshold(away, max(1, round(reach / cell)), 1, cv2.THRESH_BINARY_INV)[1]
+    beside = cv2.subtract(near.astype(np.uint8), cv2.erode(foreground, _disc(1)))
     beside = cv2.min(beside, cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)))
     full = cv2.resize(beside, size, interpolation=cv2.INTER_NEAREST)
     trimap[: size[1], : size[0]][full > 0] = _UNKNOWN
     return trimap
+
+
+def reach_of(alpha: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera) -> float:
+    """How far hair may reach beside the foreground, in pixels.
+
+    Args:
+        alpha: H×W.
+        depth: H×W metres, not positive where unknown.
+        camera: of both.
+    """
+    least = REACH * camera.width / 640
+    every = slice(None, None, _EVERY)
+    seen = depth[every, every][alpha[every, every] > _OPAQUE]
+    seen = seen[seen > 0]
+    if not camera.calibrated or not len(seen):
+        return least
+    reach = HAIR * camera.fx / float(np.median(seen))
+    return min(max(least, reach), _FARTHEST * camera.width)
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from dart_ros.runtime.engine import Engine, create_engine, must_build, must_comp
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.temporal_filter import TemporalFilter
 from dart_ros.runtime.trimap import CpuTrimap
-from dart_ros.runtime.unknown_region import widened
+from dart_ros.runtime.unknown_region import reach_of, widened
 from dart_ros.runtime.weights import NetworkWeights, load_weights
 from dart_ros.session.foreground import without_room
 from dart_ros.session.registration import registered
@@ -257,7 +257,8 @@ class Predictor:
         unknown = None
         if trimap:
             changed = before.evidence.changed(evidence)
-            unknown = mask.alpha(widened(before.trimap(alpha, depth), alpha, changed))
+            reach = reach_of(alpha, depth, frame.camera)
+            unknown = mask.alpha(widened(before.trimap(alpha, depth), alpha, changed, reach))
         return Matte(alpha, color, unknown)
 
 

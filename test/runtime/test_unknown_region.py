@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dart_ros.runtime.depth_evidence import DepthEvidence
-from dart_ros.runtime.unknown_region import widened
+from dart_ros.runtime.unknown_region import reach_of, widened
+from dart_ros.values import Camera
 
 HEIGHT, WIDTH = 240, 640
 
@@ -65,11 +66,28 @@ def test_it_is_unknown_just_beside_the_foreground() -> None:
     alpha[40:200, 300:400] = 255
     trimap = alpha.copy()
     changed = np.zeros((HEIGHT // 4, WIDTH // 4), bool)
-    assert (widened(trimap.copy(), alpha, changed) == trimap).all()
+    assert (widened(trimap.copy(), alpha, changed, 16.0) == trimap).all()
     changed[:, 100:] = True
-    found = widened(trimap.copy(), alpha, changed)
+    found = widened(trimap.copy(), alpha, changed, 16.0)
     assert (found[50:190, 402:412] == 128).all() and (found[50:190, 430:] == 0).all()
     assert (found[50:190, 308:380] == 255).all() and (found[50:190, :296] == 0).all()
+
+
+@pytest.mark.parametrize(("metres", "pixels"), [(3.0, 20), (0.9, 66.7), (0.3, 128), (9.0, 16)])
+def test_hair_reaches_farther_on_somebody_near(metres: float, pixels: float) -> None:
+    """12 cm, but 16 pixels at least and a fifth of the picture at most."""
+    alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
+    alpha[40:200, 300:400] = 255
+    depth = np.where(alpha > 0, np.float32(metres), np.float32(4)).astype(np.float32)
+    depth[:, 340:360] = -1
+    camera = Camera(WIDTH, HEIGHT, 500.0, 500.0, 320.0, 120.0)
+    reach = reach_of(alpha, depth, camera)
+    assert reach == pytest.approx(pixels, rel=0.01)
+    changed = np.ones((HEIGHT // 4, WIDTH // 4), bool)
+    found = widened(alpha.copy(), alpha, changed, reach) == 128
+    assert abs(np.flatnonzero(found[120]).max() - 400 - pixels) < 9
+    assert reach_of(0 * alpha, depth, camera) == 16
+    assert reach_of(alpha, depth, Camera.uncalibrated(WIDTH, HEIGHT)) == 16
 
 
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (37, 51), (8, 8), (720, 1280)])
@@ -78,7 +96,7 @@ def test_fractional_alpha_is_unknown(size: tuple[int, int]) -> None:
     alpha = np.where(rng.random(size) < 0.02, 128, 0).astype(np.uint8)
     cell = 4 * max(1, round(size[1] / 640))
     changed = np.zeros((max(1, size[0] // cell), max(1, size[1] // cell)), bool)
-    found = widened(np.zeros(size, np.uint8), alpha, changed)
+    found = widened(np.zeros(size, np.uint8), alpha, changed, 16.0)
     assert (found[alpha == 128] == 128).all()
     assert set(np.unique(found)) <= {0, 128}
 
@@ -86,4 +104,4 @@ def test_fractional_alpha_is_unknown(size: tuple[int, int]) -> None:
 def test_an_empty_view_has_nothing_unknown() -> None:
     changed = np.ones((HEIGHT // 4, WIDTH // 4), bool)
     empty = np.zeros((HEIGHT, WIDTH), np.uint8)
-    assert not widened(empty.copy(), empty, changed).any()
+    assert not widened(empty.copy(), empty, changed, 16.0).any()
