@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
@@ -49,12 +50,17 @@ _NOISE_DRAWS = 60
 class ReplayNode(Node):
     """The camera; its parameters are described where they are declared.
 
+    Args:
+        stopping: set when the process is asked to end, which the preparation looks at.
+
     Raises:
         RecordingError: if the recording can't be opened or read.
+        KeyboardInterrupt: if the process is asked to end meanwhile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stopping: threading.Event) -> None:
         super().__init__("replay_node")
+        self._stopping = stopping
         # Some bags may only be read by the thread that opened them.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recording")
         self._recording = recording = self._open_recording()
@@ -160,7 +166,10 @@ class ReplayNode(Node):
             )
             return recording, implausible_depth(recording)
 
-        recording, odd = self._reader.submit(opened).result()
+        opening = self._reader.submit(opened)
+        while not wait([opening], timeout=0.2).done:
+            self._go_on()
+        recording, odd = opening.result()
         for note in [*recording.notes, *([odd] if odd else [])]:
             self.get_logger().warning(note)
         return recording
@@ -198,6 +207,7 @@ class ReplayNode(Node):
 
         def progress(done: int, total: int) -> None:
             nonlocal told
+            self._go_on()
             if time.monotonic() - told >= _PROGRESS_PERIOD:
                 told = time.monotonic()
                 self.get_logger().info(f"prepared {done} of {total} pictures")
@@ -218,6 +228,10 @@ class ReplayNode(Node):
             self.get_logger().info(
                 f"{ready} of {len(keys)} pictures fit into memory, the others are read as they come"
             )
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise KeyboardInterrupt
 
     def _on_tick(self) -> None:
         if not self._publishing:
@@ -308,25 +322,24 @@ def _camera_info(camera: Camera) -> CameraInfo:
 def main() -> int:
     """Run the camera until it is interrupted; returns the exit status."""
     # Handlers of our own: rclpy's would take the context away before the last words are said.
-    # SIGINT too: a shell starts what runs in its background with SIGINT ignored.
+    # They raise nothing: where Python drops an object an exception is printed and forgotten.
+    stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, lambda *_: stopping.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
-        node = ReplayNode()
+        node = ReplayNode(stopping)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        while not stopping.is_set():
+            executor.spin_once(timeout_sec=0.1)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except (DartError, ParameterException) as error:
         print(f"replay_node: {error}", file=sys.stderr)
         return 1
     finally:
-        # Who presses Ctrl-C under `ros2 launch` sends two.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.close()
             node.destroy_node()

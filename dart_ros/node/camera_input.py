@@ -258,7 +258,8 @@ class CameraInput:
 
     def _on_rgbd(self, message: Any) -> None:
         self._health.topics[RGBD].count(time.monotonic())
-        self._paired(message.rgb, message.depth, message.rgb_camera_info)
+        # The driver makes this message of aligned depth alone, and names it by the depth camera.
+        self._paired(message.rgb, message.depth, message.rgb_camera_info, aligned=True)
 
     def _on_info(self, message: CameraInfo) -> None:
         self._health.topics[INFO].count(time.monotonic())
@@ -267,7 +268,9 @@ class CameraInput:
     def _on_latched_info(self, message: CameraInfo) -> None:
         self._info = message
 
-    def _paired(self, color: Any, depth: Any, info: CameraInfo | None) -> None:
+    def _paired(
+        self, color: Any, depth: Any, info: CameraInfo | None, aligned: bool = False
+    ) -> None:
         if info is None:
             self._subscribe_to_latched_info()
         self._health.pairs.count(time.monotonic())
@@ -277,4 +280,4 @@ class CameraInput:
             self._size = color.width, color.height
         elif info is not None:
             self._size = info.width, info.height
-        self._on_pair(ImagePair(color, depth, info, self._rectified))
+        self._on_pair(ImagePair(color, depth, info, self._rectified, aligned))

@@ -36,12 +36,14 @@ class ImagePair:
         depth: the depth image.
         info: the newest camera_info when they were paired, None before the first.
         rectified: whether the images are rectified, so that camera_info's P is their camera.
+        aligned: whether depth is known to be aligned to color, whatever its frame_id says.
     """
 
     color: Image | CompressedImage
     depth: Image | CompressedImage
     info: CameraInfo | None
     rectified: bool = False
+    aligned: bool = False
 
     @property
     def depth_encoding(self) -> str:
@@ -102,7 +104,7 @@ def frame_from_pair(pair: ImagePair, max_depth: float, aligned: bool = False) ->
         pair: color in any of ``session.encodings.COLOR_ENCODINGS``, depth in any of
             ``DEPTH_ENCODINGS``, or either compressed; of one size and one frame_id.
         max_depth: range of the sensor in metres; depth beyond it becomes unknown.
-        aligned: whether depth is aligned to color whatever its frame_id says.
+        aligned: whether somebody says that depth is aligned, whatever its frame_id says.
 
     Returns:
         The frame, with the stamp of color; its camera is not calibrated where camera_info is
@@ -117,7 +119,7 @@ def frame_from_pair(pair: ImagePair, max_depth: float, aligned: bool = False) ->
         _checked_frame(message, what) for message, what in ((color, "color"), (depth, "depth"))
     ]
     # A driver that leaves a frame_id empty says nothing about alignment.
-    if not aligned and all(names) and names[0] != names[1]:
+    if not (aligned or pair.aligned) and all(names) and names[0] != names[1]:
         raise MessageError(
             f"color is in frame {names[0][:_SHOWN]!r} but depth in frame {names[1][:_SHOWN]!r}, so "
             f"depth isn't aligned to color: {ALIGN_HINT}; if it is aligned all the same, set the "

@@ -324,3 +324,39 @@ def test_broken_frames_are_skipped_and_whole_numbers_will_do(
     assert replay.stop() == 0
     assert "skipping 2 frames that can't be read" in replay.log and "color_0001" in replay.log
     assert "Traceback" not in replay.log
+
+
+DROPS = """
+import os, signal, sys
+from dart_ros.demo import replay_node
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+tick = replay_node.ReplayNode._on_tick
+def dropping(node):
+    tick(node)
+    Dropped()
+replay_node.ReplayNode._on_tick = dropping
+sys.exit(replay_node.main())
+"""
+
+
+def test_an_interrupt_is_not_lost_where_python_drops_an_object(folder: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", DROPS, "--ros-args", "-p", f'recording:="{folder}"'],
+        env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0
+    assert "published 1 pairs" in ended.stderr and "KeyboardInterrupt" not in ended.stderr
+
+
+def test_a_camera_that_prepares_can_be_interrupted(
+    folder: Path, camera: Callable[..., Camera]
+) -> None:
+    replay = camera(f'recording:="{folder}"', "rate:=1.0")
+    replay.until(lambda: "preparing" in replay.log)
+    assert replay.stop() == 0
+    assert "Traceback" not in replay.log and "KeyboardInterrupt" not in replay.log

@@ -120,6 +120,7 @@ def test_frames_with_and_without_a_leading_slash_are_one() -> None:
 def test_aligned_depth_may_carry_the_frame_of_the_depth_camera() -> None:
     depth = image_message(np.zeros((6, 8), np.uint16), "16UC1", Header(frame_id="depth_optical"))
     frame_from_pair(pair(depth=depth), 5.0, aligned=True)
+    frame_from_pair(pair(depth=depth, aligned=True), 5.0)
     with pytest.raises(MessageError, match="set the parameter depth_is_aligned"):
         frame_from_pair(pair(depth=depth), 5.0)
     small = image_message(np.zeros((4, 8), np.uint16), "16UC1", Header(frame_id="optical"))

@@ -227,3 +227,32 @@ def test_a_topic_of_another_type_is_told_as_such(node: NodeProcess, robot: Robot
 def test_rgbd_without_its_messages_is_refused(node: NodeProcess, robot: Robot) -> None:
     refused = robot.set_parameter("rgbd", True)
     assert not refused.successful and "install realsense2_camera_msgs" in refused.reason
+
+
+def test_rgbd_of_the_real_driver_is_matted(node: NodeProcess, robot: Robot) -> None:
+    """Its depth is aligned to color and named by the depth camera all the same."""
+    messages = pytest.importorskip("realsense2_camera_msgs.msg", reason="needs the driver's")
+    assert robot.set_parameter("rgbd", True).successful
+    status = robot.wait_for_state(Status.STATE_WAITING, "rgbd 0 Hz: nobody publishes")
+    assert "enable_rgbd" in status.reason
+    publisher = robot.node.create_publisher(messages.RGBD, "rgbd", 5)
+    info = CameraInfo(width=WIDTH, height=HEIGHT, k=list(empty_view().info_matrix))
+
+    def send(_: int, stamp: int) -> None:
+        message = messages.RGBD()
+        message.rgb, message.depth = pair_at(stamp)
+        message.header.stamp = info.header.stamp = message.rgb.header.stamp
+        message.header.frame_id = "camera_rgbd_optical_frame"
+        message.depth.header.frame_id = "camera_depth_optical_frame"
+        message.rgb_camera_info = message.depth_camera_info = info
+        publisher.publish(message)
+
+    with streaming(robot, send):
+        robot.wait_for_state(Status.STATE_MATTING)
+        assert len(matted(robot)) == 5
+        points = robot.subscribe(PointCloud2, "points")
+        assert points.next()[0].header.frame_id == FRAME_ID
+        points.close()
+    assert robot.set_parameter("rgbd", False).successful
+    robot.wait_for_state(Status.STATE_MATTING)
+    robot.node.destroy_publisher(publisher)
