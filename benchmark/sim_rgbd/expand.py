@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import EvaluationError
-from dart_ros.simulation import sensor_noise
+from dart_ros.simulation import sensor_noise, sensors
 from dart_ros.simulation.sensor_noise import SensorNoise
 
 BACKGROUND_FRAMES = 100
-_SOURCES = (Path(__file__), Path(sensor_noise.__file__))
+_SOURCES = (Path(__file__), Path(sensor_noise.__file__), Path(sensors.__file__))
 _COPIED = ("K", "width", "height", "tags", "sensor", "people", "credits")
 _OPTIONAL = ("fps",)
 _ASKED = ("noise_seed", "empty")

@@ -1,10 +1,12 @@
-"""The depth sensor: what it loses, displaces and quantises."""
+"""The depth sensor in training: what it loses, displaces and quantises, drawn anew for each scene.
+
+For playback :mod:`dart_ros.simulation.sensor_noise` has the errors of one sensor, frame by frame.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,35 +18,7 @@ from dart_ros.simulation.background import View
 from dart_ros.simulation.dice import Dice
 from dart_ros.simulation.frames import sides_of
 from dart_ros.simulation.images import displaced, highest, nearness_of, steepness
-
-
-class SensorKind(NamedTuple):
-    """How a kind of depth sensor errs.
-
-    ``noise`` and ``step`` are ranges of the noise's deviation and of the quantisation, both over
-    z² (1/m). The rest says how often a frame has an error at all: a ``shadow`` beside people, the
-    scene's edges ``mixed`` of near and far, a ``drift``, and holes on what is ``dark``, seen at a
-    ``steep`` angle or ``far`` away.
-    """
-
-    noise: tuple[float, float]
-    step: tuple[float, float]
-    shadow: float
-    mixed: float
-    drift: float
-    dark: float
-    steep: float
-    far: float
-
-
-SENSORS = (
-    # structured light
-    SensorKind((0.001, 0.003), (0.001, 0.003), 0.9, 0.4, 0.6, 0.3, 0.6, 0.3),
-    # stereo
-    SensorKind((0.0015, 0.004), (0.0003, 0.001), 0.8, 0.4, 0.5, 0.15, 0.4, 0.2),
-    # time of flight
-    SensorKind((0.0007, 0.0015), (0.0003, 0.0004), 0.4, 0.7, 0.7, 0.45, 0.5, 0.5),
-)
+from dart_ros.simulation.sensors import SENSORS
 
 
 @dataclass(frozen=True)
@@ -94,7 +68,7 @@ def sense(
     depth, std = view.depth, view.std
     captured, measured, max_depth = std is not None, view.live_depth, view.max_depth
     height, width = depth.shape[-2:]
-    sensor = SENSORS[dice.integer(len(SENSORS))]
+    sensor = list(SENSORS.values())[dice.integer(len(SENSORS))]
     noise, step = (
         math.exp(dice.uniform(math.log(low), math.log(high)))
         for low, high in (sensor.noise, sensor.step)

@@ -9,93 +9,21 @@ What is modelled, and after what:
 * missing depth on dark, far and grazing surfaces,
 * color and depth registered a pixel or two apart,
 * read noise and a slight wobble of the exposure in color.
+
+It is one sensor, frame by frame, without torch; for training
+:mod:`dart_ros.simulation.depth_sensor` draws the errors of any sensor, cruder and more various.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.errors import RecordingError
+from dart_ros.simulation.sensors import PROFILES
 from dart_ros.values import UNKNOWN_DEPTH
 
-
-@dataclass(frozen=True)
-class SensorProfile:
-    """How a kind of depth sensor errs; lengths in metres, z is the distance in metres.
-
-    Attributes:
-        noise: standard deviation at short distance.
-        noise_z2: what grows of it with z² (1/m).
-        noise_grain: size of a grain of noise in pixels; matching windows correlate neighbours.
-        quantum: step of the inverse depth (1/m), 0 for none; the step in depth is quantum·z².
-        shadow: focal length times baseline (m·px at 640 pixels width); the shadow beside an edge
-            is shadow·(1/near - 1/far) pixels wide.
-        halo: pixels by which near objects grow at the most.
-        mixing: whether pixels at edges get depths between near and far (flying pixels).
-        dark: probability of losing a black pixel.
-        grazing: probability of losing a pixel of a surface seen edge-on.
-        offset: pixels (at 640 width) between color and depth.
-        reach: distance from which on nothing is known.
-    """
-
-    noise: float
-    noise_z2: float
-    noise_grain: int
-    quantum: float
-    shadow: float
-    halo: int
-    mixing: bool
-    dark: float
-    grazing: float
-    offset: float
-    reach: float
-
-
-PROFILES = {
-    "structured_light": SensorProfile(
-        noise=0.001,
-        noise_z2=0.0015,
-        noise_grain=2,
-        quantum=0.0028,
-        shadow=40.0,
-        halo=2,
-        mixing=False,
-        dark=0.5,
-        grazing=0.9,
-        offset=1.5,
-        reach=8.0,
-    ),
-    "stereo": SensorProfile(
-        noise=0.001,
-        noise_z2=0.0025,
-        noise_grain=6,
-        quantum=0.0008,
-        shadow=22.0,
-        halo=3,
-        mixing=False,
-        dark=0.15,
-        grazing=0.7,
-        offset=1.0,
-        reach=8.0,
-    ),
-    "time_of_flight": SensorProfile(
-        noise=0.003,
-        noise_z2=0.0004,
-        noise_grain=1,
-        quantum=0.0,
-        shadow=8.0,
-        halo=1,
-        mixing=True,
-        dark=0.35,
-        grazing=0.8,
-        offset=1.0,
-        reach=5.5,
-    ),
-}
 _COLOR_NOISE = 2.5
 _EXPOSURE_WOBBLE = 0.01
 # Color noise is cut from one larger field at random places, which costs a tenth of drawing it.

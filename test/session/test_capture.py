@@ -12,7 +12,8 @@ from dart_ros.errors import CaptureError, SceneError
 from dart_ros.files import DEMO_RECORDING
 from dart_ros.session.capture import BackgroundCapture, capture_scene
 from dart_ros.session.recording import open_recording
-from dart_ros.simulation.sensor_noise import PROFILES, SensorNoise
+from dart_ros.simulation.sensor_noise import SensorNoise
+from dart_ros.simulation.sensors import PROFILES
 from dart_ros.values import Camera, Frame
 
 WIDTH, HEIGHT = 320, 240

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dart_ros.errors import RecordingError
-from dart_ros.simulation.sensor_noise import PROFILES, SensorNoise
+from dart_ros.simulation.sensor_noise import SensorNoise
+from dart_ros.simulation.sensors import PROFILES
 
 SENSORS = sorted(PROFILES)
 GRAY = np.full((240, 320, 3), 140, np.uint8)

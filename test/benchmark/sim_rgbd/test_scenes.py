@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from benchmark.sim_rgbd.scenes import CLIP_PLANS, CLOSEUP_PLANS, LARGE_PLANS, PLANS, TAGS, Actor
-from dart_ros.simulation.sensor_noise import PROFILES
+from dart_ros.simulation.sensors import PROFILES
 from tools.datagen.foregrounds import HELD_OUT
 from tools.datagen.rooms import KINDS
 
