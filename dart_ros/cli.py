@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from dart_ros import __version__
+from dart_ros.child_process import say
 from dart_ros.commands import (
     build_engine,
     capture,
@@ -21,7 +22,6 @@ from dart_ros.commands import (
     scenes,
     train,
 )
-from dart_ros.commands.options import say
 from dart_ros.errors import DartError
 
 COMMANDS = (evaluate, capture, matte, scenes, fit, export, build_engine, train)

@@ -7,14 +7,12 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dart_ros.commands.options import network_options, positive, size, weights_named
+from dart_ros.child_process import say
+from dart_ros.commands.options import json_progress, network_options, positive, size, weights_named
 from dart_ros.errors import EngineError
 
 if TYPE_CHECKING:
     from dart_ros.runtime.engine_cache import EngineCache
-
-NOTE = "note: "
-"""What begins a line on stderr that tells what went wrong on the way to an engine that is ready."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,6 +40,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="CC",
         help="of another GPU, such as 86 (TensorRT-RTX alone; default: the GPU at hand)",
     )
+    json_progress(command)
     command.set_defaults(run=_build)
 
 
@@ -53,15 +52,20 @@ def _build(options: argparse.Namespace) -> None:
     height, width = options.size
     tiles = tile_count(height, width, options.refine_fraction or REFINED_SHARE)
     build = _build_openvino if options.backend == "openvino" else _build_tensorrt
-    with tqdm(total=100, unit="%", leave=False, disable=None) as bar:
+    with tqdm(total=100, unit="%", leave=False, disable=options.json_progress or None) as bar:
 
         def on_progress(share: float, message: str) -> None:
+            if options.json_progress:
+                say(progress=round(share, 4), message=message)
             bar.set_description(message)
             bar.update(round(100 * share) - bar.n)
 
         ready, notes = build(options, tiles, on_progress)
+    if options.json_progress:
+        say(done=True, notes=notes)
+        return
     for note in notes:
-        print(f"{NOTE}{note}", file=sys.stderr)
+        print(f"note: {note}", file=sys.stderr)
     print(f"{ready} is ready")
 
 

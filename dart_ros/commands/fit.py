@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dart_ros.commands.options import positive, say, scenes_options
+from dart_ros.child_process import say
+from dart_ros.commands.options import json_progress, positive, scenes_options
 from dart_ros.errors import EngineError, FitError, SceneError
 
 if TYPE_CHECKING:
@@ -51,9 +52,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument("--refine-fraction", type=positive, help="of the engine (its own)")
     command.add_argument("--threads", type=int, default=0, help="of the engine (0: all cores)")
-    command.add_argument(
-        "--json-progress", action="store_true", help="one JSON object a line on stdout"
-    )
+    json_progress(command)
     command.set_defaults(run=_fit)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dart_ros.runtime.weights import NetworkWeights
@@ -135,6 +134,8 @@ def warn(text: str) -> None:
     print(f"dart-ros: warning: {text}", file=sys.stderr, flush=True)
 
 
-def say(**entry: Any) -> None:
-    """One JSON object as a line of its own, at once."""
-    print(json.dumps(entry), flush=True)
+def json_progress(command: argparse.ArgumentParser) -> None:
+    """Adds the option ``--json-progress``, for programs that start the command."""
+    command.add_argument(
+        "--json-progress", action="store_true", help="one JSON object a line on stdout"
+    )

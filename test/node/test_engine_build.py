@@ -49,11 +49,11 @@ def build(builder: EngineBuilder) -> None:
     ("text", "words"),
     [
         (
-            "import sys; print('chatter\\ndart-ros: no GPU', file=sys.stderr); sys.exit(1)",
+            "print('chatter'); print('{\"error\": \"no GPU\"}'); raise SystemExit(1)",
             "built: no GPU",
         ),
-        ("import os; os.kill(os.getpid(), 9)", "died with status -9: it said nothing"),
-        ("raise SystemExit(3)", "died with status 3"),
+        ("import os; os.kill(os.getpid(), 9)", "built: its process was killed by SIGKILL"),
+        ("raise SystemExit(3)", "ended with status 3: it said nothing"),
     ],
 )
 def test_a_build_that_fails_says_why(text: str, words: str) -> None:
@@ -71,7 +71,8 @@ def test_a_build_waits_and_is_nice_to_the_node(tmp_path: Path) -> None:
     build(
         program(
             "import os, pathlib, time; time.sleep(0.3); "
-            f"pathlib.Path({str(file)!r}).write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))"
+            f"pathlib.Path({str(file)!r}).write_text(str(os.getpriority(os.PRIO_PROCESS, 0))); "
+            "print('{\"done\": true}')"
         )
     )
     assert int(file.read_text()) >= 10
@@ -101,7 +102,7 @@ def test_a_build_can_be_ended(tmp_path: Path) -> None:
         time.sleep(0.01)
     builder.kill()
     thread.join(20)
-    assert not thread.is_alive() and "status -9" in errors[0]
+    assert not thread.is_alive() and "SIGKILL" in errors[0]
     builder.kill()  # nothing runs, nothing happens
 
 
@@ -111,7 +112,8 @@ def test_the_real_command_builds_for_this_scene_and_fraction() -> None:
     # Without weights of its own a scene needn't be stored: the engine is any scene's.
     for captured, own in ((scene(), []), (fitted, ["--scene=left/room"])):
         assert build_command("openvino", store, captured, 0.5)[1:] == [
-            *("-m", "dart_ros.cli", "build-engine", "--size=48x32"),
+            *("-m", "dart_ros.cli", "build-engine", "--json-progress"),
+            "--size=48x32",
             "--backend=openvino",
             *own,
             *("--scenes-dir=/scenes", "--refine-fraction=0.5"),

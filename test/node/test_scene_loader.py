@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import queue
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -175,10 +174,17 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def build_that(tmp_path: Path, program: str = "") -> tuple[list[str], Path]:
-    """A command that adds an x to a file and then does something; and the file."""
+    """A command that adds an x to a file, does something, and is done with its notes; the file."""
     file = tmp_path / "runs"
-    start = f"import os, pathlib, sys, time\npathlib.Path({str(file)!r}).open('a').write('x')\n"
-    return [sys.executable, "-c", start + textwrap.dedent(program)], file
+    lines = (
+        "import os, pathlib, sys, time",
+        "from dart_ros.child_process import say",
+        f"pathlib.Path({str(file)!r}).open('a').write('x')",
+        "notes = []",
+        program,
+        "say(done=True, notes=notes)",
+    )
+    return [sys.executable, "-c", "\n".join(lines)], file
 
 
 def test_the_last_scene_is_remembered_for_this_node_and_only_when_it_changes(node: Node) -> None:
@@ -215,7 +221,7 @@ def test_a_build_of_minutes_holds_nothing_up(node: Node, tmp_path: Path) -> None
 
 
 def test_an_engine_that_was_built_is_used(node: Node, tmp_path: Path) -> None:
-    said = "print('a warning', file=sys.stderr); print('note: not refitted', file=sys.stderr)"
+    said = "print('a warning', file=sys.stderr); notes = ['not refitted']"
     node.command, started = build_that(tmp_path, said)
     node.settings = node.settings.changed({"backend": "tensorrt"})
     node.loader.load("hall", None)
@@ -266,7 +272,7 @@ def test_the_engine_of_a_scene_that_was_left_is_dropped(node: Node, tmp_path: Pa
 
 
 def test_a_build_that_fails_is_told_and_the_other_engine_stays(node: Node, tmp_path: Path) -> None:
-    node.command, _ = build_that(tmp_path, "print('no memory', file=sys.stderr); sys.exit(1)")
+    node.command, _ = build_that(tmp_path, "say(error='no memory'); sys.exit(1)")
     node.settings = node.settings.changed({"backend": "tensorrt"})
     node.loader.load("hall", None)
     node.rest()
@@ -288,7 +294,7 @@ def test_what_must_be_compiled_is_compiled_apart_and_waited_for(node: Node, tmp_
 
 
 def test_a_compilation_that_fails_is_told_and_made_up_for(node: Node, tmp_path: Path) -> None:
-    node.compilation, _ = build_that(tmp_path, "print('no memory', file=sys.stderr); sys.exit(1)")
+    node.compilation, _ = build_that(tmp_path, "say(error='no memory'); sys.exit(1)")
     node.loader.load("hall", None)
     node.rest()
     assert len(node.used) == 1 and not node.failures
