@@ -109,19 +109,23 @@ class BackgroundLearning:
         self._request(job, on_done, on_error)
 
     def restore(
-        self, on_done: Callable[[None], None], on_error: Callable[[Exception], None]
+        self,
+        loaded: Loaded,
+        on_done: Callable[[None], None],
+        on_error: Callable[[Exception], None],
     ) -> None:
-        """Go back to the scene as it was captured."""
+        """Go back to a scene in use as it was captured; also to one of which nothing was learnt
+        since it was loaded."""
 
-        def job(learner: _Learner) -> None:
-            loaded = learner.loaded
-            self._store.forget_learned(loaded.scene.name)
-            captured = background_of(loaded.scene)
-            loaded.predictor.set_background(captured)
-            self._learner = _started(loaded, captured, loaded.scene.drift)
-            self._things, self._drift = (), loaded.scene.drift
+        def job() -> None:
+            with self._lock:
+                self._store.forget_learned(loaded.scene.name)
+                captured = background_of(loaded.scene)
+                loaded.predictor.set_background(captured)
+                self._learner = _started(loaded, captured, loaded.scene.drift)
+                self._things, self._drift = (), loaded.scene.drift
 
-        self._request(job, on_done, on_error)
+        self._requests.submit(job, on_done, on_error)
 
     def forget(self) -> None:
         """Save, and keep nothing of the scene in use.

@@ -256,7 +256,12 @@ class Services:
             reply.response.message = "the scene is as it was captured"
             reply.send()
 
-        self._learning.restore(restored, self._refusal(reply))
+        try:
+            loaded = self._scenes.in_use()
+        except SceneError as error:
+            self._refuse(reply, str(error))
+            return
+        self._learning.restore(loaded, restored, self._refusal(reply))
 
     def _refusal(self, reply: Reply) -> Callable[[Exception], None]:
         return lambda error: self._refuse(reply, self._context.problems.describe(error))

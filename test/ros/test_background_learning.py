@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,12 +54,14 @@ def trigger(robot: Robot, name: str) -> Trigger.Response:
 
 
 def test_what_was_put_down_is_told_absorbed_taken_back_and_remembered(
-    robot: Robot, scenes_dir: Path
+    robot: Robot, scenes_dir: Path, tmp_path: Path
 ) -> None:
     node = NodeProcess(scenes_dir, *PARAMETERS, *SLOW)
     robot.wait_for_state(Status.STATE_NO_SCENE)
     for answer in (trigger(robot, "undo_absorb"), robot.call(Absorb, "absorb", Absorb.Request())):
         assert not answer.success and "begun to learn" in answer.message
+    answer = trigger(robot, "restore_scene")
+    assert not answer.success and "no background yet" in answer.message
     assert robot.capture("room").success
     listener = robot.subscribe(Image, "alpha")  # only what is matted is learnt
     robot.view = occupied_view()
@@ -91,6 +94,14 @@ def test_what_was_put_down_is_told_absorbed_taken_back_and_remembered(
     captured = (scenes_dir / "room.safetensors").read_bytes()
     assert node.stop() == 0, node.log
     assert (scenes_dir / "room.learned").exists()
+
+    restored = tmp_path / "restored"
+    shutil.copytree(scenes_dir, restored)
+    unwatched = NodeProcess(restored, *PARAMETERS)
+    robot.wait_for(lambda s: s.scene == "room")
+    assert trigger(robot, "restore_scene").success, "what nobody subscribes to isn't learnt from"
+    assert not (restored / "room.learned").exists()
+    assert unwatched.stop() == 0, unwatched.log
 
     again = NodeProcess(scenes_dir, *PARAMETERS)
     listener = robot.subscribe(Image, "alpha")
