@@ -488,7 +488,7 @@ class SceneLoader:
         learned = self._learned(scene)
         if learned is not scene:
             predictor.set_background(background_of(learned))
-        bumped = BumpedCamera(learned.plate)
+        bumped = BumpedCamera(learned.plate, scene.plate)
         made = Loaded(scene, predictor, settings.refine_fraction, bumped, learned)
         self._keep_ready(made, file, configuration)
         return made

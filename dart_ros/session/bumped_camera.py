@@ -50,10 +50,12 @@ class BumpedCamera:
 
     Args:
         plate: the background's in use, ``H×W×3`` RGB uint8.
+        captured: the plate as it was captured, None for the one in use.
     """
 
-    def __init__(self, plate: NDArray[np.uint8]) -> None:
+    def __init__(self, plate: NDArray[np.uint8], captured: NDArray[np.uint8] | None = None) -> None:
         self._plate = plate
+        self._captured = plate if captured is None else captured
         self._motion = CameraMotion(plate)
         self._total: NDArray[np.float64] = np.eye(3)
         self._last: Motion | None = None  # of the last look, if the camera had moved
@@ -65,9 +67,12 @@ class BumpedCamera:
         return pixels if pixels > self._motion.fine else 0.0
 
     def use(self, plate: NDArray[np.uint8]) -> None:
-        """Compare with another plate from now on: one that was learnt, or warped."""
-        if plate is not self._plate:
-            self._plate, self._motion = plate, CameraMotion(plate)
+        """Compare with another plate from now on: one that was learnt, or warped, or restored."""
+        if plate is self._plate:
+            return
+        self._plate, self._motion = plate, CameraMotion(plate)
+        if plate is self._captured:
+            self._total, self._last = np.eye(3), None
 
     def look(self, color: NDArray[np.uint8], most: float = FARTHEST) -> BumpFinding:
         """Take in a frame.

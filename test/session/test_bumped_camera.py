@@ -138,6 +138,17 @@ def test_after_the_background_is_warped_nothing_is_found(room: Room) -> None:
     assert found.warp is not None and camera.moved == 0.0  # pushed back
 
 
+def test_from_a_restored_background_a_push_counts_once(room: Room) -> None:
+    camera = BumpedCamera(room.plate)
+    push = shifted(8.0, 0.0)
+    for plate in (room.plate, room.plate):
+        camera.use(plate)
+        looks = [camera.look(seen(room.frames[1], push, 1.0, seed)) for seed in range(2)]
+        warp = looks[1].warp
+        assert warp is not None and not looks[1].lost and abs(camera.moved - 8) < 0.6
+        camera.use(warped_background(background_of(plate), warp, 8.0).plate)
+
+
 @pytest.mark.parametrize(("most", "lost"), [(12.0, False), (5.0, True), (0.0, True)])
 def test_only_as_far_as_wanted(room: Room, most: float, lost: bool) -> None:
     camera = BumpedCamera(room.plate)
