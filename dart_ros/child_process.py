@@ -90,7 +90,14 @@ class ChildProcess:
         Raises:
             ChildError: if it wasn't.
         """
-        late = threading.Timer(patience or 0.0, self.kill)
+        timely = True
+
+        def give_up() -> None:
+            nonlocal timely
+            timely = False
+            self.kill()
+
+        late = threading.Timer(patience or 0.0, give_up)
         late.daemon = True
         if patience is not None:
             late.start()
@@ -104,7 +111,6 @@ class ChildProcess:
                 elif "done" in entry or "error" in entry:
                     last = entry
             code = self._process.wait()
-            timely = patience is None or not late.finished.is_set()
             late.cancel()
             if code == 0 and last.get("done"):
                 return last

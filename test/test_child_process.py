@@ -77,6 +77,16 @@ time.sleep(60)
         time.sleep(0.05)
 
 
+def test_one_that_took_too_long_is_told_as_such_although_it_is_gone_at_once() -> None:
+    class Slow(ChildProcess):
+        def kill(self) -> None:
+            super().kill()
+            time.sleep(1.0)
+
+    with pytest.raises(ChildError, match=r"took more than 0\.5 s"):
+        Slow(["sleep", "60"]).follow(patience=0.5)
+
+
 def test_a_program_that_is_missing_raises() -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="nonexistent"):
