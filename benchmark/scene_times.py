@@ -22,7 +22,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
 from benchmark.node_speed import PATIENCE, resized
-from dart_ros.commands.options import MAX_DEPTH, size
+from dart_ros.commands.options import MAX_DEPTH, positive_integer, size
 from dart_ros.demo.harness import (
     DemoError,
     end_by_signals,
@@ -137,7 +137,7 @@ def main() -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.scene_times", description=__doc__)
     parser.add_argument("--size", type=size, default=(480, 640), metavar="WxH")
-    parser.add_argument("--switches", type=int, default=20)
+    parser.add_argument("--switches", type=positive_integer, default=20)
     parser.add_argument("--backend", default="auto")
     options = parser.parse_args()
     end_by_signals()
