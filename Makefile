@@ -8,7 +8,7 @@ export PYTHON
 help:
 	@echo 'make demo                 matte the recording that ships with the package, in real nodes'
 	@echo 'make demo SOURCE=PATH     the same for a folder of frames, a rosbag2 folder or an .mcap file'
-	@echo '          OPTIONS="..."   further options of the demo; OPTIONS=--help lists them'
+	@echo '          OPTIONS="..."   further options of the demo; --help lists them, --no-fit needs no torch'
 	@echo 'make test                 lint and all tests, two files at a time; OPTIONS="test/method -x" goes to pytest'
 	@echo 'make lint                 ruff and mypy'
 	@echo 'make workspace            only set up .venv and build; SETS="fit train test" adds to what the node needs,'
@@ -19,7 +19,8 @@ workspace:
 	@scripts/workspace.sh $(SETS)
 
 lint test: SETS = fit train test
-demo: SETS = fit
+# The fit alone needs torch.
+demo: SETS = $(if $(filter --no-fit --help -h,$(OPTIONS)),,fit)
 
 lint: workspace
 	@. scripts/environment.sh && ruff check . && mypy

@@ -56,7 +56,7 @@ interfaces_key=$({
 if [ "$(cat install/interfaces.key 2> /dev/null)" = "$interfaces_key" ]; then
   say "The colcon build is up to date (install)"
 else
-  say "Building the package with colcon into ./install"
+  say "Building the package with colcon into ./install, for some minutes (log/latest tells how far it is)"
   [ "$(cat build/requirements.key 2> /dev/null)" = "$requirements_key" ] || rm -rf build install
   # shellcheck disable=SC1091
   . .venv/bin/activate

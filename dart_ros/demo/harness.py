@@ -306,7 +306,7 @@ class Demo:
                     return False
                 if status.fitting:
                     seen = True
-                    words = status.activity
+                    words = status.activity.removeprefix("fitting: ")
                     _advance(bar, status)
                     return False
                 # The fit starts after the answer: its end is only its end once it was seen.
