@@ -353,10 +353,28 @@ def test_an_interrupt_is_not_lost_where_python_drops_an_object(folder: Path) -> 
     assert "published 1 pairs" in ended.stderr and "KeyboardInterrupt" not in ended.stderr
 
 
-def test_a_camera_that_prepares_can_be_interrupted(
-    folder: Path, camera: Callable[..., Camera]
-) -> None:
-    replay = camera(f'recording:="{folder}"', "rate:=1.0")
-    replay.until(lambda: "preparing" in replay.log)
-    assert replay.stop() == 0
-    assert "Traceback" not in replay.log and "KeyboardInterrupt" not in replay.log
+PREPARES = """
+import os, signal, sys, time
+from dart_ros.demo import replay_node
+def prepare(queue, keys, progress):
+    os.kill(os.getpid(), signal.SIGINT)
+    for done in range(300):
+        progress(done, 300)
+        time.sleep(0.1)
+    return len(keys)
+replay_node.PictureQueue.prepare = prepare
+sys.exit(replay_node.main())
+"""
+
+
+def test_a_camera_that_prepares_can_be_interrupted(folder: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PREPARES, "--ros-args", "-p", f'recording:="{folder}"'],
+        env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0
+    assert "preparing" in ended.stderr and "prepared" not in ended.stderr
+    assert "Traceback" not in ended.stderr and "KeyboardInterrupt" not in ended.stderr
