@@ -6,6 +6,7 @@ Bounds are what the weights reached when they were set, and a tenth more.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from dart_ros.session.recording import open_recording
 
 RENDERS = Path(__file__).parents[2] / "benchmark" / "sim_rgbd"
 ROOMS = ("clean/scene_00", "clean/scene_05", "closeups/scene_01")
+VIDEOS = ("clips/scene_00", "clips/scene_01")
 EMPTY_FRAMES = 20
 SHOWN = 24
 
@@ -40,8 +42,8 @@ def demo() -> LabelledScene:
     return RecordingScene(recording, DEMO_RECORDING, 10.0, 1)
 
 
-def rooms(folder: Path) -> list[LabelledScene]:
-    for number, name in enumerate(ROOMS):
+def rooms(folder: Path, names: Sequence[str]) -> list[LabelledScene]:
+    for number, name in enumerate(names):
         shutil.copytree(RENDERS / name, folder / "clean" / f"scene_{number:02d}")
     expand(folder / "clean", folder / "noisy", seed=0, frames=EMPTY_FRAMES)
     return open_dataset(folder / "noisy")
@@ -76,6 +78,14 @@ def test_the_demo_recording() -> None:
 
 def test_rooms_of_sim_rgbd(tmp_path: Path) -> None:
     # The last one is a close-up with loose hair, at 1280x720.
-    for scene, most in zip(rooms(tmp_path), (0.83, 1.02, 15.8), strict=True):
+    for scene, most in zip(rooms(tmp_path, ROOMS), (0.83, 1.02, 15.8), strict=True):
         found = measured(scene)
         assert found.sad < most and found.false_foreground < 0.06, scene.name
+
+
+def test_videos_of_sim_rgbd(tmp_path: Path) -> None:
+    bounds = ((1.02, 5.3), (1.69, 6.6))
+    for scene, (most, unsteady) in zip(rooms(tmp_path, VIDEOS), bounds, strict=True):
+        found = measured(scene)
+        assert found.sad < most and found.false_foreground < 0.07, scene.name
+        assert found.dtssd is not None and found.dtssd < unsteady, scene.name
