@@ -136,7 +136,7 @@ def test_what_changed_is_made_again(
 
 def test_the_sources_of_the_noise_are_there() -> None:
     names = [source.name for source in expanding._SOURCES]
-    assert names == ["expand.py", "sensor_noise.py"]
+    assert names == ["expand.py", "sensor_noise.py", "sensors.py"]
     assert all(source.is_file() for source in expanding._SOURCES)
 
 
