@@ -10,6 +10,7 @@ import torch
 
 from benchmark.sim_rgbd.__main__ import CLOSEUPS, LARGE
 from benchmark.sim_rgbd.closeups import ROOMS, compose_closeups, placed
+from benchmark.sim_rgbd.scenes import CLOSEUP_PLANS
 from dart_ros.errors import EvaluationError
 from dart_ros.simulation.foregrounds import Foreground
 from tools.datagen.foregrounds import HELD_OUT
@@ -42,15 +43,19 @@ def test_the_matting_equation_holds(left: int, alpha: int) -> None:
 
 def test_what_ships_shows_people_held_out_and_is_soft() -> None:
     scenes = sorted(CLOSEUPS.glob("scene_*"))
-    assert len(scenes) == len(ROOMS) == 3
-    for scene in scenes:
+    assert len(scenes) == len(ROOMS) + len(CLOSEUP_PLANS) == 5
+    for number, scene in enumerate(scenes):
         about = json.loads((scene / "scene.json").read_text())
-        assert about["tags"] == ["close-up"] and (about["width"], about["height"]) == (1280, 720)
+        plan = CLOSEUP_PLANS.get(number)
+        assert about["tags"] == (list(plan.tags) if plan else ["close-up"])
+        assert (about["width"], about["height"]) == (1280, 720)
         assert set(about["people"]) <= set(HELD_OUT)
         alphas = [cv2.imread(str(file), -1) for file in sorted(scene.glob("alpha_*.png"))]
         assert len(alphas) == 2
+        # Held things have hard edges.
+        least = 3_000 if "objects" in about["tags"] else 10_000
         for alpha in alphas:
-            assert ((alpha > 12) & (alpha < 243)).sum() > 10_000
+            assert ((alpha > 12) & (alpha < 243)).sum() > least
 
 
 def test_too_few_people_are_told(library: Path, tmp_path: Path) -> None:
