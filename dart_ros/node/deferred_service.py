@@ -14,8 +14,8 @@ from dart_ros.node.log import LONGEST
 from dart_ros.printable import printable
 
 CALLS = QoSProfile(depth=1000)
-"""Of services, as of rclpy's own for parameters: with the default of 10 requests are lost that come
-while the executor is busy, and their clients wait for ever."""
+"""Of services and their clients, as of rclpy's own for parameters. With the default of 10 requests
+are lost that come while the executor is busy, and answers, of which a client gets all clients'."""
 
 
 class Reply:

@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 
 from dart_ros.action import CaptureBackground, FitScene, TakeStill
 from dart_ros.msg import Status
+from dart_ros.node.deferred_service import CALLS
 from dart_ros.operator_page.node import Answer, Picture
 from dart_ros.srv import Absorb, DeleteScene, ListScenes, LoadScene, RenameScene
 
@@ -50,8 +51,6 @@ _ACTIONS = {
     "fit_scene": FitScene,
     "take_still": TakeStill,
 }
-# Each client gets the answers to all clients; with the default depth of 10 its own may be lost.
-_CALLS = QoSProfile(depth=1000)
 _PATIENCE = 10.0  # seconds for an answer to what is done at once
 _LONG = 300.0  # seconds for a scene to load, a capture or a still
 _STRONGEST = 1.0  # of the blur
@@ -85,7 +84,7 @@ class MattingClient:
         self._told = 0.0
         self._destroyed = False
         self._clients = {
-            service: node.create_client(kind, f"{name}/{service}", qos_profile=_CALLS)
+            service: node.create_client(kind, f"{name}/{service}", qos_profile=CALLS)
             for service, kind in _SERVICES.items()
         }
         self._actions = {
@@ -93,9 +92,9 @@ class MattingClient:
                 node,
                 kind,
                 f"{name}/{action}",
-                goal_service_qos_profile=_CALLS,
-                result_service_qos_profile=_CALLS,
-                cancel_service_qos_profile=_CALLS,
+                goal_service_qos_profile=CALLS,
+                result_service_qos_profile=CALLS,
+                cancel_service_qos_profile=CALLS,
             )
             for action, kind in _ACTIONS.items()
         }

@@ -3,7 +3,8 @@ taken away; in coarse cells.
 
 Somebody who sits still and a chair that was put down both stand before the background and hardly
 move. What tells them apart: a thing is perfectly still, its bringer was larger and is seen to leave
-it behind, and it is smaller than somebody. Whoever fails one of the three is no thing.
+it behind, and it is smaller than somebody. Whoever fails one of the three is no thing. A gap where
+something was taken away needs no bringer: nobody is behind the background.
 """
 
 from __future__ import annotations

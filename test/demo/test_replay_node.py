@@ -341,16 +341,22 @@ sys.exit(replay_node.main())
 """
 
 
-def test_an_interrupt_is_not_lost_where_python_drops_an_object(folder: Path) -> None:
+def said_until_its_end(script: str, folder: Path) -> str:
+    """What a camera that a script runs writes to stderr, until it ends cleanly."""
     ended = subprocess.run(
-        [sys.executable, "-c", DROPS, "--ros-args", "-p", f'recording:="{folder}"'],
+        [sys.executable, "-c", script, "--ros-args", "-p", f'recording:="{folder}"'],
         env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,
     )
     assert ended.returncode == 0
-    assert "published 1 pairs" in ended.stderr and "KeyboardInterrupt" not in ended.stderr
+    return ended.stderr
+
+
+def test_an_interrupt_is_not_lost_where_python_drops_an_object(folder: Path) -> None:
+    told = said_until_its_end(DROPS, folder)
+    assert "published 1 pairs" in told and "KeyboardInterrupt" not in told
 
 
 PREPARES = """
@@ -368,13 +374,6 @@ sys.exit(replay_node.main())
 
 
 def test_a_camera_that_prepares_can_be_interrupted(folder: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", PREPARES, "--ros-args", "-p", f'recording:="{folder}"'],
-        env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 0
-    assert "preparing" in ended.stderr and "prepared" not in ended.stderr
-    assert "Traceback" not in ended.stderr and "KeyboardInterrupt" not in ended.stderr
+    told = said_until_its_end(PREPARES, folder)
+    assert "preparing" in told and "prepared" not in told
+    assert "Traceback" not in told and "KeyboardInterrupt" not in told
