@@ -53,6 +53,21 @@ print(json.dumps({"done": True, "improved": True, "message": "better"}))
 """
 
 
+def waiting(file: Path, owner: str, name: str) -> str:
+    """Code that has something of a module's or class's wait while a file is there."""
+    module, _, thing = owner.rpartition(".")
+    return f"""
+import os, time
+from {module} import {thing}
+original = {thing}.{name}
+def waiting(*arguments, **options):
+    while os.path.exists({str(file)!r}):
+        time.sleep(0.01)
+    return original(*arguments, **options)
+{thing}.{name} = waiting
+"""
+
+
 @contextmanager
 def running(
     scenes_dir: Path, *parameters: str, namespace: str = "/", fault: str = ""
@@ -273,16 +288,7 @@ def test_transitions_that_are_not_possible_are_refused(robot: Robot, tmp_path: P
 def test_no_second_thread_works_with_an_engine_that_hangs(robot: Robot, tmp_path: Path) -> None:
     SceneStore(tmp_path).save(scene("room"))
     hang = tmp_path / "hang"
-    fault = f"""
-import os, time
-from dart_ros.session.predictor import Predictor
-matte = Predictor.infer
-def slow(*arguments, **options):
-    while os.path.exists({str(hang)!r}):
-        time.sleep(0.01)
-    return matte(*arguments, **options)
-Predictor.infer = slow
-"""
+    fault = waiting(hang, "dart_ros.session.predictor.Predictor", "infer")
     alpha = robot.subscribe(Image, "alpha")
     try:
         with running(tmp_path, "scene:=room", fault=fault) as node:
@@ -308,16 +314,7 @@ def test_a_scene_that_is_saved_in_a_node_that_rests_is_not_fitted(
 ) -> None:
     hold = tmp_path / "hold"
     hold.touch()
-    fault = f"""
-import os, time
-from dart_ros.node import matting_node
-make = matting_node.Predictor
-def slow(*arguments, **options):
-    while os.path.exists({str(hold)!r}):
-        time.sleep(0.01)
-    return make(*arguments, **options)
-matting_node.Predictor = slow
-"""
+    fault = waiting(hold, "dart_ros.node.matting_node", "Predictor")
     scenes = tmp_path / "scenes"
     with running(scenes, fault=fault) as node:
         robot.wait_for_state(Status.STATE_NO_SCENE)
@@ -400,17 +397,11 @@ def test_a_node_whose_threads_hang_ends_in_time(robot: Robot, tmp_path: Path) ->
     """Learning and a matte that never end, as where others take the processor, and a child."""
     SceneStore(tmp_path).save(scene("room"))
     hang = tmp_path / "hang"
-    fault = f"""
-import os, subprocess, time
+    fault = waiting(hang, "dart_ros.session.predictor.Predictor", "infer")
+    fault += """
+import subprocess
 from dart_ros.session.living_background import LivingBackground
-from dart_ros.session.predictor import Predictor
 from dart_ros.node.matting_node import MattingNode
-infer = Predictor.infer
-def slow(*arguments, **options):
-    while os.path.exists({str(hang)!r}):
-        time.sleep(0.01)
-    return infer(*arguments, **options)
-Predictor.infer = slow
 LivingBackground.add = lambda *_: time.sleep(1000)
 subprocess.Popen(["sleep", "1000"], start_new_session=True)
 close = MattingNode.close
