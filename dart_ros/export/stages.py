@@ -172,6 +172,7 @@ class CoarseStage(Stage):
         std: Tensor,
         known: Tensor,
         behind: Tensor,
+        restless: Tensor,
         light_samples: Tensor,
     ) -> Coarse:
         """Coarse matte of a frame.
@@ -186,10 +187,12 @@ class CoarseStage(Stage):
             std: of the scene.
             known: of the scene.
             behind: of the scene.
+            restless: of the scene.
             light_samples: see :func:`dart_ros.method.geometry.light_samples`.
         """
         live = reduced_depth(depth[BORDER:-BORDER, BORDER:-BORDER][None, None], self._reduction)
-        reduced = Reduced(self._small(color, plate), live, plate, mean, std, known, behind)
+        small = self._small(color, plate)
+        reduced = Reduced(small, live, plate, mean, std, known, behind, restless)
         given = base_input(self._config, reduced, light_samples)
         maps, lit = self._maps(given.maps), given.lit
         alpha, learnt = F.conv2d(maps, self._alpha), F.conv2d(maps, self._error)

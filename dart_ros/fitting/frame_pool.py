@@ -40,12 +40,12 @@ Compose = Callable[[int], Batch]
 
 
 class PackedBatch(NamedTuple):
-    """A batch as it is stored, B×C×H×W, in less than a third of its memory: 18 bytes a pixel, and 7
+    """A batch as it is stored, B×C×H×W, in less than a third of its memory: 19 bytes a pixel, and 7
     more for previous frames.
 
-    Colors, alphas and ``known`` are uint8, and so are weights, in steps of 1/64. ``depth``
-    (millimetres, 0 unknown, and below 0 where they are a guess), ``mean`` (millimetres) and ``std``
-    (tenths of them) are int16. What is of previous frames is None where there are none.
+    Colors, alphas, ``known`` and ``restless`` are uint8, and so are weights, in steps of 1/64.
+    ``depth`` (millimetres, 0 unknown, and below 0 where they are a guess), ``mean`` (millimetres)
+    and ``std`` (tenths of them) are int16. What is of previous frames is None where there are none.
     """
 
     color: Tensor
@@ -54,6 +54,7 @@ class PackedBatch(NamedTuple):
     mean: Tensor
     std: Tensor
     known: Tensor
+    restless: Tensor
     alpha: Tensor
     foreground: Tensor
     weight: Tensor
@@ -74,7 +75,11 @@ class PackedBatch(NamedTuple):
 
         std = bytes_(self.std, 1) * _STD_STEP
         background = Background(
-            bytes_(self.plate, 255), bytes_(self.mean, 1000), std, bytes_(self.known, 1)
+            bytes_(self.plate, 255),
+            bytes_(self.mean, 1000),
+            std,
+            bytes_(self.known, 1),
+            bytes_(self.restless, 1),
         )
         previous = None
         if self.previous_color is not None:
@@ -112,7 +117,7 @@ class FramePool:
     Runs whose frames are the same can share a folder, also at the same time.
 
     Args:
-        folder: where they are kept, one file of 18 to 25 bytes a pixel for each.
+        folder: where they are kept, one file of 19 to 26 bytes a pixel for each.
         frames: how many.
         seed: of the order.
         renewed: whether other processes compose the frames and replace them all the while, see
@@ -297,6 +302,7 @@ def _packed(frame: Batch) -> PackedBatch:
         mean=stored(background.mean, 1000, torch.int16),
         std=stored(background.std, 1 / _STD_STEP, torch.int16),
         known=stored(background.known, 1, torch.uint8),
+        restless=stored(background.restless, 1, torch.uint8),
         alpha=color(frame.alpha),
         foreground=color(frame.foreground),
         weight=weight(frame.weight),

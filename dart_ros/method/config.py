@@ -28,7 +28,8 @@ class NetworkConfig:
     depth. ``depth_in_light`` takes a change of light out of the frame before the network sees it
     (:mod:`dart_ros.method.light`), ``depth_in_shadow`` takes shadows on the background out of alpha
     (:mod:`dart_ros.method.shadow`). With none of them this is the network of Background Matting V2.
-    ``shadow_in_base`` shows the base network where that rule sees shadows instead, as an input.
+    ``shadow_in_base`` shows the base network where that rule sees shadows instead, as an input, and
+    ``restless_in_base`` where the background's color varied while it was captured.
     """
 
     encoder: EncoderName = "mobilenetv2"
@@ -38,12 +39,13 @@ class NetworkConfig:
     depth_in_light: bool = True
     depth_in_shadow: bool = True
     shadow_in_base: bool = False
+    restless_in_base: bool = False
 
     @property
     def base_channels(self) -> int:
         """Input channels of the base network."""
         depth = 1 + DEPTH_CHANNELS if self.depth_in_base else 0
-        return COLOR_CHANNELS + depth + self.shadow_in_base
+        return COLOR_CHANNELS + depth + self.shadow_in_base + self.restless_in_base
 
     @property
     def refiner_channels(self) -> int:

@@ -23,14 +23,16 @@ from dart_ros.method.stages import Reduced, base_input, tile_error
 class Background(NamedTuple):
     """The captured scene as tensors, each B×C×H×W.
 
-    ``plate`` (3 channels in [0, 1]), ``mean`` and ``std`` (metres) and ``known`` (1 where the
-    background's depth is known, else 0).
+    ``plate`` (3 channels in [0, 1]), ``mean`` and ``std`` (metres), ``known`` (1 where the
+    background's depth is known, else 0) and ``restless`` (1 where its color varied while it was
+    captured, else 0).
     """
 
     plate: Tensor
     mean: Tensor
     std: Tensor
     known: Tensor
+    restless: Tensor
 
     @staticmethod
     def of_images(
@@ -38,10 +40,16 @@ class Background(NamedTuple):
         mean: NDArray[np.float32],
         std: NDArray[np.float32],
         known: NDArray[np.bool_],
+        restless: NDArray[np.bool_] | None = None,
     ) -> Background:
-        """A scene as it was captured: plate H×W×3 RGB, the others H×W; mean and std in metres."""
+        """A scene as it was captured: plate H×W×3 RGB, the others H×W; mean and std in metres; None
+        where nothing was restless."""
+        restless = np.zeros_like(known) if restless is None else restless
         color = torch.from_numpy(plate.copy()).permute(2, 0, 1)[None].float() / 255
-        maps = (torch.from_numpy(image.copy())[None, None].float() for image in (mean, std, known))
+        maps = (
+            torch.from_numpy(image.copy())[None, None].float()
+            for image in (mean, std, known, restless)
+        )
         return Background(color.contiguous(), *maps)
 
 
@@ -97,16 +105,17 @@ class MattingNetwork(nn.Module):
         """
         height, width = color.shape[-2:]
         reduction = reduction or base_reduction(height, width)
-        color_p, depth_p, plate, mean, std, known = (
+        color_p, depth_p, plate, mean, std, known, restless = (
             padded(x, reduction) for x in (color, depth, *background)
         )
         behind = guessed_background(mean, known)
-        depth_s, mean_s, std_s, known_s, behind_s = (
-            reduced_depth(x, reduction) for x in (depth_p, mean, std, known, behind)
+        depth_s, mean_s, std_s, known_s, behind_s, restless_s = (
+            reduced_depth(x, reduction) for x in (depth_p, mean, std, known, behind, restless)
         )
         color_s, plate_s = (reduced_color(x, reduction) for x in (color_p, plate))
         given = base_input(
-            self.config, Reduced(color_s, depth_s, plate_s, mean_s, std_s, known_s, behind_s)
+            self.config,
+            Reduced(color_s, depth_s, plate_s, mean_s, std_s, known_s, behind_s, restless_s),
         )
         _, posterior, gain, lit = given
         if self.config.depth_in_light:

@@ -21,7 +21,8 @@ class Reduced(NamedTuple):
     ``color`` and ``plate`` in [0, 1]; ``depth`` in metres, -1 where unknown, or with the guesses of
     :func:`dart_ros.method.blind_sides.extrapolate_depth`; ``mean`` and ``std`` of the background
     in metres; ``known``: 1 where the background's depth is known, else 0; ``behind``: see
-    :func:`dart_ros.method.posterior.guessed_background`.
+    :func:`dart_ros.method.posterior.guessed_background`; ``restless``: 1 where the background's
+    color varied while it was captured, else 0.
     """
 
     color: Tensor
@@ -31,6 +32,7 @@ class Reduced(NamedTuple):
     std: Tensor
     known: Tensor
     behind: Tensor
+    restless: Tensor
 
 
 class BaseInput(NamedTuple):
@@ -59,7 +61,7 @@ def base_input(
         reduced: the frame and its scene.
         light_samples: see :func:`dart_ros.method.light.light_gain`.
     """
-    color, depth, plate, mean, std, known, behind = reduced
+    color, depth, plate, mean, std, known, behind, restless = reduced
     dtype = color.dtype
     gain = torch.ones(color.shape[0], 3, 1, 1, dtype=dtype, device=color.device)
     if config.depth_in_light:
@@ -75,6 +77,8 @@ def base_input(
         maps += [posterior, depth_channels(depth, behind, known).to(dtype)]
     if config.shadow_in_base:
         maps.append(1 - lit)
+    if config.restless_in_base:
+        maps.append(restless.to(dtype))
     if not config.depth_in_shadow:
         lit = torch.ones_like(posterior)
     return BaseInput(torch.cat(maps, dim=1), posterior, gain, lit)

@@ -33,7 +33,7 @@ STAGES = (COARSE, TILES, REFINING, FOREGROUND)
 """The stages, in the order in which they run."""
 
 INPUTS: dict[str, tuple[str, ...]] = {
-    COARSE: ("color", "depth", "plate", "mean", "std", "known", "behind"),
+    COARSE: ("color", "depth", "plate", "mean", "std", "known", "behind", "restless"),
     TILES: ("worst",),
     REFINING: (
         *("color", "depth", "refiner_plate", "refiner_behind", "refiner_stage1"),
@@ -167,7 +167,10 @@ def tensor_shapes(layout: Layout, count: int, half: bool) -> Shapes:
         "color": (np.uint8, (*bordered, 3)),
         "depth": (np.float32, bordered),
         "plate": (net, (1, 3, *reduced)),
-        **{name: (np.float32, (1, 1, *reduced)) for name in ("mean", "std", "known", "behind")},
+        **{
+            name: (np.float32, (1, 1, *reduced))
+            for name in ("mean", "std", "known", "behind", "restless")
+        },
         "refiner_plate": (wire, (halves[0] * halves[1] // HALF_RUN, COLORS * HALF_RUN)),
         "refiner_behind": (np.float32, (halves[0] * halves[1] // HALF_RUN, HALF_RUN)),
         "refiner_stage1": (net, (stage1 // STAGE1_RUN, STAGE1_RUN * STAGE1_CHANNELS)),

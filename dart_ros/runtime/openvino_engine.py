@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,7 +103,7 @@ class OpenVinoEngine(StagedEngine):
         """Lets a request read what is made already from memory that stays where it is."""
         import openvino
 
-        for index, name in enumerate(INPUTS[stage]):
+        for index, name in _inputs(request, stage):
             if name in buffers:
                 memory = openvino.Tensor(buffers[name], shared_memory=True)
                 request.set_input_tensor(index, memory)
@@ -112,7 +112,7 @@ class OpenVinoEngine(StagedEngine):
         request = self._requests[stage, count if stage == REFINING else 0]
         inputs = {
             index: self._buffers[name]
-            for index, name in enumerate(INPUTS[stage])
+            for index, name in _inputs(request, stage)
             if name in ("tiles", "refined")
         }
         request.infer(inputs, share_inputs=True)
@@ -124,6 +124,13 @@ class OpenVinoEngine(StagedEngine):
 
     def _set_tiles(self, tiles: NDArray[np.int32]) -> None:
         self._buffers["tiles"] = tiles
+
+
+def _inputs(request: openvino.InferRequest, stage: str) -> Iterator[tuple[int, str]]:
+    """Place and name of each input that a compiled stage has: OpenVINO drops what a network doesn't
+    read."""
+    for index, port in enumerate(request.model_inputs):
+        yield index, next(name for name in INPUTS[stage] if name in port.names)
 
 
 class OpenVinoGpuEngine(OpenVinoEngine):

@@ -30,12 +30,14 @@ class CapturedBackground:
         mean: H×W float32 metres.
         std: H×W float32 metres.
         known: H×W bool, where the background's depth is known.
+        restless: H×W bool, where its color varied while it was captured; None for nowhere.
     """
 
     plate: NDArray[np.uint8]
     mean: Image
     std: Image
     known: NDArray[np.bool_]
+    restless: NDArray[np.bool_] | None = None
 
     @property
     def layout(self) -> Layout:
@@ -63,12 +65,12 @@ def scene_buffers(
 ) -> dict[str, NDArray[Any]]:
     """The inputs of the graphs that stay the same from frame to frame.
 
-    ``plate``, ``mean``, ``std``, ``known``, ``behind``: the background as the base network sees it,
-    1×C×h×w; the last one by :func:`guessed_background`. ``refiner_plate``: the plate with a border
-    as the refiner reads it, the 2×2 of each half-size pixel together, in rows of 4 half-size
-    pixels, 0 to 255. ``refiner_behind``: the same as ``behind`` at half size with a border, in rows
-    of 4 pixels. ``refiner_stage1``: what the plate adds to the refiner's first convolution, in rows
-    of 2 half-size pixels of 16 channels.
+    ``plate``, ``mean``, ``std``, ``known``, ``behind``, ``restless``: the background as the base
+    network sees it, 1×C×h×w; ``behind`` by :func:`guessed_background`. ``refiner_plate``: the plate
+    with a border as the refiner reads it, the 2×2 of each half-size pixel together, in rows of 4
+    half-size pixels, 0 to 255. ``refiner_behind``: the same as ``behind`` at half size with a
+    border, in rows of 4 pixels. ``refiner_stage1``: what the plate adds to the refiner's first
+    convolution, in rows of 2 half-size pixels of 16 channels.
 
     Args:
         weights: the network's that is in use.
@@ -77,9 +79,12 @@ def scene_buffers(
     """
     layout = background.layout
     reduction = layout.reduction
-    plate, mean, std, known = (
+    restless = background.restless
+    if restless is None:
+        restless = np.zeros_like(background.known)
+    plate, mean, std, known, restless = (
         _bordered(layout, np.asarray(x))
-        for x in (background.plate, background.mean, background.std, background.known)
+        for x in (background.plate, background.mean, background.std, background.known, restless)
     )
     inner = slice(BORDER, -BORDER), slice(BORDER, -BORDER)
     behind = np.empty_like(mean)
@@ -101,6 +106,7 @@ def scene_buffers(
         "std": sampled(std),
         "known": sampled(known),
         "behind": sampled(behind),
+        "restless": sampled(restless),
         "refiner_plate": squares.reshape(-1, COLORS * HALF_RUN).astype(dtype if half else np.uint8),
         "refiner_behind": np.ascontiguousarray(behind[1::2, 1::2]).reshape(-1, HALF_RUN),
         "refiner_stage1": _stage1(weights, squares, known).astype(dtype),

@@ -92,6 +92,7 @@ class BackgroundModel:
         self.plate = background.plate.astype(np.float32)
         self.mean, self.std = background.mean.copy(), background.std.copy()
         self.known = background.known.copy()
+        self._restless = background.restless
         start = np.zeros(size, np.float32) if deviation is None else deviation.astype(np.float32)
         self.deviation = start
         self._widest = np.maximum(self.std, _WIDEST * noise.at(self.mean))
@@ -100,7 +101,11 @@ class BackgroundModel:
         """The background as it is now, for the engines."""
         plate = cv2.convertScaleAbs(self.plate)
         return CapturedBackground(
-            np.asarray(plate, np.uint8), self.mean.copy(), self.std.copy(), self.known.copy()
+            np.asarray(plate, np.uint8),
+            self.mean.copy(),
+            self.std.copy(),
+            self.known.copy(),
+            self._restless,
         )
 
     def learn_color(self, color: NDArray[np.uint8], where: NDArray[np.uint8], share: float) -> None:

@@ -136,10 +136,14 @@ def warped_background(
     whole = np.ones((height, width), np.uint8)
     guessed = moved(whole, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT) == 0
     np.maximum(std, np.float32(GUESSED) * mean, out=std, where=guessed)
+    restless = background.restless
+    if restless is not None:
+        restless = moved(restless.astype(np.uint8), cv2.INTER_NEAREST) > 0
     seen = known > 0
     return CapturedBackground(
         plate,
         np.where(seen, mean, np.float32(max_depth)),
         np.where(seen, std, np.float32(PSI * max_depth)),
         seen,
+        restless,
     )

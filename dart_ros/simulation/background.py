@@ -31,6 +31,9 @@ class BackgroundChances:
         dark_things_lost: the depth sensor gets nothing back from such a thing.
         screen: a screen shows something else in each frame.
         screen_was_off: such a screen was dark when the scene was captured.
+        screen_played: one that was on showed several things during the capture.
+        restless: the color of a place varies, in the capture as well: leaves, a window.
+        restless_still: such a place keeps still in the frame.
     """
 
     mirror: float = 0.5
@@ -42,7 +45,10 @@ class BackgroundChances:
     dark_things_at_border: float = 0.8
     dark_things_lost: float = 0.5
     screen: float = 0.15
-    screen_was_off: float = 0.5
+    screen_was_off: float = 0.3
+    screen_played: float = 0.7
+    restless: float = 0.15
+    restless_still: float = 0.3
 
 
 class View(NamedTuple):
@@ -52,7 +58,8 @@ class View(NamedTuple):
     ``live`` is the color of the empty scene when the frame is taken, before its light changes;
     ``live_depth`` (0 unknown) is given where a frame of the sensor's own is used. ``max_depth`` is
     the sensor's range in metres. ``varied``: whether all may happen there, as in a long training;
-    a minute's fit with it let more of a ledge into the matte.
+    a minute's fit with it let more of a ledge into the matte. ``restless``: 1 where the color
+    varied during the capture, else 0.
     """
 
     color: Tensor
@@ -64,6 +71,7 @@ class View(NamedTuple):
     live_depth: Tensor | None
     max_depth: float
     varied: bool
+    restless: Tensor
 
     def mirrored(self) -> View:
         """Left and right changed over."""
@@ -74,6 +82,7 @@ class View(NamedTuple):
             blind=self.blind.flip(-1),
             live=self.live.flip(-1),
             live_depth=None if self.live_depth is None else self.live_depth.flip(-1),
+            restless=self.restless.flip(-1),
         )
 
 
@@ -127,7 +136,10 @@ def view_of(
     max_depth = scene.max_depth or max_depth
     varied = scene.varied or not scene.captured
     focal = scene.focal * zoom
-    view = View(color, depth, focal, std, blind, live, live_depth, max_depth, varied)
+    restless = torch.zeros_like(depth)
+    if scene.restless is not None:
+        restless = _resampled(scene.restless[None], window, size)
+    view = View(color, depth, focal, std, blind, live, live_depth, max_depth, varied, restless)
     return _varied(dice, chances, view) if size is not None and varied else view
 
 
@@ -263,9 +275,13 @@ def with_dark_things(
 
 
 def with_screen(
-    dice: Dice, chances: BackgroundChances, color: Tensor, live: Tensor
-) -> tuple[Tensor, Tensor]:
-    """A screen in the scene that shows something else in each frame."""
+    dice: Dice, chances: BackgroundChances, color: Tensor, live: Tensor, restless: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A screen in the scene that shows something else in each frame.
+
+    Returns:
+        ``color``, ``live`` and ``restless`` with the screen.
+    """
     height, width = color.shape[-2:]
     tall = round(dice.uniform(0.08, 0.35) * height)
     wide = min(width, round(tall * dice.uniform(1.0, 1.8)))
@@ -284,4 +300,26 @@ def with_screen(
         image[place] = (level + contrast * content).clamp(0, 1)
     if lit:  # it was off when the scene was captured
         color[place] = 0.05 * level
-    return color, live
+    elif dice.chance(chances.screen_played):
+        restless = restless.clone()
+        restless[place] = 1.0
+    return color, live, restless
+
+
+def with_restless_place(
+    dice: Dice, chances: BackgroundChances, live: Tensor, restless: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A place whose color varies, as leaves and what is behind a window do.
+
+    Returns:
+        ``live`` and ``restless`` with it.
+    """
+    height, width = live.shape[-2:]
+    place = dice.smooth_noise(height, width, 3 + dice.integer(6)) > dice.uniform(0.8, 1.8)
+    moves = not dice.chance(chances.restless_still)
+    moved = live.roll((dice.integer(9) - 4, dice.integer(9) - 4), dims=(-2, -1))
+    contrast = dice.uniform(0.0, 0.15)
+    texture = 1 + contrast * dice.smooth_noise(height, width, 30, fresh=0.7)
+    if moves:
+        live = torch.where(place, (moved * texture).clamp(0, 1), live)
+    return live, torch.maximum(restless, place.to(restless.dtype))

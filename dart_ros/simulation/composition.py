@@ -27,6 +27,7 @@ from dart_ros.simulation.background import (
     border_of,
     view_of,
     with_dark_things,
+    with_restless_place,
     with_screen,
 )
 from dart_ros.simulation.camera import CameraChances, bleached, exposed, relit, toned
@@ -147,7 +148,7 @@ class Composer:
             *(dice, chances.background, self._backgrounds[number], self._blind[number]),
             *(self._size, self._max_depth),
         )
-        color, depth, live = view.color, view.depth, view.live
+        color, depth, live, restless = view.color, view.depth, view.live, view.restless
         captured, varied = view.std is not None, view.varied
         height, width = depth.shape[-2:]
         dice.begin("border")
@@ -188,7 +189,10 @@ class Composer:
             reflecting, live = reflecting & ~lost, color
         dice.begin("screen")
         if varied and dice.chance(chances.background.screen):
-            color, live = with_screen(dice, chances.background, color, live)
+            color, live, restless = with_screen(dice, chances.background, color, live, restless)
+        dice.begin("restless")
+        if varied and dice.chance(chances.background.restless):
+            live, restless = with_restless_place(dice, chances.background, live, restless)
         plate = border.over(color)
         dice.begin("light")
         live = relit(dice, chances.camera, live)
@@ -240,12 +244,12 @@ class Composer:
         else:
             # What is behind has the sensor's own noise.
             frame = frame + alpha * (taken - frame)
-        return frame, live_depth, plate, mean, deviation, known, alpha, truth.clamp(0, 1)
+        return frame, live_depth, plate, mean, deviation, known, restless, alpha, truth.clamp(0, 1)
 
 
 def _stack(samples: Sequence[tuple[Tensor, ...]]) -> Batch:
-    color, depth, plate, mean, std, known, alpha, foreground = (
+    color, depth, plate, mean, std, known, restless, alpha, foreground = (
         torch.stack(parts) for parts in zip(*samples, strict=True)
     )
-    background = Background(plate, mean, std, known)
+    background = Background(plate, mean, std, known, restless)
     return Batch(color, depth, background, alpha, foreground, torch.ones_like(alpha))

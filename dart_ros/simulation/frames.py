@@ -22,7 +22,8 @@ class RgbdBackground:
 
     ``color`` 3×H×W uint8, ``depth`` H×W float32 metres (-1 unknown), ``focal`` in pixels.
     ``std`` (H×W metres) is given for a captured scene: the sensor's own holes and noise are
-    then kept, else they are invented. With ``samples``, N further frames of a captured scene as
+    then kept, else they are invented; ``restless`` (H×W bool) is where its color varied while it
+    was captured, None for nowhere. With ``samples``, N further frames of a captured scene as
     they came, color N×3×H×W uint8 and depth N×H×W float32 metres (-1 unknown), people stand before
     these: the noise from frame to frame is the sensor's own, too. ``max_depth`` is that sensor's
     range in metres, None for the composer's. A captured scene is only ever seen as it is, unless
@@ -36,6 +37,7 @@ class RgbdBackground:
     samples: tuple[Tensor, Tensor] | None = None
     max_depth: float | None = None
     varied: bool = False
+    restless: Tensor | None = None
 
     @property
     def captured(self) -> bool:
@@ -44,13 +46,14 @@ class RgbdBackground:
 
     def to(self, device: torch.device) -> RgbdBackground:
         """The same on a device."""
-        std, samples = self.std, self.samples
+        std, samples, restless = self.std, self.samples, self.restless
         return replace(
             self,
             color=self.color.to(device),
             depth=self.depth.to(device),
             std=None if std is None else std.to(device),
             samples=None if samples is None else (samples[0].to(device), samples[1].to(device)),
+            restless=None if restless is None else restless.to(device),
         )
 
 

@@ -27,6 +27,7 @@ class PlacementChances:
         bust: somebody who is cut at the lower side fills the picture, as in a video call.
         sharpened: magnified outlines are made as sharp as a camera sees them.
         motion_blur: all of somebody is blurred.
+        limbs_in_motion: parts of somebody are blurred by a motion of their own.
         before_all: somebody comes nearer where the scene would stand before them.
         still: somebody stands still between the frames of a pair.
         sways: somebody sways a little; the others walk.
@@ -38,6 +39,7 @@ class PlacementChances:
     bust: float = 0.35
     sharpened: float = 0.8
     motion_blur: float = 0.1
+    limbs_in_motion: float = 0.15
     before_all: float = 0.6
     still: float = 0.4
     sways: float = 0.35
@@ -179,6 +181,8 @@ def place(
         # Rare, for it blurs all of somebody: with much of it all outlines come out soft.
         longest = (0.08 if dice.chance(0.12) else 0.02) * max(height, width)
         rgb, alpha = _blur_motion(dice, rgb, alpha, longest)
+    if dice.chance(chances.limbs_in_motion):
+        rgb, alpha = _blur_parts(dice, rgb, alpha, 0.06 * max(height, width))
     overlap = alpha > 0.5
     if bool(overlap.any()) and dice.chance(chances.before_all):
         # Nothing of the scene stands before this one: come nearer where something would.
@@ -207,6 +211,27 @@ def _blur_motion(dice: Dice, rgb: Tensor, alpha: Tensor, longest: float) -> tupl
         total += stack[:, row : row + height, column : column + width]
     total /= steps
     return total[:3], total[3:]
+
+
+def _blur_parts(dice: Dice, rgb: Tensor, alpha: Tensor, longest: float) -> tuple[Tensor, Tensor]:
+    """Blur of some parts along lines of up to ``longest`` pixels, as of arms that wave while the
+    body stands: the mean of several moments of a motion that is smooth over the picture."""
+    height, width = alpha.shape[-2:]
+    length = math.exp(dice.uniform(math.log(4.0), math.log(max(4.0, longest))))
+    angle = dice.uniform(0, 2 * math.pi)
+    moving = (dice.smooth_noise(height, width, 5) * 1.5 - 0.3).clamp(0, 1)
+    across, down = length * math.cos(angle) * moving[0], length * math.sin(angle) * moving[0]
+    rows = torch.arange(height, device=alpha.device, dtype=alpha.dtype)[:, None]
+    columns = torch.arange(width, device=alpha.device, dtype=alpha.dtype)[None, :]
+    stack, steps = torch.cat([rgb, alpha])[None], min(24, round(length))
+    total = torch.zeros_like(stack)
+    for step in range(steps):
+        way = (step + 0.5) / steps - 0.5
+        x, y = columns + way * across, rows + way * down
+        grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)[None]
+        total += F.grid_sample(stack, grid, padding_mode="border", align_corners=False)
+    total /= steps
+    return total[0, :3], total[0, 3:]
 
 
 def _floor_rows(depth: Tensor) -> list[int]:

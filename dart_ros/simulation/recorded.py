@@ -232,7 +232,12 @@ class RecordedFrames:
             alpha = (labels == FOREGROUND).float()
             pair.append((color, depth, alpha, (labels != UNLABELLED).float()))
         color, depth, alpha, weight = (image[None] for image in pair[1])
-        captured = Background(*(image[None] for image in (plate, mean, std, known.float())))
+        restless = torch.zeros_like(mean)
+        if background.restless is not None:
+            restless = window.of(background.restless[None])
+        captured = Background(
+            *(image[None] for image in (plate, mean, std, known.float(), restless))
+        )
         previous = Previous(*(image[None] for image in pair[0])) if self._pairs else None
         return Batch(color, depth, captured, alpha, color, weight, previous)
 

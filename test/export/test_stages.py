@@ -45,11 +45,15 @@ def frames_of(path: Path) -> tuple[CapturedBackground, list[Frame]]:
 
 
 def resized(background: CapturedBackground, size: tuple[int, int]) -> CapturedBackground:
-    images = (background.plate, background.mean, background.std, background.known.astype(np.uint8))
-    plate, mean, std, known = (
-        cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT) for image in images
+    assert background.restless is not None
+    plate, mean, std, known, restless = (
+        cv2.resize(image, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        for image in (
+            *(background.plate, background.mean, background.std),
+            *(background.known.astype(np.uint8), background.restless.astype(np.uint8)),
+        )
     )
-    return CapturedBackground(plate, mean, std, known > 0)
+    return CapturedBackground(plate, mean, std, known > 0, restless > 0)
 
 
 def by_the_method(
@@ -57,7 +61,8 @@ def by_the_method(
 ) -> tuple[np.ndarray, np.ndarray]:
     color = torch.from_numpy(frame.color / np.float32(255)).permute(2, 0, 1)[None]
     scene = Background.of_images(
-        background.plate, background.mean, background.std, background.known
+        *(background.plate, background.mean, background.std),
+        *(background.known, background.restless),
     )
     with torch.inference_mode():
         output = network(color, torch.from_numpy(frame.depth)[None, None], scene, tiles)
@@ -202,6 +207,7 @@ def test_half_precision_mattes_what_the_method_mattes(size: tuple[int, int]) -> 
         NetworkConfig(depth_in_error=False),
         NetworkConfig(depth_in_light=False),
         NetworkConfig(depth_in_shadow=False),
+        NetworkConfig(restless_in_base=True),
         NetworkConfig("resnet50"),
     ],
     ids=[
@@ -210,6 +216,7 @@ def test_half_precision_mattes_what_the_method_mattes(size: tuple[int, int]) -> 
         "no depth in error",
         "no depth in light",
         "no depth in shadow",
+        "restless places in base",
         "resnet50",
     ],
 )
@@ -228,6 +235,7 @@ def test_every_network_can_be_deployed(config: NetworkConfig, tiles: int | None)
         random.uniform(3, 4, (height, width)).astype(np.float32),
         np.full((height, width), 0.03, np.float32),
         random.random((height, width)) > 0.2,
+        random.random((height, width)) > 0.5,
     )
     depth = random.uniform(1, 4, (height, width)).astype(np.float32)
     depth[random.random(depth.shape) < 0.2] = -1

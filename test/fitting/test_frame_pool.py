@@ -40,7 +40,8 @@ def frame_of(index: int, alone: bool = False) -> Batch:
     depth = 5 * image(1)
     depth[..., 0, :3] = -1
     depth[..., 1, :3] = -1 - depth[..., 1, 3:4]  # a guess
-    background = Background(image(3), 1 + 4 * image(1), 0.1 * image(1), (image(1) > 0.5).float())
+    depth_maps = image(3), 1 + 4 * image(1), 0.1 * image(1)
+    background = Background(*depth_maps, *((image(1) > 0.5).float() for _ in range(2)))
     weight = 2 * image(1)
     previous = None if alone else Previous(image(3), depth.flip(-2), image(1), image(1))
     return Batch(image(3), depth, background, image(1), image(3), weight, previous)
@@ -58,6 +59,7 @@ def same(packed: PackedBatch, expected: Batch) -> bool:
         (found.background.mean, expected.background.mean, 1e-3),
         (found.background.std, expected.background.std, 1e-4),
         (found.background.known, expected.background.known, 0),
+        (found.background.restless, expected.background.restless, 0),
         (found.weight, expected.weight, 1 / 64),
     ]
     if expected.previous is None:

@@ -34,7 +34,7 @@ def truth(seed: int = 0) -> Batch:
     alpha[..., :12] = 0
     alpha[..., 24:] = 1
     depth = 1 + rand(1)
-    background = Background(rand(3), depth, depth, torch.ones_like(depth))
+    background = Background(rand(3), depth, depth, torch.ones_like(depth), torch.zeros_like(depth))
     return Batch(rand(3), depth, background, alpha, rand(3), torch.ones_like(alpha))
 
 

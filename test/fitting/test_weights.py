@@ -76,14 +76,22 @@ def test_files_of_before_shadows_go_as_the_light(in_light: bool, tmp_path: Path)
     assert config == NetworkConfig(depth_in_light=in_light, depth_in_shadow=in_light)
 
 
-def test_a_network_with_a_further_input_gives_what_it_gave_before() -> None:
+@pytest.mark.parametrize(
+    "further",
+    [
+        NetworkConfig(depth_in_shadow=False, shadow_in_base=True),
+        NetworkConfig(depth_in_shadow=False, restless_in_base=True),
+        NetworkConfig(depth_in_shadow=False, shadow_in_base=True, restless_in_base=True),
+    ],
+)
+def test_a_network_with_further_inputs_gives_what_it_gave_before(further: NetworkConfig) -> None:
     torch.manual_seed(1)
     network = MattingNetwork(NetworkConfig(depth_in_shadow=False)).eval()
-    larger = grown(network, NetworkConfig(depth_in_shadow=False, shadow_in_base=True))
-    assert larger.config.shadow_in_base and not larger.training
-    images = [torch.rand(1, channels, 32, 48) for channels in (3, 1, 3, 1, 1, 1)]
-    color, depth, plate, mean, std, known = images
-    background = Background(plate, 1 + mean, 0.01 + std, known.round())
+    larger = grown(network, further)
+    assert larger.config == further and not larger.training
+    images = [torch.rand(1, channels, 32, 48) for channels in (3, 1, 3, 1, 1, 1, 1)]
+    color, depth, plate, mean, std, known, restless = images
+    background = Background(plate, 1 + mean, 0.01 + std, known.round(), restless.round())
     with torch.inference_mode():
         before, after = (net(color, depth, background) for net in (network, larger))
     assert torch.equal(before.alpha, after.alpha)

@@ -179,7 +179,7 @@ def test_mattes_do_not_depend_on_the_light() -> None:
     person = (..., slice(24, 96), slice(40, 80))
     color[person] = 0.3 + 0.1 * torch.rand(color[person].shape)
     depth[person] = 1.5
-    background = Background(plate, mean, std, known)
+    background = Background(plate, mean, std, known, torch.zeros_like(known))
     gain = torch.tensor([1.4, 1.1, 0.8])[:, None, None]
     same = network(color, depth, background, tiles=12)
     other = network(color * gain, depth, background, tiles=12)

@@ -26,7 +26,7 @@ def frame(
     color[box] = torch.rand(color[box].shape, generator=generator)
     depth[box] = 1.5
     depth[torch.rand(depth.shape, generator=generator) < 0.2] = -1
-    return color, depth, Background(plate, mean, 0.01 * mean, known)
+    return color, depth, Background(plate, mean, 0.01 * mean, known, torch.zeros_like(known))
 
 
 def seeded(config: NetworkConfig | None = None) -> MattingNetwork:
@@ -215,7 +215,8 @@ def test_shadows_are_taken_out_of_alpha_and_need_no_refinement(
     depth = background.mean.clone()
     depth[box] = 1.5
     depth[..., :48] = -1
-    scene = color, depth, Background(plate, background.mean, 0.01 * depth.abs(), background.known)
+    deviation = 0.01 * depth.abs()
+    scene = color, depth, background._replace(plate=plate, std=deviation)
     found, before = (n(*scene, reduction=reduction) for n in (network, all_lit))
     assert not found.alpha[..., 104:].any() and before.alpha[..., 104:].any()
     assert torch.equal(found.alpha[..., :92], before.alpha[..., :92])
@@ -233,7 +234,8 @@ def test_a_thin_limb_is_no_shadow(network: MattingNetwork) -> None:
     plate, mean = torch.full((1, 3, 96, 144), 0.8), torch.full((1, 1, 96, 144), 3.0)
     color, depth = plate.clone(), mean.clone()
     color[..., column], depth[..., column] = 0.45, 2.0
-    background = Background(plate, mean, 0.03 * torch.ones_like(mean), torch.ones_like(mean))
+    known = torch.ones_like(mean)
+    background = Background(plate, mean, 0.03 * known, known, torch.zeros_like(mean))
     output = network(color, depth, background)
     assert output.posterior[..., 17].max() < 0.2
     # Untrained, alpha is near 1/2 wherever it may be.

@@ -124,7 +124,10 @@ def weights(network: MattingNetwork) -> NetworkWeights:
 
 
 def tensors(background: CapturedBackground) -> Background:
-    return Background.of_images(background.plate, background.mean, background.std, background.known)
+    return Background.of_images(
+        *(background.plate, background.mean, background.std),
+        *(background.known, background.restless),
+    )
 
 
 def images(matte: Matte) -> list[NDArray[np.uint8]]:

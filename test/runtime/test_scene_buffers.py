@@ -24,7 +24,16 @@ def scene(height: int, width: int, seed: int = 0) -> CapturedBackground:
     random = np.random.default_rng(seed)
     plate = random.integers(0, 256, (height, width, 3), np.uint8)
     mean = random.uniform(1, 5, (height, width)).astype(np.float32)
-    return CapturedBackground(plate, mean, 0.01 * mean, random.random((height, width)) > 0.3)
+    known, restless = (random.random((height, width)) > 0.3 for _ in range(2))
+    return CapturedBackground(plate, mean, 0.01 * mean, known, restless)
+
+
+def of(background: CapturedBackground) -> Background:
+    """The same for the method's functions."""
+    return Background.of_images(
+        *(background.plate, background.mean, background.std),
+        *(background.known, background.restless),
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -42,16 +51,14 @@ def test_unknown_depth_is_guessed_as_the_method_does(h: int, w: int, share: floa
 def test_the_base_network_sees_the_methods_background(size: tuple[int, int]) -> None:
     background, reduction = scene(*size), base_reduction(*size)
     found = scene_buffers(load_weights(), background)
-    captured = Background.of_images(
-        background.plate, background.mean, background.std, background.known
-    )
-    plate, mean, std, known = (padded(x, reduction) for x in captured)
+    plate, mean, std, known, restless = (padded(x, reduction) for x in of(background))
     expected = {
         "plate": reduced_color(plate, reduction),
         "mean": reduced_depth(mean, reduction),
         "std": reduced_depth(std, reduction),
         "known": reduced_depth(known, reduction),
         "behind": reduced_depth(guessed_background(mean, known), reduction),
+        "restless": reduced_depth(restless, reduction),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value.numpy(), rtol=1e-5, atol=1e-5)
@@ -60,9 +67,7 @@ def test_the_base_network_sees_the_methods_background(size: tuple[int, int]) -> 
 def test_the_scenes_part_of_the_refiner_is_the_methods() -> None:
     """Stage one of the refiner, over a picture of which only what the scene knows isn't 0."""
     background = scene(48, 64)
-    captured = Background.of_images(
-        background.plate, background.mean, background.std, background.known
-    )
+    captured = of(background)
     depth = depth_channels(torch.full((1, 1, 48, 64), -1.0), captured.mean, captured.known)
     picture = torch.cat([torch.zeros_like(captured.plate), captured.plate, depth], dim=1)
     half = half_size(F.pad(picture, (BORDER,) * 4, mode="replicate"))

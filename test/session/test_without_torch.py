@@ -80,7 +80,7 @@ def test_mattes_are_the_methods(scenes: Path, tmp_path: Path, backend: str, prec
     assert backend in made and (precision == "as it ships" or not bfloat)
     scene, frame = SceneStore(scenes).load("room"), open_recording(DEMO_RECORDING)[number]
     background = Background.of_images(
-        scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0
+        scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0, scene.restless()
     )
     color = torch.from_numpy(frame.color / np.float32(255)).permute(2, 0, 1)[None]
     depth = torch.from_numpy(frame.depth)[None, None]

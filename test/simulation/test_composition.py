@@ -10,7 +10,11 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from dart_ros.simulation.background import BackgroundChances, with_screen
+from dart_ros.simulation.background import (
+    BackgroundChances,
+    with_restless_place,
+    with_screen,
+)
 from dart_ros.simulation.camera import CameraChances, toned
 from dart_ros.simulation.composition import Chances, Composer
 from dart_ros.simulation.foregrounds import Foreground, load_foregrounds
@@ -566,13 +570,51 @@ def test_somebody_may_fill_the_picture(foregrounds: list[Foreground]) -> None:
 
 def test_screens_show_something_else(foregrounds: list[Foreground]) -> None:
     composer = Composer(foregrounds, [wall()], SIZE)
-    composer._dice.begin("screen")
-    color = torch.full((3, *SIZE), 0.5)
-    plate, live = with_screen(composer._dice, BackgroundChances(), color, color)
-    changed = (plate != live).any(dim=0)
-    assert 0.005 < float(changed.float().mean()) < 0.5
-    assert torch.equal(plate[:, ~changed], color[:, ~changed])
-    assert torch.equal(live[:, ~changed], color[:, ~changed])
+    color, still = torch.full((3, *SIZE), 0.5), torch.zeros(1, *SIZE)
+    for played in (False, True):
+        composer._dice.begin("screen")
+        chances = BackgroundChances(screen_was_off=0.0, screen_played=float(played))
+        plate, live, restless = with_screen(composer._dice, chances, color, color, still)
+        changed = (plate != live).any(dim=0)
+        assert 0.005 < float(changed.float().mean()) < 0.5
+        assert torch.equal(plate[:, ~changed], color[:, ~changed])
+        assert torch.equal(live[:, ~changed], color[:, ~changed])
+        assert bool(restless[0, changed].all()) == played
+        assert restless[0].sum() <= 1.1 * played * changed.sum()
+    assert not still.any(), "what was there before is left as it was"
+
+
+def test_restless_places_move_in_the_frame_or_keep_still(foregrounds: list[Foreground]) -> None:
+    composer = Composer(foregrounds, [wall()], SIZE)
+    live, still = torch.rand(3, *SIZE), torch.zeros(1, *SIZE)
+    for moves in (False, True):
+        composer._dice.begin("restless")
+        chances = BackgroundChances(restless_still=float(not moves))
+        moved, restless = with_restless_place(composer._dice, chances, live, still)
+        assert 0.005 < float(restless.mean()) < 0.5
+        inside = restless[0] > 0
+        assert torch.equal(moved[:, ~inside], live[:, ~inside])
+        assert torch.equal(moved, live) != moves
+
+
+def test_frames_tell_where_their_scene_was_restless(foregrounds: list[Foreground]) -> None:
+    calm = Chances(background=BackgroundChances(screen=0.0, restless=0.0))
+    always = Chances(background=BackgroundChances(screen=0.0, restless=1.0))
+    for chances, wanted in ((calm, False), (always, True)):
+        batch = Composer(foregrounds, [wall()], SIZE, seed=4, chances=chances).batch(4)
+        assert bool(batch.background.restless.any()) == wanted
+
+
+def test_limbs_in_motion_are_soft_and_the_rest_is_not(foregrounds: list[Foreground]) -> None:
+    shares = []
+    for often in (0.0, 1.0):
+        chances = Chances(placement=PlacementChances(motion_blur=0.0, limbs_in_motion=often))
+        alpha = Composer(foregrounds, [wall()], SIZE, seed=6, chances=chances).batch(12).alpha
+        soft = ((alpha > 0.05) & (alpha < 0.95)).flatten(1).sum(dim=1)
+        shares.append(soft / (alpha > 0.5).flatten(1).sum(dim=1).clamp(min=1))
+        assert alpha.min() >= 0 and alpha.max() <= 1 + 1e-6
+    assert shares[1].median() > 1.5 * shares[0].median()
+    assert shares[1].median() < 0.6, "bodies stay solid"
 
 
 @FEW
