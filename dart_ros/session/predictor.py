@@ -17,6 +17,7 @@ from dart_ros.runtime.depth_evidence import DepthEvidence
 from dart_ros.runtime.engine import Engine, create_engine, must_build, must_compile
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.temporal_filter import TemporalFilter
+from dart_ros.runtime.tone_curve import SteadyTones, ToneCurve, in_table, inverse
 from dart_ros.runtime.trimap import CpuTrimap
 from dart_ros.runtime.unknown_region import reach_of, widened
 from dart_ros.runtime.weights import NetworkWeights, load_weights
@@ -35,6 +36,7 @@ class _Prepared:
     use_in_engine: Callable[[], None] | None  # None where the engine was made with it
     sides: BlindSides
     evidence: DepthEvidence
+    tones: ToneCurve
     trimap: CpuTrimap
 
 
@@ -125,6 +127,7 @@ class Predictor:
         camera = self.scene.camera
         self._engine, self._next = engine, first
         self._filter = TemporalFilter((camera.height, camera.width))
+        self._tones, self._toned = SteadyTones(), first
         self._setting = threading.Lock()
         self._mask = MaskedAlpha(self.scene.mask)
 
@@ -236,7 +239,22 @@ class Predictor:
             self._engine.used = used
         frame = registered(frame, self.scene.depth_offset)
         depth = extrapolate_depth(frame.depth, used.sides)
-        return Inferred(frame, depth, self._engine.engine.run(frame.color, depth, foreground), used)
+        table = self._table(frame, used)
+        if table is None:
+            matte = self._engine.engine.run(frame.color, depth, foreground)
+            return Inferred(frame, depth, matte, used)
+        matte = self._engine.engine.run(in_table(frame.color, table), depth, foreground)
+        if matte.foreground is not None:
+            matte = replace(matte, foreground=in_table(matte.foreground, inverse(table)))
+        return Inferred(frame, depth, matte, used)
+
+    def _table(self, frame: Frame, used: _Prepared) -> NDArray[np.uint8] | None:
+        """The table of the frame's tones, None where it needs none."""
+        if not self._video or used is not self._toned:
+            self._tones.reset()
+            self._toned = used
+        factors = self._tones(used.tones.factors(frame.color, frame.depth))
+        return None if factors is None else used.tones.table(factors)
 
     def finish(self, inferred: Inferred, trimap: bool = True) -> Matte:
         """The matte of a frame, steadied over time.
@@ -267,7 +285,10 @@ def _prepared(
 ) -> _Prepared:
     plate, mean, std, known = background.plate, background.mean, background.std, background.known
     evidence = DepthEvidence(plate, mean, std, known)
-    return _Prepared(background, use_in_engine, blind_sides(known), evidence, CpuTrimap(mean, std))
+    tones = ToneCurve(plate, mean, std, known)
+    return _Prepared(
+        background, use_in_engine, blind_sides(known), evidence, tones, CpuTrimap(mean, std)
+    )
 
 
 def weights_of(scene: Scene) -> NetworkWeights:
@@ -282,4 +303,7 @@ def weights_of(scene: Scene) -> NetworkWeights:
 
 def background_of(scene: Scene) -> CapturedBackground:
     """The scene as the engines take it."""
-    return CapturedBackground(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
+    known = scene.depth_count > 0
+    return CapturedBackground(
+        scene.plate, scene.depth_mean, scene.depth_std, known, scene.restless()
+    )

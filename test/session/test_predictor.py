@@ -101,6 +101,7 @@ def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | No
         image(scene.depth_mean),
         image(scene.depth_std),
         image(scene.depth_count > 0),
+        image(scene.restless()),
     )
     for parameter in network.state_dict().values():
         if parameter.is_floating_point():
