@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,10 @@ def test_stages_follow_each_other_and_are_not_done_again(
     assert (first / RESULT).read_bytes() == kept and (second / RESULT).exists()
 
 
-def test_the_recipe_that_ships_is_valid() -> None:
-    stages = load_recipe(CONFIG / "release.yaml")
-    assert [stage.run.output.parent for stage in stages] == [Path("runs/release")] * len(stages)
+@pytest.mark.parametrize("name", ["release", "gpu_release"])
+def test_the_recipes_that_ship_are_valid(name: str) -> None:
+    stages = load_recipe(CONFIG / f"{name}.yaml")
+    assert [stage.run.output.parent for stage in stages] == [Path("runs") / name] * len(stages)
     for before, stage in itertools.pairwise(stages):
         assert stage.run.start.weights == before.run.output / RESULT
     moved = with_output(stages, Path("elsewhere"))
@@ -94,6 +96,21 @@ def test_the_recipe_that_ships_is_valid() -> None:
     assert moved[-1].run.start.weights == (
         moved[-2].run.output / RESULT if len(moved) > 1 else stages[-1].run.start.weights
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "usage"),
+        (["here", "none.yaml"], "there is no recipe none.yaml"),
+        (["here", "config/training/gpu_release.yaml", "nowhere"], "there is no folder nowhere"),
+        (["here", "config/training/gpu_release.yaml", "/tmp"], "copy it to data/"),
+    ],
+)
+def test_what_cannot_be_sent_to_another_machine_is_told(arguments: list[str], reason: str) -> None:
+    script = CONFIG.parents[1] / "scripts" / "train_on_gpu.sh"
+    made = subprocess.run(["bash", str(script), *arguments], capture_output=True, text=True)
+    assert made.returncode == 1 and "error: " in made.stderr and reason in made.stderr
 
 
 def test_a_stage_has_its_own_keys_over_those_of_all(library: Path, tmp_path: Path) -> None:

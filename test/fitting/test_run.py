@@ -12,7 +12,8 @@ from dart_ros.simulation.depth_sensor import DepthChances
 from dart_ros.simulation.recorded import RecordedChances
 
 CONFIG = Path(__file__).parents[2] / "config" / "training"
-READY = sorted(path for path in CONFIG.glob("*.yaml") if path.stem not in ("fit", "release"))
+OTHERS = "fit", "release", "gpu_release"
+READY = sorted(path for path in CONFIG.glob("*.yaml") if path.stem not in OTHERS)
 LEAST = {"stage": "student", "output": "runs/a", "steps": 10}
 
 
