@@ -22,7 +22,7 @@ LEAST_SPAN = 0.1
 FEWEST = 60
 """Samples that a part must have."""
 
-LEAST_CHANGE = 0.01
+LEAST_CHANGE = 0.02
 """Factors that differ by less are one: the frame is used as it is."""
 
 KEPT, JUMP = 0.8, 0.25
@@ -52,9 +52,8 @@ class ToneCurve:
         step = _STEP * max(1, round(mean.shape[1] / 640))
         self._grid = slice(step // 2, None, step), slice(step // 2, None, step)
         colors = self._samples(plate)
-        usable = (colors.min(axis=1) > DARKEST) & (colors.max(axis=1) < BRIGHTEST)
-        self._places = np.flatnonzero(usable & known[self._grid].ravel())
-        self._plate = colors[self._places]
+        self._places = np.flatnonzero(_tells(colors) & known[self._grid].ravel())
+        self._plate = colors[:, self._places]
         self._mean = mean[self._grid].ravel()[self._places]
         self._reach = DEVIATIONS * std[self._grid].ravel()[self._places]
         self._parts, self._tones = _parts(self._plate)
@@ -75,16 +74,16 @@ class ToneCurve:
             return None
         live = depth[self._grid].ravel()[self._places]
         seen = (live > 0) & (np.abs(live - self._mean) <= self._reach)
-        frame = self._samples(color)[self._places]
-        seen &= (frame.min(axis=1) > DARKEST) & (frame.max(axis=1) < BRIGHTEST)
+        frame = self._samples(color)[:, self._places]
+        seen &= _tells(frame)
+        ratios = frame / self._plate
         factors = np.empty((3, KNOTS))
-        for channel in range(3):
-            ratios = frame[:, channel] / self._plate[:, channel]
-            for knot in range(KNOTS):
-                part = ratios[seen & (self._parts[:, channel] == knot)]
-                if len(part) < FEWEST:
+        for channel, parts in enumerate(self._parts):
+            for knot, part in enumerate(parts):
+                told = ratios[channel, part[seen[part]]]
+                if len(told) < FEWEST:
                     return None
-                factors[channel, knot] = np.median(part)
+                factors[channel, knot] = np.median(told)
         return factors.clip(1 / MOST_GAIN, MOST_GAIN)
 
     def table(self, factors: NDArray[np.float64]) -> NDArray[np.uint8] | None:
@@ -112,8 +111,9 @@ class ToneCurve:
         return np.rint(255 * table.clip(0, 1)).astype(np.uint8)
 
     def _samples(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """N×3 in [0, 1]."""
-        return image[self._grid].reshape(-1, 3).astype(np.float32) / np.float32(255)
+        """3×N in [0, 1]."""
+        colors = image[self._grid].reshape(-1, 3).T
+        return np.ascontiguousarray(colors, np.float32) * np.float32(1 / 255)
 
 
 class SteadyTones:
@@ -161,18 +161,23 @@ def _strictly(
     return values.astype(np.float64), np.bincount(places, weights=levels) / counts
 
 
-def _parts(plate: NDArray[np.float32]) -> tuple[NDArray[np.int_] | None, NDArray[np.float64]]:
-    """To which part of its channel's tones each of N×3 colors belongs, and each part's tone;
-    None for the first where a scene has one tone."""
+def _tells(colors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of 3×N colors are neither dark nor cut off."""
+    red, green, blue = colors
+    darkest, brightest = (f(f(red, green), blue) for f in (np.minimum, np.maximum))
+    return (darkest > DARKEST) & (brightest < BRIGHTEST)
+
+
+def _parts(
+    plate: NDArray[np.float32],
+) -> tuple[list[list[NDArray[np.int_]]] | None, NDArray[np.float64]]:
+    """The places of each part of each channel's tones among 3×N colors, and each part's tone; None
+    for the first where a scene has one tone."""
     tones = np.zeros((3, KNOTS))
-    if len(plate) < KNOTS * FEWEST:
+    if plate.shape[1] < KNOTS * FEWEST:
         return None, tones
-    parts = np.empty(plate.shape, np.int_)
-    for channel in range(3):
-        edges = np.quantile(plate[:, channel], np.arange(1, KNOTS) / KNOTS)
-        parts[:, channel] = np.searchsorted(edges, plate[:, channel], side="right")
-        for knot in range(KNOTS):
-            part = plate[parts[:, channel] == knot, channel]
-            tones[channel, knot] = np.median(part) if len(part) else 0.0
+    parts = [np.array_split(np.argsort(channel, kind="stable"), KNOTS) for channel in plate]
+    for channel, places in enumerate(parts):
+        tones[channel] = [np.median(plate[channel, part]) for part in places]
     spans = tones[:, -1] - tones[:, 0]
     return (parts if spans.min() >= LEAST_SPAN else None), tones
