@@ -1,7 +1,7 @@
 """Mattes in other light than the capture's, with and without what takes the light out.
 
-``python -m benchmark.light_change`` gives the frames of the recording that ships another exposure
-or tint, mattes them by the generic network, and prints SAD for each.
+``python -m benchmark.light_change`` gives the frames of the recording that ships another exposure,
+tint or tone curve, mattes them by the generic network, and prints SAD for each.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -24,23 +25,34 @@ from dart_ros.session.recording import open_recording
 from dart_ros.session.recording.frames import EMPTY_FRAMES
 from dart_ros.values import Frame
 
-LIGHTS: dict[str, tuple[float, float, float]] = {
-    "as recorded": (1.0, 1.0, 1.0),
-    "0.6 times as bright": (0.6, 0.6, 0.6),
-    "0.8 times": (0.8, 0.8, 0.8),
-    "1.1 times": (1.1, 1.1, 1.1),
-    "1.25 times": (1.25, 1.25, 1.25),
-    "tinted by 15 %": (1.15, 1.0, 0.85),
+
+class Light(NamedTuple):
+    """Gains of red, green and blue, and the exponent of colors in [0, 1]."""
+
+    red: float = 1.0
+    green: float = 1.0
+    blue: float = 1.0
+    gamma: float = 1.0
+
+
+LIGHTS = {
+    "as recorded": Light(),
+    "0.6 times as bright": Light(0.6, 0.6, 0.6),
+    "0.8 times": Light(0.8, 0.8, 0.8),
+    "1.1 times": Light(1.1, 1.1, 1.1),
+    "1.25 times": Light(1.25, 1.25, 1.25),
+    "tinted by 15 %": Light(1.15, 1.0, 0.85),
+    "gamma 0.8": Light(gamma=0.8),
+    "gamma 1.25": Light(gamma=1.25),
 }
-"""Gains of red, green and blue."""
 
 _MAX_DEPTH = 10.0
 
 
-def lit(frame: Frame, gain: tuple[float, float, float]) -> Frame:
+def lit(frame: Frame, light: Light) -> Frame:
     """The frame in another light; what gets too bright is cut off, as by a camera."""
-    color = (frame.color * np.array(gain)).clip(0, 255).round().astype(np.uint8)
-    return replace(frame, color=color)
+    color = 255 * (frame.color / 255) ** light.gamma * np.array(light[:3])
+    return replace(frame, color=color.clip(0, 255).round().astype(np.uint8))
 
 
 def measure(stride: int, backend: str) -> dict[str, dict[str, float]]:
@@ -60,15 +72,15 @@ def measure(stride: int, backend: str) -> dict[str, dict[str, float]]:
         "without": Predictor(captured, backend, weights=without, video=False),
     }
     found: dict[str, dict[str, float]] = {}
-    for light, gain in tqdm(LIGHTS.items(), unit="light", disable=None):
-        scores: dict[str, list[float]] = {name: [] for name in predictors}
+    for name, light in tqdm(LIGHTS.items(), unit="light", disable=None):
+        scores: dict[str, list[float]] = {method: [] for method in predictors}
         for number in range(len(scene)):
-            frame, truth = lit(scene.frame(number), gain), scene.alpha(number)
+            frame, truth = lit(scene.frame(number), light), scene.alpha(number)
             assert truth is not None
-            for name, predictor in predictors.items():
+            for method, predictor in predictors.items():
                 alpha = predictor.predict(frame, trimap=False, foreground=False).alpha
-                scores[name].append(sad(alpha / 255, truth / 255))
-        found[light] = {name: float(np.mean(values)) for name, values in scores.items()}
+                scores[method].append(sad(alpha / 255, truth / 255))
+        found[name] = {method: float(np.mean(values)) for method, values in scores.items()}
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.light_change import LIGHTS, lit, measure
+from benchmark.light_change import LIGHTS, Light, lit, measure
 from dart_ros.values import Camera, Frame
 
 
@@ -12,9 +12,9 @@ def test_another_light_by_hand() -> None:
     color = np.array([[[100, 100, 100], [0, 250, 255]]], np.uint8)
     depth, camera = np.ones((1, 2), np.float32), Camera(2, 1, 1.0, 1.0, 0.5, 0.0)
     frame = Frame(color, depth, 7, camera)
-    found = lit(frame, (1.15, 1.0, 0.85))
+    found = lit(frame, Light(1.15, 1.0, 0.85))
     assert found.color.tolist() == [[[115, 100, 85], [0, 250, 217]]]
-    assert lit(frame, (1.25, 1.25, 1.25)).color.tolist() == [[[125, 125, 125], [0, 255, 255]]]
+    assert lit(frame, Light(1.25, 1.25, 1.25)).color.tolist() == [[[125, 125, 125], [0, 255, 255]]]
     assert (found.stamp, found.depth is depth) == (7, True)
 
 
