@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.light_change import lit
+from benchmark.light_change import Light, lit
 from dart_ros.errors import DartError
 from dart_ros.evaluation.dataset import open_dataset
 from dart_ros.evaluation.methods import all_methods
@@ -68,7 +68,7 @@ class OverexposedScene(LabelledScene):
         return f"{self._scene.fingerprint()} {self._gain}"
 
     def _exposed(self, frame: Frame) -> Frame:
-        return lit(frame, (self._gain, self._gain, self._gain))
+        return lit(frame, Light(self._gain, self._gain, self._gain))
 
 
 def measure(

@@ -47,22 +47,31 @@ def grown(network: MattingNetwork, config: NetworkConfig) -> MattingNetwork:
     Raises:
         FitError: if that is another network and not one with further inputs.
     """
+    optional = ("depth_in_base", "shadow_in_base", "restless_in_base")
+    there, wanted = ([getattr(c, name) for name in optional] for c in (network.config, config))
+    # Inputs stand in this order, so a further one stands behind all that there are.
+    last = max((number for number, given in enumerate(there) if given), default=-1)
+    if there[: last + 1] != wanted[: last + 1]:
+        raise _no_growth(network.config, config)
     larger = MattingNetwork(config)
     state = network.state_dict()
     for name, value in larger.state_dict().items():
         given = state.get(name)
         if given is None or given.dim() != 4 or given.shape[1] >= value.shape[1]:
             continue
-        # All further inputs stand behind those that there were.
         state[name] = F.pad(given, (0, 0, 0, 0, 0, value.shape[1] - given.shape[1]))
     try:
         larger.load_state_dict(state)
     except RuntimeError as error:
-        raise FitError(
-            f"{network.config} can't become {config}: give the run other weights to start from, or "
-            "make its network agree with them"
-        ) from error
+        raise _no_growth(network.config, config) from error
     return larger.train(network.training)
+
+
+def _no_growth(before: NetworkConfig, after: NetworkConfig) -> FitError:
+    return FitError(
+        f"{before} can't become {after}: give the run other weights to start from, or make its "
+        "network agree with them"
+    )
 
 
 def save_network(network: MattingNetwork, path: Path, meta: Mapping[str, str]) -> None:

@@ -11,22 +11,10 @@ import torch
 from torch import Tensor
 
 from dart_ros.method.geometry import light_samples
-
-DEVIATIONS = 2.0
-"""Standard deviations within which a depth counts as the background's."""
-
-DARKEST = 0.06
-BRIGHTEST = 0.95
-"""Colors that tell of light: darker ones are noise, brighter ones may be cut off."""
+from dart_ros.method.light_limits import BRIGHTEST, DARKEST, DEVIATIONS, KNEE, MOST_GAIN
 
 LEAST_SHARE = 0.05
 """Of the samples that must be background, or the light counts as unchanged."""
-
-MOST_GAIN = 3.0
-"""The gain lies between this and its inverse."""
-
-KNEE = 0.95
-"""Colors above this may be cut off, the more the brighter they are."""
 
 
 def light_gain(
@@ -84,8 +72,9 @@ def in_plate_light(color: Tensor, plate: Tensor, gain: Tensor, white: float = 1.
         white: the largest color.
 
     Returns:
-        ``color / gain`` up to :data:`KNEE`, from there on ever more what the plate has where it is
-        brighter: a color that is cut off may have been of any brightness above it. In [0, white].
+        ``color / gain`` up to :data:`~dart_ros.method.light_limits.KNEE`, from there on ever more
+        what the plate has where it is brighter: a color that is cut off may have been of any
+        brightness above it. In [0, white].
     """
     darkest = color / gain
     cut_off = (color * (1 / (white * (1 - KNEE))) - KNEE / (1 - KNEE)).clamp(0, 1)

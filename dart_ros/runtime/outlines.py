@@ -26,17 +26,24 @@ LARGEST_SPECK = 20
 """Pixels at a width of 640."""
 
 MOST_SPECKS = 500
-"""What has more of them is no matte with specks; it stays as it is."""
+"""With more of them alpha stays as it is: it is no matte with specks."""
+
+LONG = 10
+"""Pixels, at a width of 640, from which on what is thin is a thing and no fray, as a cable is."""
 
 _CELL = 4
 """Pixels of which surroundings are made up, at a width of 640."""
 
-_MARGIN = 16
-"""Pixels around what isn't 0."""
+_MARGIN = 4
+"""Cells around what isn't 0."""
+
+_FAINT = 64
+"""Alpha above which a thin thing is seen."""
 
 _PARENT = 3
 """Place of a contour's parent in OpenCV's hierarchy."""
 
+_SQUARE = np.ones((3, 3), np.uint8)
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 _LEVELS = np.arange(256, dtype=np.float64)
@@ -45,14 +52,18 @@ _FRACTION = np.rint(4 * _LEVELS * (255 - _LEVELS) / 255).astype(np.uint8)
 
 
 def smoothed(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Alpha with its sharp outlines smoothed.
+    """Alpha with its sharp outlines smoothed; what is nearly clear or opaque becomes so as a whole.
 
     Args:
         alpha: H×W, 0 to 255; it is not changed.
+
+    Returns:
+        H×W.
     """
+    cell = _CELL * _scale(alpha.shape[1])
+    part = _occupied(alpha, cell)
     made = alpha.copy()
-    part = _occupied(alpha)
-    made[part] = _smoothed(alpha[part], _CELL * _scale(alpha.shape[1]))
+    made[part] = _smoothed(alpha[part], cell)
     return made
 
 
@@ -62,6 +73,9 @@ def without_specks(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Args:
         alpha: H×W, 0 to 255; it is not changed.
+
+    Returns:
+        H×W, ``alpha`` itself where it has none.
     """
     largest = LARGEST_SPECK * _scale(alpha.shape[1]) ** 2
     _, pieces = cv2.threshold(alpha, 127, 255, cv2.THRESH_BINARY)
@@ -72,21 +86,26 @@ def without_specks(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if len(short) > MOST_SPECKS:
         return alpha
     made = alpha.copy() if short else alpha
-    for number in short:
+    # Holes first: a ring is a piece without one by then, and what lies in a hole has gone with it.
+    for number in sorted(short, key=lambda number: tree[0][number][_PARENT] < 0):
         is_hole = tree[0][number][_PARENT] >= 0
         x, y, width, height = cv2.boundingRect(outlines[number])
         top, left = max(0, y - 1), max(0, x - 1)
         place = slice(top, y + height + 1), slice(left, x + width + 1)
         inside = np.zeros(alpha[place].shape, np.uint8)
-        cv2.drawContours(inside, outlines, number, 1, cv2.FILLED, offset=(-left, -top))
+        cv2.drawContours(inside, [outlines[number]], 0, 1, cv2.FILLED, offset=(-left, -top))
         above = pieces[place] > 0
-        within = (inside > 0) & (above != is_hole)
+        within = inside > 0
+        if is_hole:
+            # The outline of a hole is of what is around it.
+            cv2.drawContours(inside, [outlines[number]], 0, 0, offset=(-left, -top))
+            within = inside > 0
         if not 0 < np.count_nonzero(within) <= largest:
             continue
-        # The outline of a hole is of what is around it.
-        beside = (cv2.dilate(within.astype(np.uint8), _CROSS) > 0) & (above == is_hole)
+        beside = (cv2.dilate(within.astype(np.uint8), _CROSS) > 0) & ~within & (above == is_hole)
         if beside.any():
-            made[place][within] = np.median(alpha[place][beside])
+            made[place][within] = np.median(made[place][beside])
+            pieces[place][within] = 255 * is_hole
     return made
 
 
@@ -97,17 +116,33 @@ def _smoothed(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
     fraction = cv2.blur(fraction, (3, 3), borderType=cv2.BORDER_REPLICATE).astype(np.float32)
     weight = ((255 * SOFT - fraction) * np.float32(1 / (255 * (SOFT - SHARP)))).clip(0, 1)
     weight = cv2.resize(weight, (width, height), interpolation=cv2.INTER_LINEAR)
+    weight[_thin_things(alpha, cell * LONG // _CELL) > 0] = 0
     blurred = cv2.GaussianBlur(alpha, (5, 5), SIGMA, borderType=cv2.BORDER_REPLICATE)
     sharp = cv2.LUT(blurred, _SHARPENED)
     return np.asarray(cv2.blendLinear(sharp, alpha, weight, 1 - weight), np.uint8)
 
 
-def _occupied(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """The rectangle around all that isn't 0, with what its edges need."""
+def _thin_things(alpha: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
+    """Not 0 where alpha is of something up to two pixels wide and ``least`` pixels long or more."""
+    _, seen = cv2.threshold(alpha, _FAINT, 255, cv2.THRESH_BINARY)
+    thin = cv2.subtract(seen, cv2.morphologyEx(seen, cv2.MORPH_OPEN, _SQUARE))
+    outlines, _ = cv2.findContours(thin, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    things = np.zeros_like(alpha)
+    # There and back again.
+    long = [outline for outline in outlines if len(outline) >= 2 * least]
+    if long:
+        cv2.drawContours(things, long, -1, 255, cv2.FILLED)
+        things = cv2.dilate(things, _SQUARE)
+    return np.asarray(things, np.uint8)
+
+
+def _occupied(alpha: NDArray[np.uint8], cell: int) -> tuple[slice, slice]:
+    """The rectangle around all that isn't 0, with what its edges need, in whole cells."""
     x, y, width, height = cv2.boundingRect(alpha)
+    margin = _MARGIN * cell
     return (
-        slice(max(0, y - _MARGIN), y + height + _MARGIN),
-        slice(max(0, x - _MARGIN), x + width + _MARGIN),
+        slice(max(0, y // cell * cell - margin), -(-(y + height) // cell) * cell + margin),
+        slice(max(0, x // cell * cell - margin), -(-(x + width) // cell) * cell + margin),
     )
 
 

@@ -2,7 +2,7 @@
 
 The networks take one gain per channel out of a frame (:mod:`dart_ros.method.light`). A camera that
 also changes its gamma or contrast brightens dark places by another factor than bright ones. Sure
-background tells these factors; what they differ by from the channel's gain is taken out beforehand.
+background tells these factors; what they differ by from the bright tones' is taken out beforehand.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dart_ros.method.light import BRIGHTEST, DARKEST, DEVIATIONS, KNEE, MOST_GAIN
+from dart_ros.method.light_limits import BRIGHTEST, DARKEST, DEVIATIONS, KNEE, MOST_GAIN
 
 KNOTS = 3
 """Parts of the plate's tones, each with a factor of its own and equally many samples."""
@@ -22,11 +22,20 @@ LEAST_SPAN = 0.1
 FEWEST = 60
 """Samples that a part must have."""
 
-LEAST_CHANGE = 0.02
-"""Factors that differ by less are one: the frame is used as it is."""
+LEAST_CHANGE = 0.04
+"""Up to this difference from the bright tones' factor (of logarithms) a frame stays as it is; from
+twice as much on its tones are taken out as a whole."""
+
+STEEPEST = 2.0
+"""A camera's curve rises by up to this power from tone to tone, and by its inverse at least; what
+does otherwise is no curve but a lamp or a screen."""
 
 KEPT, JUMP = 0.8, 0.25
-"""Share of the factors before that each frame keeps, but where their logarithm jumps by more."""
+"""Each frame keeps this share of the tones before; where a factor's logarithm changes by more than
+the second, none."""
+
+LONGEST_GAP = 2_000_000_000
+"""Nanoseconds after which a frame has nothing to do with the last one."""
 
 _STEP = 8
 """Pixels from one sample to the next, at a width of 640."""
@@ -40,6 +49,8 @@ class ToneCurve:
         mean: H×W, of the background's depth in metres.
         std: H×W metres, positive.
         known: H×W bool, where the background's depth is known.
+        restless: H×W bool, where the background's color varied while it was captured; None for
+            nowhere.
     """
 
     def __init__(
@@ -48,17 +59,21 @@ class ToneCurve:
         mean: NDArray[np.float32],
         std: NDArray[np.float32],
         known: NDArray[np.bool_],
+        restless: NDArray[np.bool_] | None = None,
     ) -> None:
         step = _STEP * max(1, round(mean.shape[1] / 640))
         self._grid = slice(step // 2, None, step), slice(step // 2, None, step)
         colors = self._samples(plate)
-        self._places = np.flatnonzero(_tells(colors) & known[self._grid].ravel())
+        usable = _tells(colors) & known[self._grid].ravel()
+        if restless is not None:
+            usable &= ~restless[self._grid].ravel()
+        self._places = np.flatnonzero(usable)
         self._plate = colors[:, self._places]
         self._mean = mean[self._grid].ravel()[self._places]
         self._reach = DEVIATIONS * std[self._grid].ravel()[self._places]
-        self._parts, self._tones = _parts(self._plate)
+        self._parts = _parts(self._plate)
 
-    def factors(
+    def tones(
         self, color: NDArray[np.uint8], depth: NDArray[np.float32]
     ) -> NDArray[np.float64] | None:
         """The frame's tones over the plate's.
@@ -68,7 +83,9 @@ class ToneCurve:
             depth: H×W metres, not positive where unknown.
 
         Returns:
-            3×:data:`KNOTS`, from dark to bright; None where too little background is seen.
+            2×3×:data:`KNOTS`, of each channel from dark to bright the plate's tones in [0, 1], and
+            the frame's over them, 1/3 to 3. None where too little background is seen, and where no
+            camera's curve gives them.
         """
         if self._parts is None:
             return None
@@ -77,38 +94,16 @@ class ToneCurve:
         frame = self._samples(color)[:, self._places]
         seen &= _tells(frame)
         ratios = frame / self._plate
-        factors = np.empty((3, KNOTS))
+        tones = np.empty((2, 3, KNOTS))
         for channel, parts in enumerate(self._parts):
             for knot, part in enumerate(parts):
-                told = ratios[channel, part[seen[part]]]
-                if len(told) < FEWEST:
+                places = part[seen[part]]
+                if len(places) < FEWEST:
                     return None
-                factors[channel, knot] = np.median(told)
-        return factors.clip(1 / MOST_GAIN, MOST_GAIN)
-
-    def table(self, factors: NDArray[np.float64]) -> NDArray[np.uint8] | None:
-        """What the frame's levels are in the plate's tones, but for one gain per channel.
-
-        Args:
-            factors: of :meth:`factors`.
-
-        Returns:
-            256×3; None where that gain says it all.
-        """
-        gain = np.sqrt(factors[:, :1] * factors[:, -1:])
-        relative = factors / gain
-        if np.abs(np.log(relative)).max() < LEAST_CHANGE:
-            return None
-        levels = np.arange(256) / 255
-        table = np.empty((256, 3))
-        for channel in range(3):
-            shown = self._tones[channel] * factors[channel]
-            order = np.argsort(shown)
-            change = np.interp(levels, shown[order], relative[channel][order])
-            # White may have been of any brightness: it stays.
-            change = 1 + (change - 1) * ((1 - levels) / (1 - KNEE)).clip(0, 1)
-            table[:, channel] = np.maximum.accumulate(levels / change)
-        return np.rint(255 * table.clip(0, 1)).astype(np.uint8)
+                tones[0, channel, knot] = np.median(self._plate[channel, places])
+                tones[1, channel, knot] = np.median(ratios[channel, places])
+        tones[1] = tones[1].clip(1 / MOST_GAIN, MOST_GAIN)
+        return tones if _is_curve(tones) else None
 
     def _samples(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """3×N in [0, 1]."""
@@ -117,48 +112,88 @@ class ToneCurve:
 
 
 class SteadyTones:
-    """Factors of a video's frames, steady unless light really jumps."""
+    """The tones of a video's frames, steady unless light really jumps."""
 
     def __init__(self) -> None:
         self._before: NDArray[np.float64] | None = None
+        self._stamp = 0
 
-    def __call__(self, factors: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-        """The factors to use for a frame; those before where it has none of its own.
+    def __call__(self, tones: NDArray[np.float64] | None, stamp: int) -> NDArray[np.float64] | None:
+        """The tones to use for a frame; those before where it has none of its own.
 
         Args:
-            factors: of :meth:`ToneCurve.factors`.
+            tones: of :meth:`ToneCurve.tones`.
+            stamp: time of the frame in nanoseconds; after a jump back or a long gap nothing is
+                known of the tones before.
         """
+        if not 0 <= stamp - self._stamp <= LONGEST_GAP:
+            self.reset()
+        self._stamp = stamp
         before = self._before
-        if factors is None:
+        if tones is None:
             return before
-        if before is not None and np.abs(np.log(factors / before)).max() < JUMP:
-            factors = KEPT * before + (1 - KEPT) * factors
-        self._before = factors
-        return factors
+        if before is not None and np.abs(np.log(tones[1] / before[1])).max() < JUMP:
+            tones = KEPT * before + (1 - KEPT) * tones
+        self._before = tones
+        return tones
 
     def reset(self) -> None:
         """Forgets the frames before."""
         self._before = None
 
 
-def in_table(image: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An H×W×3 image with its levels changed by a 256×3 table."""
-    return np.asarray(cv2.LUT(image, table[None]), np.uint8)
+def table(tones: NDArray[np.float64]) -> NDArray[np.uint8] | None:
+    """What a frame's levels are in the plate's tones, but for the bright tones' factor.
+
+    Args:
+        tones: 2×3×:data:`KNOTS`, of :meth:`ToneCurve.tones`.
+
+    Returns:
+        256×3 uint8, rising; None where that factor says it all.
+    """
+    plate, factors = tones
+    relative = np.log(factors / factors[:, -1:])
+    # Faded in, or the frame would flicker about the least change.
+    share = min(1.0, float(np.abs(relative).max()) / LEAST_CHANGE - 1)
+    if share <= 0:
+        return None
+    relative = np.exp(share * relative)
+    levels = np.arange(256) / 255
+    made = np.empty((256, 3))
+    for channel in range(3):
+        change = np.interp(levels, plate[channel] * factors[channel], relative[channel])
+        # White may have been of any brightness: it stays.
+        change = 1 + (change - 1) * ((1 - levels) / (1 - KNEE)).clip(0, 1)
+        made[:, channel] = np.maximum.accumulate(levels / change)
+    return np.rint(255 * made.clip(0, 1)).astype(np.uint8)
 
 
-def inverse(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The 256×3 table that undoes a table of :meth:`ToneCurve.table`."""
-    levels = np.arange(256)
-    undone = [np.interp(levels, *_strictly(table[:, channel], levels)) for channel in range(3)]
+def in_table(image: NDArray[np.uint8], levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An H×W×3 uint8 image with its levels changed by a 256×3 table."""
+    return np.asarray(cv2.LUT(image, levels[None]), np.uint8)
+
+
+def inverse(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The 256×3 uint8 table that undoes one of :func:`table`."""
+    every = np.arange(256)
+    undone = [np.interp(every, *_strictly(levels[:, channel])) for channel in range(3)]
     return np.rint(np.stack(undone, axis=1)).astype(np.uint8)
 
 
-def _strictly(
-    shown: NDArray[np.uint8], levels: NDArray[np.int_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distinct values of a monotone table, and the mean of the levels that have each."""
+def _strictly(shown: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distinct values of a rising table, and the mean of the levels that have each."""
     values, places, counts = np.unique(shown, return_inverse=True, return_counts=True)
-    return values.astype(np.float64), np.bincount(places, weights=levels) / counts
+    return values.astype(np.float64), np.bincount(places, weights=np.arange(256)) / counts
+
+
+def _is_curve(tones: NDArray[np.float64]) -> bool:
+    """Whether a camera may have made these tones of the plate's."""
+    plate, factors = tones
+    apart = np.diff(np.log(plate), axis=1)
+    if apart.min() <= 0:
+        return False
+    steepness = np.diff(np.log(plate * factors), axis=1) / apart
+    return bool(steepness.min() >= 1 / STEEPEST and steepness.max() <= STEEPEST)
 
 
 def _tells(colors: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -168,16 +203,14 @@ def _tells(colors: NDArray[np.float32]) -> NDArray[np.bool_]:
     return (darkest > DARKEST) & (brightest < BRIGHTEST)
 
 
-def _parts(
-    plate: NDArray[np.float32],
-) -> tuple[list[list[NDArray[np.int_]]] | None, NDArray[np.float64]]:
-    """The places of each part of each channel's tones among 3×N colors, and each part's tone; None
-    for the first where a scene has one tone."""
-    tones = np.zeros((3, KNOTS))
+def _parts(plate: NDArray[np.float32]) -> list[list[NDArray[np.int_]]] | None:
+    """The places of each part of each channel's tones among 3×N colors; None where a scene has one
+    tone."""
     if plate.shape[1] < KNOTS * FEWEST:
-        return None, tones
+        return None
     parts = [np.array_split(np.argsort(channel, kind="stable"), KNOTS) for channel in plate]
-    for channel, places in enumerate(parts):
-        tones[channel] = [np.median(plate[channel, part]) for part in places]
-    spans = tones[:, -1] - tones[:, 0]
-    return (parts if spans.min() >= LEAST_SPAN else None), tones
+    spans = [
+        np.median(channel[places[-1]]) - np.median(channel[places[0]])
+        for channel, places in zip(plate, parts, strict=True)
+    ]
+    return parts if min(spans) >= LEAST_SPAN else None

@@ -29,7 +29,7 @@ def background_of(scene: Scene) -> RgbdBackground:
         depth=torch.from_numpy(depth),
         focal=scene.camera.fx if scene.camera.calibrated else _TYPICAL_FOCAL * scene.camera.width,
         std=torch.from_numpy(scene.depth_std.copy()),
-        restless=torch.from_numpy(scene.restless()),
+        restless=torch.from_numpy(scene.restless_color()),
     )
 
 

@@ -18,7 +18,7 @@ from dart_ros.runtime.engine import Engine, create_engine, must_build, must_comp
 from dart_ros.runtime.outlines import smoothed, without_specks
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.runtime.temporal_filter import TemporalFilter
-from dart_ros.runtime.tone_curve import SteadyTones, ToneCurve, in_table, inverse
+from dart_ros.runtime.tone_curve import SteadyTones, ToneCurve, in_table, inverse, table
 from dart_ros.runtime.trimap import CpuTrimap
 from dart_ros.runtime.unknown_region import reach_of, widened
 from dart_ros.runtime.weights import NetworkWeights, load_weights
@@ -37,7 +37,7 @@ class _Prepared:
     use_in_engine: Callable[[], None] | None  # None where the engine was made with it
     sides: BlindSides
     evidence: DepthEvidence
-    tones: ToneCurve
+    tones: ToneCurve | None  # None for a network that takes no light out
     trimap: CpuTrimap
 
 
@@ -47,12 +47,14 @@ class Inferred:
 
     Attributes:
         frame: the frame, its depth registered to color.
+        color: its color in the plate's tones.
         depth: the same with guesses at blind sides.
-        matte: as the engine made it.
+        matte: as the engine made it, its foreground in the frame's own tones.
         before: the background that it was matted before.
     """
 
     frame: Frame
+    color: NDArray[np.uint8]
     depth: NDArray[np.float32]
     matte: Matte
     before: _Prepared
@@ -120,15 +122,16 @@ class Predictor:
         engine, self.notes = create_engine(weights, background, tiles, backend, threads, ready_only)
         self.backend = engine.name
         self._own_weights = weights.digest
+        self._light = weights.config.depth_in_light
         self._video = video
-        first = _prepared(background, None)
+        first = _prepared(background, None, self._light)
         self._begin(_SharedEngine(engine, first), first)
 
     def _begin(self, engine: _SharedEngine, first: _Prepared) -> None:
         camera = self.scene.camera
         self._engine, self._next = engine, first
         self._filter = TemporalFilter((camera.height, camera.width))
-        self._tones, self._toned = SteadyTones(), first
+        self._tones = SteadyTones()
         self._setting = threading.Lock()
         self._mask = MaskedAlpha(self.scene.mask)
 
@@ -159,7 +162,7 @@ class Predictor:
         made = copy.copy(self)
         made.scene = scene
         background = background_of(scene)
-        first = _prepared(background, self._engine.engine.prepare(background))
+        first = _prepared(background, self._engine.engine.prepare(background), self._light)
         made._begin(self._engine, first)
         return made
 
@@ -194,7 +197,7 @@ class Predictor:
                 f"a background of {width}x{height} can't take the place of scene "
                 f"{self.scene.name!r}, which is {camera.width}x{camera.height}"
             )
-        prepared = _prepared(background, self._engine.engine.prepare(background))
+        prepared = _prepared(background, self._engine.engine.prepare(background), self._light)
         with self._setting:
             if replaces is not None and replaces is not self._next.background:
                 return False
@@ -240,25 +243,24 @@ class Predictor:
             self._engine.used = used
         frame = registered(frame, self.scene.depth_offset)
         depth = extrapolate_depth(frame.depth, used.sides)
-        table = self._table(frame, used)
-        if table is None:
-            matte = self._engine.engine.run(frame.color, depth, foreground)
-            return Inferred(frame, depth, matte, used)
-        matte = self._engine.engine.run(in_table(frame.color, table), depth, foreground)
-        if matte.foreground is not None:
-            matte = replace(matte, foreground=in_table(matte.foreground, inverse(table)))
-        return Inferred(frame, depth, matte, used)
+        levels = self._levels(frame, used)
+        color = frame.color if levels is None else in_table(frame.color, levels)
+        matte = self._engine.engine.run(color, depth, foreground)
+        if levels is not None and matte.foreground is not None:
+            matte = replace(matte, foreground=in_table(matte.foreground, inverse(levels)))
+        return Inferred(frame, color, depth, matte, used)
 
-    def _table(self, frame: Frame, used: _Prepared) -> NDArray[np.uint8] | None:
+    def _levels(self, frame: Frame, used: _Prepared) -> NDArray[np.uint8] | None:
         """The table of the frame's tones, None where it needs none."""
-        if not self._video or used is not self._toned:
+        if used.tones is None:
+            return None
+        if not self._video:
             self._tones.reset()
-            self._toned = used
-        factors = self._tones(used.tones.factors(frame.color, frame.depth))
-        return None if factors is None else used.tones.table(factors)
+        tones = self._tones(used.tones.tones(frame.color, frame.depth), frame.stamp)
+        return None if tones is None else table(tones)
 
     def finish(self, inferred: Inferred, trimap: bool = True) -> Matte:
-        """The matte of a frame, steadied over time.
+        """The matte of a frame, its outlines cleaned, corrected by depth and steadied over time.
 
         Args:
             inferred: by :meth:`infer`, each once and in the order of the frames.
@@ -267,9 +269,10 @@ class Predictor:
         frame, depth, before = inferred.frame, inferred.depth, inferred.before
         if not self._video:
             self._filter.reset()
-        evidence = before.evidence(frame.color, depth)
+        evidence = before.evidence(inferred.color, depth)
         mask = self._mask
-        alpha = smoothed(inferred.matte.alpha)
+        # Specks first, which smoothing would leave faint; then those that steadying leaves.
+        alpha = smoothed(without_specks(inferred.matte.alpha))
         alpha = without_specks(self._filter(frame.color, evidence, alpha, frame.stamp))
         alpha = mask.alpha(alpha)
         color = inferred.matte.foreground
@@ -284,11 +287,11 @@ class Predictor:
 
 
 def _prepared(
-    background: CapturedBackground, use_in_engine: Callable[[], None] | None
+    background: CapturedBackground, use_in_engine: Callable[[], None] | None, light: bool
 ) -> _Prepared:
     plate, mean, std, known = background.plate, background.mean, background.std, background.known
     evidence = DepthEvidence(plate, mean, std, known)
-    tones = ToneCurve(plate, mean, std, known)
+    tones = ToneCurve(plate, mean, std, known, background.restless) if light else None
     return _Prepared(
         background, use_in_engine, blind_sides(known), evidence, tones, CpuTrimap(mean, std)
     )
@@ -308,5 +311,5 @@ def background_of(scene: Scene) -> CapturedBackground:
     """The scene as the engines take it."""
     known = scene.depth_count > 0
     return CapturedBackground(
-        scene.plate, scene.depth_mean, scene.depth_std, known, scene.restless()
+        scene.plate, scene.depth_mean, scene.depth_std, known, scene.restless_color()
     )

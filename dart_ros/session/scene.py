@@ -120,20 +120,26 @@ class Scene:
         Returns:
             ``H×W``; all False in scenes of older versions.
         """
-        # Not before: commands that show nothing start without OpenCV.
-        import cv2
-
-        restless = np.zeros(self.depth_mean.shape, np.uint8)
-        if self.color_deviation is not None:
-            levels = self.color_deviation.astype(np.float32)
-            usual = _RESTLESS_TIMES_NOISE * float(np.median(levels))
-            restless |= levels > max(_RESTLESS_LEVELS, usual)
+        restless = self._varied_color()
         if self.depth_noise is not None:
             noise = _RESTLESS_TIMES_NOISE * self.depth_noise.at(self.depth_mean)
             restless |= (self.depth_count > 0) & (self.depth_std > noise)
-        # Edges and single pixels always waver.
-        kernel = np.ones((5, 5), np.uint8)
-        return cv2.morphologyEx(restless, cv2.MORPH_OPEN, kernel).astype(np.bool_)
+        return _without_edges(restless)
+
+    def restless_color(self) -> NDArray[np.bool_]:
+        """Where color alone didn't keep still: there it says nothing, and depth may.
+
+        Returns:
+            ``H×W``; all False in scenes of older versions.
+        """
+        return _without_edges(self._varied_color())
+
+    def _varied_color(self) -> NDArray[np.bool_]:
+        if self.color_deviation is None:
+            return np.zeros(self.depth_mean.shape, np.bool_)
+        levels = self.color_deviation.astype(np.float32)
+        usual = _RESTLESS_TIMES_NOISE * float(np.median(levels))
+        return np.asarray(levels > max(_RESTLESS_LEVELS, usual))
 
     @property
     def captured(self) -> datetime:
@@ -334,6 +340,15 @@ def _time(text: str) -> datetime:
         raise ValueError(
             f"captured_at is '{printable(text, 60)}', not a time of ISO 8601 with its offset"
         ) from error
+
+
+def _without_edges(restless: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Less edges and single pixels, which always waver."""
+    # Not before: commands that show nothing start without OpenCV.
+    import cv2
+
+    kernel = np.ones((5, 5), np.uint8)
+    return cv2.morphologyEx(restless.astype(np.uint8), cv2.MORPH_OPEN, kernel).astype(np.bool_)
 
 
 def _shown(value: object) -> str:

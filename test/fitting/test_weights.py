@@ -102,6 +102,11 @@ def test_a_network_of_another_kind_does_not_grow() -> None:
         grown(MattingNetwork(), NetworkConfig("resnet50"))
     with pytest.raises(FitError, match="can't become"):
         grown(MattingNetwork(NetworkConfig(shadow_in_base=True)), NetworkConfig())
+    shadow, restless = NetworkConfig(shadow_in_base=True), NetworkConfig(restless_in_base=True)
+    both = NetworkConfig(shadow_in_base=True, restless_in_base=True)
+    for before, after in ((shadow, restless), (restless, both)):
+        with pytest.raises(FitError, match="can't become"):
+            grown(MattingNetwork(before), after)
 
 
 def test_saving_again_replaces(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from dart_ros.method.geometry import light_samples
-from dart_ros.method.light import MOST_GAIN, in_plate_light, light_gain
+from dart_ros.method.light import in_plate_light, light_gain
+from dart_ros.method.light_limits import MOST_GAIN
 from dart_ros.method.network import Background, MattingNetwork
 
 Scene = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]

@@ -102,7 +102,7 @@ def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | No
         image(scene.depth_mean),
         image(scene.depth_std),
         image(scene.depth_count > 0),
-        image(scene.restless()),
+        image(scene.restless_color()),
     )
     for parameter in network.state_dict().values():
         if parameter.is_floating_point():
@@ -112,8 +112,8 @@ def by_hand(network: MattingNetwork, scene: Scene, frame: Frame, tiles: int | No
     rounded = np.floor(alpha[0, 0].numpy() * 255 + 0.5).astype(np.uint8)
     evidence = DepthEvidence(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
     found = evidence(frame.color, frame.depth)
-    steadied = TemporalFilter((HEIGHT, WIDTH))(frame.color, found, smoothed(rounded), 0)
-    return without_specks(steadied)
+    cleaned = smoothed(without_specks(rounded))
+    return without_specks(TemporalFilter((HEIGHT, WIDTH))(frame.color, found, cleaned, 0))
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> bool:
@@ -207,7 +207,8 @@ def test_openvino_gives_nearly_the_same() -> None:
     difference = np.abs(
         predictor.predict(frame).alpha.astype(int) - by_hand(seeded(1), scene, frame, None)
     )
-    assert difference.mean() < 2 and difference.max() <= 64
+    # Sharpening outlines doubles what bfloat16 makes of them.
+    assert difference.mean() < 2 and difference.max() <= 48 + 16
 
 
 def test_without_openvino_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

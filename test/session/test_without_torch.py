@@ -81,7 +81,11 @@ def test_mattes_are_the_methods(scenes: Path, tmp_path: Path, backend: str, prec
     assert backend in made and (precision == "as it ships" or not bfloat)
     scene, frame = SceneStore(scenes).load("room"), open_recording(DEMO_RECORDING)[number]
     background = Background.of_images(
-        scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0, scene.restless()
+        scene.plate,
+        scene.depth_mean,
+        scene.depth_std,
+        scene.depth_count > 0,
+        scene.restless_color(),
     )
     color = torch.from_numpy(frame.color / np.float32(255)).permute(2, 0, 1)[None]
     depth = torch.from_numpy(frame.depth)[None, None]
@@ -91,7 +95,9 @@ def test_mattes_are_the_methods(scenes: Path, tmp_path: Path, backend: str, prec
     evidence = DepthEvidence(scene.plate, scene.depth_mean, scene.depth_std, scene.depth_count > 0)
     rounded = np.floor(255 * alpha + 0.5).astype(np.uint8)
     looked = evidence(frame.color, frame.depth)
-    steadied = TemporalFilter(alpha.shape)(frame.color, looked, smoothed(rounded), 0)
+    steadied = TemporalFilter(alpha.shape)(
+        frame.color, looked, smoothed(without_specks(rounded)), 0
+    )
     corrected = without_specks(steadied)
     with np.load(tmp_path / "matte.npz") as found:
         difference = np.abs(found["alpha"] - corrected.astype(np.float32))
