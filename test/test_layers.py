@@ -64,3 +64,21 @@ def test_what_a_robot_runs_imports_no_torch() -> None:
         and any(module.split(".")[0] == "torch" for module in imports)
     }
     assert found <= ASKED_FOR
+
+
+def test_what_a_robot_runs_imports_nothing_that_imports_torch() -> None:
+    """`method` has modules without torch, such as its constants: all others need it."""
+    imports = dict(modules())
+
+    def needs_torch(name: str, above: tuple[str, ...] = ()) -> bool:
+        if name not in imports or name in above:
+            return False
+        return any(
+            module.split(".")[0] == "torch"
+            or needs_torch("/".join(module.split(".")[1:]) + ".py", (*above, name))
+            for module in imports[name]
+        )
+
+    robot = {name for name in imports if name.partition("/")[0] not in NEEDS_TORCH} - ASKED_FOR
+    assert not {name for name in robot if needs_torch(name)}
+    assert needs_torch("method/light.py")

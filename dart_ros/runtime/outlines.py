@@ -132,8 +132,8 @@ def _thin_things(alpha: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
     long = [outline for outline in outlines if len(outline) >= 2 * least]
     if long:
         cv2.drawContours(things, long, -1, 255, cv2.FILLED)
-        things = cv2.dilate(things, _SQUARE)
-    return np.asarray(things, np.uint8)
+        return np.asarray(cv2.dilate(things, _SQUARE), np.uint8)
+    return things
 
 
 def _occupied(alpha: NDArray[np.uint8], cell: int) -> tuple[slice, slice]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dart_ros.runtime.scene_buffers import CapturedBackground
 from dart_ros.session.background_depth import LEAST_SHARE, PSI
 from dart_ros.session.depth_noise import DepthNoise
+from dart_ros.session.restless import varied, without_edges
 
 MOST_DRIFT = 0.05
 """Share by which the sensor's scale is believed to drift, at most, from that of the capture."""
@@ -92,7 +93,6 @@ class BackgroundModel:
         self.plate = background.plate.astype(np.float32)
         self.mean, self.std = background.mean.copy(), background.std.copy()
         self.known = background.known.copy()
-        self._restless = background.restless
         start = np.zeros(size, np.float32) if deviation is None else deviation.astype(np.float32)
         self.deviation = start
         self._widest = np.maximum(self.std, _WIDEST * noise.at(self.mean))
@@ -105,7 +105,7 @@ class BackgroundModel:
             self.mean.copy(),
             self.std.copy(),
             self.known.copy(),
-            self._restless,
+            without_edges(varied(self.deviation)),
         )
 
     def learn_color(self, color: NDArray[np.uint8], where: NDArray[np.uint8], share: float) -> None:

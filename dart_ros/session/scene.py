@@ -29,8 +29,6 @@ FARTHEST = 1000.0
 MOST_FRAMES = 1_000_000
 """Frames of a capture, at most."""
 
-_RESTLESS_LEVELS = 6.0  # of 255
-_RESTLESS_TIMES_NOISE = 4.0
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _ID = re.compile(rf"({_NAME.pattern})-[0-9]{{8}}T[0-9]{{6}}Z-[0-9a-f]{{6}}")
 _NODE = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
@@ -120,11 +118,16 @@ class Scene:
         Returns:
             ``H×W``; all False in scenes of older versions.
         """
-        restless = self._varied_color()
+        # Not before: commands that show nothing start without OpenCV.
+        from dart_ros.session.restless import TIMES_NOISE, varied, without_edges
+
+        restless = np.zeros(self.depth_mean.shape, np.bool_)
+        if self.color_deviation is not None:
+            restless |= varied(self.color_deviation)
         if self.depth_noise is not None:
-            noise = _RESTLESS_TIMES_NOISE * self.depth_noise.at(self.depth_mean)
+            noise = TIMES_NOISE * self.depth_noise.at(self.depth_mean)
             restless |= (self.depth_count > 0) & (self.depth_std > noise)
-        return _without_edges(restless)
+        return without_edges(restless)
 
     def restless_color(self) -> NDArray[np.bool_]:
         """Where color alone didn't keep still: there it says nothing, and depth may.
@@ -132,14 +135,11 @@ class Scene:
         Returns:
             ``H×W``; all False in scenes of older versions.
         """
-        return _without_edges(self._varied_color())
+        from dart_ros.session.restless import varied, without_edges
 
-    def _varied_color(self) -> NDArray[np.bool_]:
         if self.color_deviation is None:
             return np.zeros(self.depth_mean.shape, np.bool_)
-        levels = self.color_deviation.astype(np.float32)
-        usual = _RESTLESS_TIMES_NOISE * float(np.median(levels))
-        return np.asarray(levels > max(_RESTLESS_LEVELS, usual))
+        return without_edges(varied(self.color_deviation))
 
     @property
     def captured(self) -> datetime:
@@ -340,15 +340,6 @@ def _time(text: str) -> datetime:
         raise ValueError(
             f"captured_at is '{printable(text, 60)}', not a time of ISO 8601 with its offset"
         ) from error
-
-
-def _without_edges(restless: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Less edges and single pixels, which always waver."""
-    # Not before: commands that show nothing start without OpenCV.
-    import cv2
-
-    kernel = np.ones((5, 5), np.uint8)
-    return cv2.morphologyEx(restless.astype(np.uint8), cv2.MORPH_OPEN, kernel).astype(np.bool_)
 
 
 def _shown(value: object) -> str:

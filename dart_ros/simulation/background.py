@@ -317,7 +317,8 @@ def with_restless_place(
     height, width = live.shape[-2:]
     place = dice.smooth_noise(height, width, 3 + dice.integer(6)) > dice.uniform(0.8, 1.8)
     moves = not dice.chance(chances.restless_still)
-    moved = live.roll((dice.integer(9) - 4, dice.integer(9) - 4), dims=(-2, -1))
+    rows, columns = (4 * dice.fresh_normal(2).tanh()).round().int().tolist()
+    moved = live.roll((rows, columns), dims=(-2, -1))
     contrast = dice.uniform(0.0, 0.15)
     texture = 1 + contrast * dice.smooth_noise(height, width, 30, fresh=0.7)
     if moves:
