@@ -190,7 +190,8 @@ def test_a_larger_picture_is_measured_in_its_own_pixels(room: Room) -> None:
 def background_of(plate: Picture) -> CapturedBackground:
     height, width = plate.shape[:2]
     mean = np.tile(np.linspace(1, 3, width, dtype=np.float32), (height, 1))
-    return CapturedBackground(plate, mean, 0.01 * mean, np.ones((height, width), np.bool_))
+    known, restless = np.ones((height, width), np.bool_), plate[..., 0] > 128
+    return CapturedBackground(plate, mean, 0.01 * mean, known, restless)
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 5), (-4, -2), (0, 0)])
@@ -200,7 +201,7 @@ def test_a_background_is_warped_by_hand(room: Room, right: int, down: int) -> No
     height, width = SIZE
     inside = np.s_[max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
     source = np.s_[max(0, -down) : height - max(0, down), max(0, -right) : width - max(0, right)]
-    for key in ("plate", "mean", "std", "known"):
+    for key in ("plate", "mean", "std", "known", "restless"):
         np.testing.assert_array_equal(getattr(after, key)[inside], getattr(before, key)[source])
     comes = np.ones(SIZE, np.bool_)
     comes[inside] = False

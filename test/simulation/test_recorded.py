@@ -54,7 +54,7 @@ def test_a_frame_is_what_the_recording_has() -> None:
         assert torch.equal(weight, (recorded.labels[number] != UNLABELLED).float())
     assert len({float(color[0, 30, 30]) for color in batch.color}) > 1
     assert torch.equal(batch.foreground, batch.color)
-    plate, mean, std, known = (image[0] for image in batch.background)
+    plate, mean, std, known, _ = (image[0] for image in batch.background)
     assert torch.allclose(plate, torch.full_like(plate, 100 / 255))
     assert (known[0, :4] == 0).all() and (known[0, 4:] == 1).all()
     # Eq. 4 where nothing is known, with the sensor's own range.
@@ -195,3 +195,18 @@ def test_joined_batches_keep_their_order() -> None:
     parts = join_batches([source.frames([1]), source.frames([2, 3])])
     for a, b in zip(tensors(whole), tensors(parts), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("restless", [None, "left"])
+def test_frames_tell_where_the_scene_was_restless(restless: str | None) -> None:
+    places = torch.zeros(SIZE, dtype=torch.bool)
+    places[:, :32] = True
+    recorded = scene()
+    background = replace(recorded.background, restless=places if restless else None)
+    maker = RecordedFrames([replace(recorded, background=background)], SIZE, chances=UNCHANGED)
+    found = maker.frames([0, 1]).background.restless
+    wanted = places if restless else torch.zeros_like(places)
+    assert torch.equal(found > 0, wanted.expand_as(found))
+    assert (replace(recorded, background=background).digest() == recorded.digest()) == (
+        restless is None
+    )
