@@ -18,7 +18,7 @@ SIGMA = 1.0
 GAIN = 2.0
 """Of alpha about one half after it."""
 
-SHARP, SOFT = 0.1, 0.25
+SHARP, SOFT = 0.2, 0.35
 """Share of the surroundings that is fractional (alpha 0.5 counts whole, 0 and 1 not at all): up to
 the first an outline is sharp, from the second on it is soft."""
 

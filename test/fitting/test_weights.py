@@ -202,6 +202,8 @@ def test_a_scenes_weights_go_into_the_generic_network(generic_weights: MattingNe
 def test_the_weights_that_ship_are_of_the_network_that_ships() -> None:
     path = Path(__file__).parents[2] / "dart_ros" / "data" / "weights.safetensors"
     network = load_network(path)
-    # Shadows are an input of what ships, and of no other design.
-    assert network.config == NetworkConfig(depth_in_shadow=False, shadow_in_base=True)
+    # Shadows and restless places are inputs of what ships, and of no other design.
+    assert network.config == NetworkConfig(
+        depth_in_shadow=False, shadow_in_base=True, restless_in_base=True
+    )
     assert all(bool(value.isfinite().all()) for value in state(network).values())
