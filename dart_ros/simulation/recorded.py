@@ -49,8 +49,8 @@ class RecordedScene:
         """SHA-256 of all images, hexadecimal."""
         digest = hashlib.sha256(repr(self.background.focal).encode())
         background = self.background
-        images = background.color, background.depth, background.std, background.restless
-        images += background.samples or ()
+        captured = background.color, background.depth, background.std, background.restless
+        images = *captured, *(background.samples or ())
         for image in (*images, self.color, self.depth, self.labels, self.follows):
             digest.update(b"-" if image is None else image.contiguous().numpy().tobytes())
         return digest.hexdigest()
