@@ -85,17 +85,17 @@ def test_ranges_and_shapes(
     background = wall(captured, hole=True)
     batch = Composer(foregrounds, [background], size, max_depth=4.0, seed=seed).batch(2)
     height, width = size or SIZE
-    channels = [3, 1, 3, 1, 1, 1, 1, 3]
+    channels = [3, 1, 3, 1, 1, 1, 1, 1, 3]
     for image, count in zip(tensors(batch), channels, strict=True):
         assert image.shape == (2, count, height, width)
         assert image.dtype == torch.float32
         assert bool(image.isfinite().all())
     for image in (batch.color, batch.background.plate, batch.alpha, batch.foreground):
         assert float(image.min()) >= 0 and float(image.max()) <= 1 + 1e-6
-    depth, mean, std, known = (x.numpy() for x in (batch.depth, *batch.background[1:]))
+    depth, mean, std, known, restless = (x.numpy() for x in (batch.depth, *batch.background[1:]))
     metres = np.where(depth > 0, depth, -1 - depth)  # guesses among them
     assert ((depth == -1) | ((metres > 0.2) & (metres < 4))).all()
-    assert np.isin(known, (0, 1)).all()
+    assert np.isin(known, (0, 1)).all() and np.isin(restless, (0, 1)).all()
     assert (std >= 0.01 * mean * (1 - 1e-6)).all()
     # Eq. 4 where the background's depth was never known.
     assert (mean[known == 0] == 4).all()
@@ -127,7 +127,7 @@ def test_a_captured_background_keeps_its_own_depth(
     background = compose(foregrounds, seed).background
     hole = np.zeros(SIZE, bool)
     hole[:30, :40] = True
-    for mean, std, known in zip(*(x[:, 0].numpy() for x in background[1:]), strict=True):
+    for mean, std, known in zip(*(x[:, 0].numpy() for x in background[1:4]), strict=True):
         assert np.array_equal(known == 0, hole)
         np.testing.assert_allclose(mean[~hole], WALL)
         np.testing.assert_allclose(std[~hole], 0.05)
@@ -138,7 +138,7 @@ def test_a_captured_background_keeps_its_own_depth(
 def test_no_foreground_where_alpha_is_zero(
     foregrounds: list[Foreground], seed: int, captured: bool
 ) -> None:
-    chances = Chances(background=BackgroundChances(screen=0.0))
+    chances = Chances(background=BackgroundChances(screen=0.0, restless=0.0))
     place = wall(captured, hole=True)
     batch = Composer(foregrounds, [place], seed=seed, chances=chances).batch(2)
     for color, plate, alpha in zip(
