@@ -31,10 +31,10 @@ _AHEAD = 4
 _PATIENCE = 600.0
 """Seconds after which a batch is taken for lost."""
 
-_PIXEL_BYTES = 15 * 4
-"""Of a batch's images together: 15 channels of float32."""
+_PIXEL_BYTES = 16 * 4
+"""Of a batch's images together: 16 channels of float32."""
 
-_PACKED_BYTES = 18
+_PACKED_BYTES = 19
 """The same of a :class:`PackedBatch`."""
 
 _EARLIER_BYTES, _EARLIER_PACKED_BYTES = 6 * 4, 7
