@@ -103,7 +103,8 @@ def test_a_thin_line_stays(width: int, level: int) -> None:
     cv2.line(alpha, (100, 50), (140, 400), level, width, cv2.LINE_8)
     found = smoothed(without_specks(alpha))
     share = found.sum(dtype=np.int64) / alpha.sum(dtype=np.int64)
-    assert 0.75 < share < 1.2
+    # A line of half of alpha looks like a soft outline.
+    assert (0.9 if level == 255 else 0.6) < share < 1.1
 
 
 @pytest.mark.parametrize("side", [3, 4])
