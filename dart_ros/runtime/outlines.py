@@ -109,12 +109,29 @@ def without_specks(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return made
 
 
-def _smoothed(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
+def softness(alpha: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """How much of each place's surroundings is fractional, see :data:`SHARP`.
+
+    Args:
+        alpha: H×W, 0 to 255.
+
+    Returns:
+        h×w of cells, 0 to 1.
+    """
+    return _softness(alpha, _CELL * _scale(alpha.shape[1]))
+
+
+def _softness(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     height, width = alpha.shape
     small = max(1, width // cell), max(1, height // cell)
     fraction = cv2.resize(cv2.LUT(alpha, _FRACTION), small, interpolation=cv2.INTER_AREA)
-    fraction = cv2.blur(fraction, (3, 3), borderType=cv2.BORDER_REPLICATE).astype(np.float32)
-    weight = ((255 * SOFT - fraction) * np.float32(1 / (255 * (SOFT - SHARP)))).clip(0, 1)
+    fraction = cv2.blur(fraction, (3, 3), borderType=cv2.BORDER_REPLICATE)
+    return fraction.astype(np.float32) * np.float32(1 / 255)
+
+
+def _smoothed(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
+    height, width = alpha.shape
+    weight = ((SOFT - _softness(alpha, cell)) * np.float32(1 / (SOFT - SHARP))).clip(0, 1)
     weight = cv2.resize(weight, (width, height), interpolation=cv2.INTER_LINEAR)
     weight[_thin_things(alpha, cell * LONG // _CELL) > 0] = 0
     blurred = cv2.GaussianBlur(alpha, (5, 5), SIGMA, borderType=cv2.BORDER_REPLICATE)

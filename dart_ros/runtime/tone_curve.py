@@ -133,7 +133,8 @@ class SteadyTones:
         if tones is None:
             return before
         if before is not None and np.abs(np.log(tones[1] / before[1])).max() < JUMP:
-            tones = KEPT * before + (1 - KEPT) * tones
+            # In this form tones that stay the same stay so to the last bit.
+            tones = before + (1 - KEPT) * (tones - before)
         self._before = tones
         return tones
 

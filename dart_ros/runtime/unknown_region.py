@@ -1,8 +1,10 @@
 """The unknown region beyond Eq. 13's band: what post-matting must decide (not in the paper).
 
-Hair, fur and motion blur are wider than the band that a blur of alpha makes. Unknown is also where
-alpha is fractional, and where the frame shows another color than the plate just beside the
-foreground, in any light or shadow: alpha is 0 there, but hair may be what changes it.
+Fur and motion blur are wider than the band that a blur of alpha makes: unknown is also where alpha
+is soft. Of somebody so near that single hairs are seen, it is so wherever alpha is fractional, and
+where the frame shows another color than the plate beside the foreground, in any light or shadow:
+alpha is 0 there, but hair may be what changes it. Farther away that makes closed form worse than
+alpha.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dart_ros.runtime.outlines import SOFT, softness
 from dart_ros.values import Camera
 
-REACH, HAIR = 16, 0.12
-"""Changed colors are unknown within so many pixels (at a width of 640) beside the foreground, or so
-many metres at its distance if that is farther."""
+HAIR = 0.12
+"""Metres up to which changed colors beside somebody near may be hair."""
+
+NEAR = 0.06
+"""Share of the width that these take up of somebody near: 1.7 m away for a view of 62 degrees."""
 
 _FARTHEST = 0.2  # of the width
 _EVERY = 8  # pixels between two whose depth is looked at
@@ -45,8 +50,13 @@ def widened(
     if not alpha.any():
         return trimap
     fractional = cv2.inRange(alpha, np.array(_CLEAR), np.array(_OPAQUE))
+    if not reach:
+        soft = cv2.resize(softness(alpha), alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        fractional[soft <= SOFT] = 0
     unknown = cv2.dilate(fractional, _disc(_BESIDE))
     trimap[unknown > 0] = _UNKNOWN
+    if not reach:
+        return trimap
     rows, columns = changed.shape
     cell = max(1, alpha.shape[1] // columns)
     size = columns * cell, rows * cell
@@ -63,21 +73,24 @@ def widened(
 
 
 def reach_of(alpha: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera) -> float:
-    """How far hair may reach beside the foreground, in pixels.
+    """How far hair reaches beside somebody near, in pixels.
 
     Args:
         alpha: H×W.
         depth: H×W metres, not positive where unknown.
         camera: of both.
+
+    Returns:
+        Up to a fifth of the width; 0 where nobody is near, and where the camera's focal length
+        isn't known.
     """
-    least = REACH * camera.width / 640
     every = slice(None, None, _EVERY)
     seen = depth[every, every][alpha[every, every] > _OPAQUE]
     seen = seen[seen > 0]
     if not camera.calibrated or not len(seen):
-        return least
+        return 0.0
     reach = HAIR * camera.fx / float(np.median(seen))
-    return min(max(least, reach), _FARTHEST * camera.width)
+    return min(reach, _FARTHEST * camera.width) if reach >= NEAR * camera.width else 0.0
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:

@@ -150,6 +150,8 @@ def test_tones_are_steady_unless_light_jumps() -> None:
     assert np.array_equal(steady(one, 1), one)  # type: ignore[arg-type]
     near = steady(1.1 * one, 2)
     assert near is not None and 1.0 < near.max() < 1.05
+    assert np.array_equal(steady(near.copy(), 3), near), "to the last bit"  # type: ignore[arg-type]
+    near = steady(near, 3)
     assert steady(None, 3) is near, "a frame that tells nothing keeps the light before"
     far = np.exp(2 * JUMP) * one
     assert steady(far, 4) is far

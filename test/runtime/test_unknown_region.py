@@ -71,11 +71,12 @@ def test_it_is_unknown_just_beside_the_foreground() -> None:
     found = widened(trimap.copy(), alpha, changed, 16.0)
     assert (found[50:190, 402:412] == 128).all() and (found[50:190, 430:] == 0).all()
     assert (found[50:190, 308:380] == 255).all() and (found[50:190, :296] == 0).all()
+    assert (widened(trimap.copy(), alpha, changed, 0.0) == trimap).all(), "nobody is near"
 
 
-@pytest.mark.parametrize(("metres", "pixels"), [(3.0, 20), (0.9, 66.7), (0.3, 128), (9.0, 16)])
-def test_hair_reaches_farther_on_somebody_near(metres: float, pixels: float) -> None:
-    """12 cm, but 16 pixels at least and a fifth of the picture at most."""
+@pytest.mark.parametrize(("metres", "pixels"), [(3.0, 0), (1.7, 0), (0.9, 66.7), (0.3, 128)])
+def test_hair_reaches_beside_somebody_near(metres: float, pixels: float) -> None:
+    """12 cm, up to a fifth of the picture."""
     alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
     alpha[40:200, 300:400] = 255
     depth = np.where(alpha > 0, np.float32(metres), np.float32(4)).astype(np.float32)
@@ -83,11 +84,23 @@ def test_hair_reaches_farther_on_somebody_near(metres: float, pixels: float) -> 
     camera = Camera(WIDTH, HEIGHT, 500.0, 500.0, 320.0, 120.0)
     reach = reach_of(alpha, depth, camera)
     assert reach == pytest.approx(pixels, rel=0.01)
-    changed = np.ones((HEIGHT // 4, WIDTH // 4), bool)
-    found = widened(alpha.copy(), alpha, changed, reach) == 128
-    assert abs(np.flatnonzero(found[120]).max() - 400 - pixels) < 9
-    assert reach_of(0 * alpha, depth, camera) == 16
-    assert reach_of(alpha, depth, Camera.uncalibrated(WIDTH, HEIGHT)) == 16
+    if reach:
+        changed = np.ones((HEIGHT // 4, WIDTH // 4), bool)
+        found = widened(alpha.copy(), alpha, changed, reach) == 128
+        assert abs(np.flatnonzero(found[120]).max() - 400 - pixels) < 9
+    assert reach_of(0 * alpha, depth, camera) == 0
+    assert reach_of(alpha, depth, Camera.uncalibrated(WIDTH, HEIGHT)) == 0
+
+
+def test_soft_alpha_is_unknown_also_far_away() -> None:
+    alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
+    alpha[40:200, 300:400] = 255
+    alpha[40:200, 400:440] = np.linspace(254, 0, 40).astype(np.uint8)
+    alpha[40:200, 299] = 128
+    changed = np.zeros((HEIGHT // 4, WIDTH // 4), bool)
+    found = widened(np.where(alpha > 127, 255, 0).astype(np.uint8), alpha, changed, 0.0)
+    assert (found[60:180, 410:430] == 128).all()
+    assert (found[60:180, 299] != 128).all(), "an outline of a pixel is Eq. 13's"
 
 
 @pytest.mark.parametrize("size", [(HEIGHT, WIDTH), (37, 51), (8, 8), (720, 1280)])
