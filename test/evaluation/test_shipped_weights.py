@@ -71,7 +71,7 @@ def measured(scene: LabelledScene) -> Measured:
 
 def test_the_demo_recording() -> None:
     found = measured(demo())
-    assert found.sad < 0.51 and found.false_foreground < 0.02
+    assert found.sad < 0.53 and found.false_foreground < 0.02
     # Flicker: how far alpha changes otherwise than the truth does.
     assert found.dtssd is not None and found.dtssd < 3.9
 
