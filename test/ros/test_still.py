@@ -147,7 +147,9 @@ def test_the_node_is_deactivated_meanwhile(robot: Robot, node: NodeProcess) -> N
 
     wait = robot.begin(TakeStill, "take_still", TakeStill.Request())
     assert change(Transition.TRANSITION_DEACTIVATE)
-    assert "deactivated" in wait(60).message
+    # Services have queues of their own: the node may take either request first.
+    told = wait(60).message
+    assert "deactivated" in told or "not active" in told
     assert "not active" in robot.call(TakeStill, "take_still", TakeStill.Request()).message
     assert change(Transition.TRANSITION_ACTIVATE)
     robot.wait_for_state(Status.STATE_MATTING)
