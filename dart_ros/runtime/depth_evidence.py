@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dart_ros.method import light_limits
+
 CELL = 4
 """Side in pixels of what is looked at as one, at a width of 640."""
 
@@ -39,9 +41,6 @@ _DARKEST, _BRIGHTEST, _SPREAD, _OFFSET = 0.4, 1.02, 0.15, 0.016
 _CHANGED, _BRIGHTEST_CHANGE = 5 / 255, 1.1
 """From which rest of a color, beyond a multiple of the plate's, it has changed, and the largest
 multiple."""
-
-_LIGHT = 0.06, 0.95
-"""Colors that tell of light, as in :mod:`dart_ros.method.light`."""
 
 _FEWEST, _SAMPLES = 0.05, 1024
 """Share of cells that must be background to tell of light, and how many are looked at."""
@@ -145,7 +144,7 @@ class DepthEvidence:
     def _gain(self, small: NDArray[np.float32], live: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of each channel, the frame's light over the plate's: the median over sure background."""
         sure = self._tells_light & _tells_light(small)
-        sure &= np.abs(live - self._mean) <= 2 * self._std
+        sure &= np.abs(live - self._mean) <= light_limits.DEVIATIONS * self._std
         places = np.flatnonzero(sure)
         if len(places) < _FEWEST * sure.size:
             return np.ones(3, np.float32)
@@ -177,7 +176,8 @@ class DepthEvidence:
 
 def _tells_light(small: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which cells of 3×h×w are neither dark nor cut off."""
-    return np.asarray((small.min(axis=0) > _LIGHT[0]) & (small.max(axis=0) < _LIGHT[1]))
+    darkest, brightest = light_limits.DARKEST, light_limits.BRIGHTEST
+    return np.asarray((small.min(axis=0) > darkest) & (small.max(axis=0) < brightest))
 
 
 def _square(reach: int) -> NDArray[np.uint8]:
