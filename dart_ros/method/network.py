@@ -42,8 +42,8 @@ class Background(NamedTuple):
         known: NDArray[np.bool_],
         restless: NDArray[np.bool_] | None = None,
     ) -> Background:
-        """A scene as it was captured: plate H×W×3 RGB, the others H×W; mean and std in metres; None
-        where nothing was restless."""
+        """A scene as it was captured: plate H×W×3 RGB, the others H×W; mean and std in metres.
+        ``restless``: None for nowhere."""
         restless = np.zeros_like(known) if restless is None else restless
         color = torch.from_numpy(plate.copy()).permute(2, 0, 1)[None].float() / 255
         maps = (

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dart_ros.runtime.depth_evidence import CELL, cell_side
+
 SIGMA = 1.0
 """Pixels of the smoothing."""
 
@@ -30,9 +32,6 @@ MOST_SPECKS = 500
 
 LONG = 10
 """Pixels, at a width of 640, from which on what is thin is a thing and no fray, as a cable is."""
-
-_CELL = 4
-"""Pixels of which surroundings are made up, at a width of 640."""
 
 _MARGIN = 4
 """Cells around what isn't 0."""
@@ -60,7 +59,7 @@ def smoothed(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns:
         H×W.
     """
-    cell = _CELL * _scale(alpha.shape[1])
+    cell = cell_side(alpha.shape[1])
     part = _occupied(alpha, cell)
     made = alpha.copy()
     made[part] = _smoothed(alpha[part], cell)
@@ -118,7 +117,7 @@ def softness(alpha: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns:
         h×w of cells, 0 to 1.
     """
-    return _softness(alpha, _CELL * _scale(alpha.shape[1]))
+    return _softness(alpha, cell_side(alpha.shape[1]))
 
 
 def _softness(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
@@ -133,7 +132,7 @@ def _smoothed(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
     height, width = alpha.shape
     weight = ((SOFT - _softness(alpha, cell)) * np.float32(1 / (SOFT - SHARP))).clip(0, 1)
     weight = cv2.resize(weight, (width, height), interpolation=cv2.INTER_LINEAR)
-    weight[_thin_things(alpha, cell * LONG // _CELL) > 0] = 0
+    weight[_thin_things(alpha, cell * LONG // CELL) > 0] = 0
     blurred = cv2.GaussianBlur(alpha, (5, 5), SIGMA, borderType=cv2.BORDER_REPLICATE)
     sharp = cv2.LUT(blurred, _SHARPENED)
     return np.asarray(cv2.blendLinear(sharp, alpha, weight, 1 - weight), np.uint8)
@@ -164,4 +163,4 @@ def _occupied(alpha: NDArray[np.uint8], cell: int) -> tuple[slice, slice]:
 
 
 def _scale(width: int) -> int:
-    return max(1, round(width / 640))
+    return cell_side(width) // CELL

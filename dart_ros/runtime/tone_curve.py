@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dart_ros.method.light_limits import BRIGHTEST, DARKEST, DEVIATIONS, KNEE, MOST_GAIN
+from dart_ros.runtime.depth_evidence import cell_side
+from dart_ros.runtime.temporal_filter import LONGEST_GAP
 
 KNOTS = 3
 """Parts of the plate's tones, each with a factor of its own and equally many samples."""
@@ -34,11 +36,8 @@ KEPT, JUMP = 0.8, 0.25
 """Each frame keeps this share of the tones before; where a factor's logarithm changes by more than
 the second, none."""
 
-LONGEST_GAP = 2_000_000_000
-"""Nanoseconds after which a frame has nothing to do with the last one."""
-
-_STEP = 8
-"""Pixels from one sample to the next, at a width of 640."""
+_STEP = 2
+"""Cells from one sample to the next."""
 
 
 class ToneCurve:
@@ -61,7 +60,7 @@ class ToneCurve:
         known: NDArray[np.bool_],
         restless: NDArray[np.bool_] | None = None,
     ) -> None:
-        step = _STEP * max(1, round(mean.shape[1] / 640))
+        step = _STEP * cell_side(mean.shape[1])
         self._grid = slice(step // 2, None, step), slice(step // 2, None, step)
         colors = self._samples(plate)
         usable = _tells(colors) & known[self._grid].ravel()

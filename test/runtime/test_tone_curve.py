@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dart_ros.runtime.temporal_filter import LONGEST_GAP
 from dart_ros.runtime.tone_curve import (
     JUMP,
     KNOTS,
-    LONGEST_GAP,
     SteadyTones,
     ToneCurve,
     in_table,
@@ -147,11 +147,11 @@ def test_tones_are_steady_unless_light_jumps() -> None:
     steady = SteadyTones()
     one = np.ones((2, 3, KNOTS))
     assert steady(None, 0) is None
-    assert np.array_equal(steady(one, 1), one)  # type: ignore[arg-type]
+    assert steady(one, 1) is one
     near = steady(1.1 * one, 2)
     assert near is not None and 1.0 < near.max() < 1.05
-    assert np.array_equal(steady(near.copy(), 3), near), "to the last bit"  # type: ignore[arg-type]
-    near = steady(near, 3)
+    before, near = near, steady(near.copy(), 3)
+    assert near is not None and np.array_equal(near, before), "to the last bit"
     assert steady(None, 3) is near, "a frame that tells nothing keeps the light before"
     far = np.exp(2 * JUMP) * one
     assert steady(far, 4) is far
