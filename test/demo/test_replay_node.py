@@ -165,6 +165,7 @@ class Camera:
         kind = Trigger if isinstance(request, Trigger.Request) else SetBool
         client = self.node.create_client(kind, f"{NAMESPACE}/replay_node/{name}")
         self.until(client.service_is_ready)
+        time.sleep(0.3)  # DDS loses what is answered before the camera has found the client
         future = client.call_async(request)
         self.until(future.done)
         return future.result()

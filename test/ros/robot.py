@@ -34,6 +34,8 @@ WIDTH, HEIGHT = 160, 120
 FRAME_ID = "camera_color_optical_frame"
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds; plenty, for machines that do other things as well
+DISCOVERY = 0.3
+"""Seconds in which a node finds whoever has found it: DDS loses what it answers before that."""
 DOMAIN = own_domain()
 
 
@@ -197,7 +199,9 @@ class Robot:
         if name not in self._clients:
             self._clients[name] = self.create_client(kind, name)
         client = self._clients[name]
-        assert client.wait_for_service(PATIENCE), f"no service {name}"
+        if not client.service_is_ready():
+            assert client.wait_for_service(PATIENCE), f"no service {name}"
+            time.sleep(DISCOVERY)
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())

@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
-from robot import HEIGHT, PATIENCE, WIDTH, NodeProcess, Robot, empty_view, occupied_view, pixels_of
+from robot import (
+    DISCOVERY,
+    HEIGHT,
+    PATIENCE,
+    WIDTH,
+    NodeProcess,
+    Robot,
+    empty_view,
+    occupied_view,
+    pixels_of,
+)
 from std_srvs.srv import Trigger
 
 from dart_ros.action import CaptureBackground, FitScene, TakeStill
@@ -31,6 +41,7 @@ class Run:
         self.feedback: list[Any] = []
         self._client = ActionClient(robot.node, kind, f"/matting_node/{name}")
         assert self._client.wait_for_server(PATIENCE)
+        time.sleep(DISCOVERY)
         sent = robot.in_executor(
             lambda: self._client.send_goal_async(goal, lambda m: self.feedback.append(m.feedback))
         )
@@ -192,6 +203,7 @@ def test_goals_that_run_when_the_node_ends_get_a_result(robot: Robot, tmp_path: 
             robot.node, CaptureBackground, "/brief/matting_node/capture_background"
         )
         assert client.wait_for_server(PATIENCE)
+        time.sleep(DISCOVERY)
         goal = CaptureBackground.Goal(scene="room")
         # No camera: it waits for frames until the timeout.
         deadline = time.monotonic() + PATIENCE

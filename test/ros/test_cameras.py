@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from robot import (
+    DISCOVERY,
     FRAME_ID,
     HEIGHT,
     PATIENCE,
@@ -61,6 +62,7 @@ def ask(robot: Robot, node: str, kind: Any, name: str, request: Any) -> Any:
     """Call a service of one of several nodes."""
     client = robot.node.create_client(kind, f"{node}/{name}")
     assert client.wait_for_service(PATIENCE)
+    time.sleep(DISCOVERY)
     future = client.call_async(request)
     end = time.monotonic() + PATIENCE
     while not future.done():
