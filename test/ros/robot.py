@@ -20,6 +20,7 @@ import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -158,6 +159,7 @@ class Robot:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.node.create_subscription(Status, "/matting_node/status", self.statuses.append, latched)
         self._clients: dict[str, Any] = {}
+        self._action_clients: dict[str, ActionClient] = {}
         self._stamps: set[int] = set()
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -172,6 +174,8 @@ class Robot:
         for thread in self._threads:
             thread.join()
         self._executor.shutdown()
+        for client in self._action_clients.values():
+            client.destroy()
         self.node.destroy_node()
         self.context.try_shutdown()
 
@@ -193,6 +197,17 @@ class Robot:
         It gets the answers to all clients of the service: a shallow queue loses some.
         """
         return self.node.create_client(kind, f"/matting_node/{name}", qos_profile=CALLS)
+
+    def action_client(self, kind: Any, name: str) -> ActionClient:
+        """The client of an action of the node, the same for all goals."""
+        if name not in self._action_clients:
+            client = ActionClient(self.node, kind, f"/matting_node/{name}")
+            self._action_clients[name] = client
+        client = self._action_clients[name]
+        if not client.server_is_ready():
+            assert client.wait_for_server(PATIENCE), f"no action {name}"
+            time.sleep(DISCOVERY)
+        return client
 
     def begin(self, kind: Any, name: str, request: Any) -> Callable[[float], Any]:
         """Call a service of the node; returns a function that waits for the response."""
