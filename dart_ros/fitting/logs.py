@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from torch import Tensor
+
 from dart_ros.errors import FitError
 
 
@@ -15,13 +17,15 @@ class _Writer(Protocol):
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
 
+    def add_image(self, tag: str, img_tensor: Tensor, global_step: int) -> None: ...
+
     def flush(self) -> None: ...
 
     def close(self) -> None: ...
 
 
 class Log:
-    """Curves of a training.
+    """Curves and pictures of a training.
 
     Args:
         folder: what can't be written is told with its name.
@@ -36,6 +40,11 @@ class Log:
         """One point of a curve; FitError if it or an earlier one can't be written."""
         with _writable(self._folder):
             self._writer.add_scalar(tag, value, step)
+
+    def show(self, tag: str, picture: Tensor, step: int) -> None:
+        """A picture, 3×H×W in [0, 1]; FitError if it or something earlier can't be written."""
+        with _writable(self._folder):
+            self._writer.add_image(tag, picture, step)
 
     def flush(self) -> None:
         """Writes what there is, as before a checkpoint; FitError if that can't be done."""

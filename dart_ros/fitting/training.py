@@ -234,6 +234,9 @@ class _Training:
         if log is not None:
             log.add("validation/SAD", scores.sad, self._step)
             log.add("validation/MSE", scores.mse, self._step)
+            log.add("validation/soft error", scores.soft, self._step)
+            for number, picture in enumerate(self._validation.pictures(self._averaged)):
+                log.show(f"validation/soft {number}", picture, self._step)
         return scores
 
     # -- files ----------------------------------------------------------------------------

@@ -7,22 +7,31 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from dart_ros.method.geometry import tile_count
-from dart_ros.method.network import MattingNetwork
+from dart_ros.method.network import MattingNetwork, MattingOutput
 from dart_ros.simulation.composition import Composer
 from dart_ros.simulation.foregrounds import Foreground
-from dart_ros.simulation.frames import RgbdBackground
+from dart_ros.simulation.frames import Batch, RgbdBackground
 from dart_ros.simulation.recorded import RecordedFrames
+
+FRACTIONAL = 0.05
+"""Alpha beyond which a pixel is neither background nor, as far below 1, foreground."""
+
+SHOWN = 3
+"""Frames of which pictures are made."""
 
 
 class ValidationScores(NamedTuple):
     """Means over the frames: ``sad`` in thousands of pixels a frame, ``mse`` in thousandths, and
-    ``error``, the mean absolute error of alpha in thousandths."""
+    the mean absolute ``error`` of alpha in thousandths, over all pixels and, as ``soft``, over
+    those that are truly fractional, as in hair and blurred limbs; 0 where none is."""
 
     sad: float
     mse: float
     error: float
+    soft: float
 
 
 class ValidationSet:
@@ -69,23 +78,59 @@ class ValidationSet:
         """Scores a network, which is in evaluation mode afterwards."""
         network.eval()
         device = next(network.parameters()).device
-        absolute = squared = 0.0
-        frames, pixels = 0, 0.0
+        absolute = squared = soft = 0.0
+        frames, pixels, fractional = 0, 0.0, 0.0
         for batch in self._batches:
             moved = batch.to(device)
-            tiles = tile_count(*moved.color.shape[-2:])
-            output = network(
-                moved.color,
-                moved.depth,
-                moved.background,
-                tiles=tiles,
-                reduction=self._reduction,
-            )
-            difference = (output.alpha - moved.alpha) * moved.weight
+            difference = (self._alpha(network, moved) - moved.alpha) * moved.weight
             absolute += float(difference.abs().sum(dtype=torch.float64))
             squared += float(difference.square().sum(dtype=torch.float64))
             frames += len(difference)
             pixels += float(moved.weight.sum(dtype=torch.float64))
+            part = _fractional(moved)
+            soft += float((difference.abs() * part).sum(dtype=torch.float64))
+            fractional += float((moved.weight * part).sum(dtype=torch.float64))
         return ValidationScores(
-            absolute / frames / 1000, 1000 * squared / pixels, 1000 * absolute / pixels
+            absolute / frames / 1000,
+            1000 * squared / pixels,
+            1000 * absolute / pixels,
+            1000 * soft / max(fractional, 1.0),
         )
+
+    @torch.inference_mode()
+    def pictures(self, network: MattingNetwork) -> list[Tensor]:
+        """The frames with the most fractional pixels: frame, true alpha and alpha side by side.
+
+        Args:
+            network: is in evaluation mode afterwards.
+
+        Returns:
+            Up to :data:`SHOWN`, each 3×H×3W in [0, 1], on the CPU.
+        """
+        network.eval()
+        device = next(network.parameters()).device
+        places = [
+            (float(count), number, frame)
+            for number, batch in enumerate(self._batches)
+            for frame, count in enumerate(_fractional(batch).sum(dim=(1, 2, 3)))
+        ]
+        made = []
+        for _, number, frame in sorted(places, reverse=True)[:SHOWN]:
+            batch = self._batches[number]
+            alpha = self._alpha(network, batch.to(device))[frame].cpu()
+            truth, alpha = (image.expand(3, -1, -1) for image in (batch.alpha[frame], alpha))
+            made.append(torch.cat([batch.color[frame], truth, alpha], dim=2))
+        return made
+
+    def _alpha(self, network: MattingNetwork, batch: Batch) -> Tensor:
+        tiles = tile_count(*batch.color.shape[-2:])
+        output: MattingOutput = network(
+            batch.color, batch.depth, batch.background, tiles=tiles, reduction=self._reduction
+        )
+        return output.alpha
+
+
+def _fractional(batch: Batch) -> Tensor:
+    """Where alpha is known and fractional, B×1×H×W bool."""
+    alpha = batch.alpha
+    return (alpha > FRACTIONAL) & (alpha < 1 - FRACTIONAL) & (batch.weight > 0)

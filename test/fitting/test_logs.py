@@ -4,7 +4,10 @@ import resource
 import threading
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dart_ros.errors import FitError
@@ -44,3 +47,13 @@ def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FitError, match=r"file/logs can't be written to"):
         open_log(tmp_path / "file" / "logs", 0)
+
+
+def test_pictures_are_seen_in_the_log(tmp_path: Path) -> None:
+    log = open_log(tmp_path, 0)
+    log.show("soft", torch.linspace(0, 1, 96).expand(3, 32, 96), 7)
+    log.close()
+    (event,) = EventAccumulator(str(tmp_path)).Reload().Images("soft")
+    assert (event.step, event.width, event.height) == (7, 96, 32)
+    seen = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
+    assert seen is not None and (seen[0, 0].max(), seen[31, 95].min()) == (0, 255)

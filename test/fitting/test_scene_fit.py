@@ -294,7 +294,7 @@ def test_a_fit_that_finds_nothing_better_ends(
     library: Path, background: RgbdBackground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tick(monkeypatch)
-    monkeypatch.setattr(ValidationSet, "score", lambda *_: ValidationScores(1.0, 1.0, 1.0))
+    monkeypatch.setattr(ValidationSet, "score", lambda *_: ValidationScores(1.0, 1.0, 1.0, 1.0))
     run = FitRun(seconds=16.0, library=library, frames=FRAMES)
     result = fit_scene(background, 5.46, run, lambda *_: None, lambda: False)
     assert (result.steps, result.improved) == (10, False)
