@@ -165,7 +165,9 @@ class Camera:
         kind = Trigger if isinstance(request, Trigger.Request) else SetBool
         client = self.node.create_client(kind, f"{NAMESPACE}/replay_node/{name}")
         self.until(client.service_is_ready)
-        time.sleep(0.3)  # DDS loses what is answered before the camera has found the client
+        # DDS loses what is answered before the camera has found the client; images don't pile up.
+        found = time.monotonic() + 0.3
+        self.until(lambda: time.monotonic() > found)
         future = client.call_async(request)
         self.until(future.done)
         return future.result()
