@@ -60,7 +60,7 @@ def smoothed(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         H×W.
     """
     cell = cell_side(alpha.shape[1])
-    part = _occupied(alpha, cell)
+    part = occupied(alpha, cell)
     made = alpha.copy()
     made[part] = _smoothed(alpha[part], cell)
     return made
@@ -108,19 +108,16 @@ def without_specks(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return made
 
 
-def softness(alpha: NDArray[np.uint8]) -> NDArray[np.float32]:
+def softness(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     """How much of each place's surroundings is fractional, see :data:`SHARP`.
 
     Args:
         alpha: H×W, 0 to 255.
+        cell: side of a cell in pixels.
 
     Returns:
         h×w of cells, 0 to 1.
     """
-    return _softness(alpha, cell_side(alpha.shape[1]))
-
-
-def _softness(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     height, width = alpha.shape
     small = max(1, width // cell), max(1, height // cell)
     fraction = cv2.resize(cv2.LUT(alpha, _FRACTION), small, interpolation=cv2.INTER_AREA)
@@ -128,9 +125,27 @@ def _softness(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     return fraction.astype(np.float32) * np.float32(1 / 255)
 
 
+def occupied(alpha: NDArray[np.uint8], cell: int) -> tuple[slice, slice]:
+    """The rectangle around all that isn't 0, with what its edges need, in whole cells.
+
+    Args:
+        alpha: H×W, 0 to 255.
+        cell: side of a cell in pixels.
+
+    Returns:
+        Rows and columns, which may reach beyond the image.
+    """
+    x, y, width, height = cv2.boundingRect(alpha)
+    margin = _MARGIN * cell
+    return (
+        slice(max(0, y // cell * cell - margin), -(-(y + height) // cell) * cell + margin),
+        slice(max(0, x // cell * cell - margin), -(-(x + width) // cell) * cell + margin),
+    )
+
+
 def _smoothed(alpha: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
     height, width = alpha.shape
-    weight = ((SOFT - _softness(alpha, cell)) * np.float32(1 / (SOFT - SHARP))).clip(0, 1)
+    weight = ((SOFT - softness(alpha, cell)) * np.float32(1 / (SOFT - SHARP))).clip(0, 1)
     weight = cv2.resize(weight, (width, height), interpolation=cv2.INTER_LINEAR)
     weight[_thin_things(alpha, cell * LONG // CELL) > 0] = 0
     blurred = cv2.GaussianBlur(alpha, (5, 5), SIGMA, borderType=cv2.BORDER_REPLICATE)
@@ -150,16 +165,6 @@ def _thin_things(alpha: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
         cv2.drawContours(things, long, -1, 255, cv2.FILLED)
         return np.asarray(cv2.dilate(things, _SQUARE), np.uint8)
     return things
-
-
-def _occupied(alpha: NDArray[np.uint8], cell: int) -> tuple[slice, slice]:
-    """The rectangle around all that isn't 0, with what its edges need, in whole cells."""
-    x, y, width, height = cv2.boundingRect(alpha)
-    margin = _MARGIN * cell
-    return (
-        slice(max(0, y // cell * cell - margin), -(-(y + height) // cell) * cell + margin),
-        slice(max(0, x // cell * cell - margin), -(-(x + width) // cell) * cell + margin),
-    )
 
 
 def _scale(width: int) -> int:

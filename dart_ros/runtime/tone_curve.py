@@ -99,8 +99,8 @@ class ToneCurve:
                 places = part[seen[part]]
                 if len(places) < FEWEST:
                     return None
-                tones[0, channel, knot] = np.median(self._plate[channel, places])
-                tones[1, channel, knot] = np.median(ratios[channel, places])
+                tones[0, channel, knot] = _middle(self._plate[channel, places])
+                tones[1, channel, knot] = _middle(ratios[channel, places])
         tones[1] = tones[1].clip(1 / MOST_GAIN, MOST_GAIN)
         return tones if _is_curve(tones) else None
 
@@ -184,6 +184,12 @@ def _strictly(shown: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np
     """Distinct values of a rising table, and the mean of the levels that have each."""
     values, places, counts = np.unique(shown, return_inverse=True, return_counts=True)
     return values.astype(np.float64), np.bincount(places, weights=np.arange(256)) / counts
+
+
+def _middle(values: NDArray[np.float32]) -> np.float32:
+    """The upper median; numpy's own takes thrice as long for so few."""
+    middle: np.float32 = np.partition(values, len(values) // 2)[len(values) // 2]
+    return middle
 
 
 def _is_curve(tones: NDArray[np.float64]) -> bool:

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dart_ros.runtime.outlines import SOFT, softness
+from dart_ros.runtime.depth_evidence import cell_side
+from dart_ros.runtime.outlines import SOFT, occupied, softness
 from dart_ros.values import Camera
 
 HAIR = 0.12
@@ -47,16 +48,29 @@ def widened(
     Returns:
         ``trimap``.
     """
-    if not alpha.any():
-        return trimap
+    # All that is fractional lies in it, and large pictures are mostly empty.
+    cell = cell_side(alpha.shape[1])
+    part = occupied(alpha, cell)
+    _widen(trimap[part], alpha[part], None if reach else cell)
+    if reach:
+        _widen_beside(trimap, alpha, changed, reach)
+    return trimap
+
+
+def _widen(trimap: NDArray[np.uint8], alpha: NDArray[np.uint8], cell: int | None) -> None:
+    """Unknown where alpha is fractional, with a ``cell``'s side where it is soft alone."""
     fractional = cv2.inRange(alpha, np.array(_CLEAR), np.array(_OPAQUE))
-    if not reach:
-        soft = cv2.resize(softness(alpha), alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    if cell is not None:
+        soft = cv2.resize(softness(alpha, cell), alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
         fractional[soft <= SOFT] = 0
     unknown = cv2.dilate(fractional, _disc(_BESIDE))
     trimap[unknown > 0] = _UNKNOWN
-    if not reach:
-        return trimap
+
+
+def _widen_beside(
+    trimap: NDArray[np.uint8], alpha: NDArray[np.uint8], changed: NDArray[np.bool_], reach: float
+) -> None:
+    """Unknown where colors have changed beside the foreground."""
     rows, columns = changed.shape
     cell = max(1, alpha.shape[1] // columns)
     size = columns * cell, rows * cell
@@ -69,7 +83,6 @@ def widened(
     beside = cv2.min(beside, cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8)))
     full = cv2.resize(beside, size, interpolation=cv2.INTER_NEAREST)
     trimap[: size[1], : size[0]][full > 0] = _UNKNOWN
-    return trimap
 
 
 def reach_of(alpha: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera) -> float:
