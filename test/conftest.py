@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # pymatting compiles for more than a minute when it is first imported; small pictures need no
 # compiler.
@@ -21,8 +21,10 @@ os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 _cache = tempfile.TemporaryDirectory()
 os.environ["XDG_CACHE_HOME"] = _cache.name
 
-# How long an example takes says nothing on a machine that does other things as well.
-settings.register_profile("any_machine", deadline=None)
+# How long an example takes, or is made, says nothing on a machine that does other things as well.
+settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any_machine")
 
 # name, kind, identity, cut, RGB

@@ -528,7 +528,7 @@ def test_signals_end_a_fit_and_leave_the_scene(
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["progress"] == 0.1
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == code
     assert "Traceback" not in errors
     assert store.path("box").read_bytes() == before

@@ -293,7 +293,7 @@ def test_fastdds_profile_makes_a_large_shared_segment(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     ).stdout
     mapped = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*/dev/shm/fast\w+_[0-9a-f]+$", maps, re.M)
@@ -303,7 +303,7 @@ def test_fastdds_profile_makes_a_large_shared_segment(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [0, 130])
 def test_interrupted_imports_leave_no_traceback(tmp_path: Path, status: int) -> None:
     (tmp_path / "slow.py").write_text(
-        "import pathlib, time\npathlib.Path('importing').touch()\ntime.sleep(60)\n"
+        "import pathlib, time\npathlib.Path('importing').touch()\ntime.sleep(600)\n"
     )
     template = (ROOT / "scripts" / "executable.py.in").read_text(encoding="utf-8")
     script = template.replace("@MODULE@", "slow").replace("@INTERRUPTED@", str(status))
@@ -322,5 +322,5 @@ def test_interrupted_imports_leave_no_traceback(tmp_path: Path, status: int) -> 
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert (process.returncode, output) == (status, b"")

@@ -232,7 +232,7 @@ class Renewal:
         # Forked: foregrounds and rooms are there already, and nobody uses the GPU in there.
         context = multiprocessing.get_context("fork")
         self._processes = [
-            context.Process(target=_renew, args=(pools, first, workers), daemon=True)
+            context.Process(target=_renew, args=(pools, first, workers, os.getpid()), daemon=True)
             for first in range(workers)
         ]
         for process in self._processes:
@@ -257,10 +257,11 @@ class Renewal:
             process.join()
 
 
-def _renew(pools: Sequence[tuple[FramePool, Compose, int]], first: int, step: int) -> None:
+def _renew(
+    pools: Sequence[tuple[FramePool, Compose, int]], first: int, step: int, parent: int
+) -> None:
     """One process of a renewal: every ``step``-th frames of each pool, again and again."""
     torch.set_num_threads(1)
-    parent = os.getppid()
     number = first
     while True:
         for pool, compose, share in pools:

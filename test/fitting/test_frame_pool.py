@@ -4,11 +4,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+import waiting
+from waiting import alive, wait_for
 
 from dart_ros.errors import FitError
 from dart_ros.fitting.frame_pool import FramePool, PackedBatch, Renewal, _packed, join_packed
@@ -185,13 +186,6 @@ def which(frame: PackedBatch, indices: range) -> tuple[int, bool]:
     raise AssertionError("it is none of them")
 
 
-def wait_for(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
-
-
 def test_processes_renew_a_pool_until_they_are_ended(tmp_path: Path) -> None:
     small, large = (FramePool(tmp_path / name, 4, seed=0, renewed=True) for name in "ab")
     renewal = Renewal([(small, frame_of, 3), (large, frame_of, 1)], workers=2)
@@ -231,24 +225,18 @@ def test_a_renewal_that_fails_is_told(tmp_path: Path) -> None:
 def test_a_renewal_ends_with_who_started_it(tmp_path: Path) -> None:
     """Also where that is killed."""
     script = (
-        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, time; sys.path[:0] = sys.argv[2:]\n"
         "from pathlib import Path\n"
         "from test_frame_pool import frame_of\n"
         "from dart_ros.fitting.frame_pool import FramePool, Renewal\n"
-        "r = Renewal([(FramePool(Path(sys.argv[2]), 4, 0, True), frame_of, 1)], 1)\n"
+        "r = Renewal([(FramePool(Path(sys.argv[1]), 4, 0, True), frame_of, 1)], 1)\n"
         "print(r._processes[0].pid, flush=True)\n"
         "time.sleep(600)\n"
     )
-    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path)]
+    folders = (str(Path(file).parent) for file in (__file__, waiting.__file__))
+    command = [sys.executable, "-c", script, str(tmp_path), *folders]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout is not None
         worker = int(started.stdout.readline())
         started.kill()
-
-    def gone() -> bool:
-        try:
-            return Path(f"/proc/{worker}/stat").read_text().split()[2] == "Z"
-        except OSError:
-            return True
-
-    wait_for(gone, "it goes on alone")
+    wait_for(lambda: not alive(worker), "it goes on alone")

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,22 +46,9 @@ TOGETHER = """
 """
 
 
-def test_two_processes_agree_and_share_gradients(tmp_path: Path) -> None:
+def test_two_processes_agree_and_share_gradients(
+    tmp_path: Path, in_two_processes: Callable[..., None]
+) -> None:
     script = tmp_path / "together.py"
     script.write_text(textwrap.dedent(TOGETHER))
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    root = str(Path(__file__).parents[2])
-    # Rarely a thread of torch aborts a process that is done (SIGABRT while it ends).
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, *torchrun, str(script)],
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": root},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        if "exitcode: -6" not in done.stderr:
-            break
-    assert done.returncode == 0, done.stderr
+    in_two_processes(script)

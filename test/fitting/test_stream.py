@@ -180,18 +180,25 @@ def test_many_processes_compose_no_further_ahead(
 
 
 def hangs() -> None:
-    time.sleep(2)
+    time.sleep(5)
 
 
 def dies() -> None:
     os._exit(1)
 
 
-@pytest.mark.parametrize(("fault", "told"), [(hangs, "timed out"), (dies, "exited unexpectedly")])
+@pytest.mark.parametrize(
+    ("fault", "patience", "told"),
+    [(hangs, 0.5, "timed out"), (dies, 120.0, "exited unexpectedly")],
+)
 def test_processes_that_send_nothing_end_the_training(
-    fault: Callable[[], None], told: str, library: Path, monkeypatch: pytest.MonkeyPatch
+    fault: Callable[[], None],
+    patience: float,
+    told: str,
+    library: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0.5)
+    monkeypatch.setattr(module, "_PATIENCE", patience)
     monkeypatch.setattr(CompositionStream, "__getitem__", lambda _self, _number: fault())
     with pytest.raises(FitError, match=rf"send no more .*{told}.*--shm-size"):
         next(stream(library).batches(workers=1))

@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ import yaml
 from recorded_example import write_recording
 from safetensors import safe_open
 from safetensors.torch import load_file
+from waiting import wait_for
 
 from dart_ros import cli
 from dart_ros.fitting.library import folder_hash, load_library
@@ -70,14 +73,25 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def process(stage: str, run: Path, *launcher: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, *launcher, "-m", "dart_ros.cli", "train", stage, str(run)]
-    return subprocess.Popen(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+HELD = """
+    import itertools, sys, time
+    from dart_ros import cli
+    from dart_ros.fitting import training
+
+    write, numbers = training.save_checkpoint, itertools.count()
+
+    def write_two(path, state):
+        number = next(numbers)
+        if number == 2:
+            time.sleep(600)
+        write(path, state)
+        if number == 1:
+            path.with_name("second").touch()
+
+    training.save_checkpoint = write_two
+    sys.exit(cli.main(sys.argv[1:]))
+"""
+"""A command that tells of its second checkpoint, and is there to be killed: it writes no third."""
 
 
 @pytest.mark.parametrize("stage", ["teacher", "student", "distilled", "refiner"])
@@ -96,22 +110,20 @@ def test_killed_and_started_again_it_ends_the_same(
 
     # The same again, killed when its second checkpoint is there, wherever it is then.
     broken = write_run(tmp_path / "broken", library, stage, **changes)
-    running = process(stage, broken)
-    checkpoint = tmp_path / "broken" / "output" / "checkpoint.pt"
-    first: int | None = None
-    until = time.monotonic() + 120
-    while running.poll() is None and time.monotonic() < until:
-        if checkpoint.exists():
-            written = checkpoint.stat().st_mtime_ns
-            if first is not None and written != first:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HELD), "train", stage, str(broken)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        output = tmp_path / "broken" / "output"
+        until = time.monotonic() + 300
+        while running.poll() is None and time.monotonic() < until:
+            if (output / "second").exists():
                 break
-            first = first or written
-        time.sleep(0.002)
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
+            time.sleep(0.002)
+        running.send_signal(signal.SIGKILL)
     assert running.returncode == -signal.SIGKILL
-    state = torch.load(checkpoint, weights_only=True)
-    assert state["step"] < STEPS
+    assert torch.load(output / "checkpoint.pt", weights_only=True)["step"] == 1
     assert cli.main(["train", stage, str(broken)]) == 0
     found = load_file(tmp_path / "broken" / "output" / "weights.safetensors")
     assert found.keys() == expected.keys()
@@ -138,7 +150,9 @@ def test_norms_are_kept_while_all_else_learns(library: Path, tmp_path: Path, stu
     assert not torch.equal(before["base.decoder.head.weight"], after["base.decoder.head.weight"])
 
 
-def test_two_processes_share_a_batch(library: Path, tmp_path: Path, student: Path) -> None:
+def test_two_processes_share_a_batch(
+    library: Path, tmp_path: Path, student: Path, in_two_processes: Callable[..., None]
+) -> None:
     """They end where one with the whole batch does; each for itself they would not."""
     changes: dict[str, object] = {
         "batch": 4,
@@ -149,14 +163,7 @@ def test_two_processes_share_a_batch(library: Path, tmp_path: Path, student: Pat
     alone = write_run(tmp_path / "alone", library, "student", **changes)
     assert cli.main(["train", "student", str(alone)]) == 0
     shared = write_run(tmp_path / "shared", library, "student", **changes)
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    running = process("student", shared, *torchrun)
-    try:
-        _, errors = running.communicate(timeout=170)
-    except subprocess.TimeoutExpired:
-        running.terminate()  # torchrun ends its processes then
-        raise
-    assert running.returncode == 0, errors.decode()[-2000:]
+    in_two_processes("-m", "dart_ros.cli", "train", "student", shared)
     start = load_network(student).state_dict()
 
     def learnt(name: str) -> torch.Tensor:
@@ -312,7 +319,7 @@ def test_steps_take_what_is_in_a_pool_under_renewal(library: Path, tmp_path: Pat
     run = write_run(tmp_path / "run", library, "student", pool=pool, workers=1)
     assert cli.main(["train", "student", str(run)]) == 0
     assert len(list((tmp_path / "pool").glob("*/*.safetensors"))) == 3
-    assert not multiprocessing.active_children()
+    wait_for(lambda: not multiprocessing.active_children())
 
 
 def test_the_number_of_processes_that_renew_a_pool_is_free(library: Path, tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ RECORD = """\
 #!/bin/sh
 printf '%s\\n' "$@" > "$RECORDS/$(basename "$0").arguments"
 env > "$RECORDS/$(basename "$0").environment"
+touch "$RECORDS/$(basename "$0").recorded"
+"""
+# The end of a node ends the launch, and with it a driver that has yet to start.
+AFTER_DRIVER = """\
+timeout 60 sh -c 'until [ -e "$RECORDS/camera.recorded" ]; do sleep 0.1; done'
 """
 DRIVER = """\
 from launch import LaunchDescription
@@ -409,7 +414,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=90,
+        timeout=300,
     )
 
 
@@ -433,7 +438,7 @@ def launched(folder: Path, actions: str = "", **arguments: str) -> dict[str, Pro
     }
     path = str(ROOT / "launch" / "realsense.launch.py")
     bringup.write_text(BRINGUP.format(actions=actions, path=path, arguments=arguments))
-    done = run(folder, str(bringup))
+    done = run(folder, str(bringup), matting_node=RECORD + AFTER_DRIVER + "exit 0\n")
     assert "respawn is off" in done.stdout, done.stdout
     return {
         path.stem: Process(
@@ -475,7 +480,7 @@ def test_driver_gets_its_own_arguments_alone(tmp_path: Path) -> None:
 
 
 REPLAY = str(ROOT / "launch" / "replay.launch.py")
-WAIT = "#!/bin/sh\nexec sleep 60\n"
+WAIT = "#!/bin/sh\nexec sleep 600\n"
 
 
 def test_a_node_that_crashes_is_started_again_until_it_is_too_often(tmp_path: Path) -> None:
@@ -509,7 +514,7 @@ def test_arguments_for_the_driver_are_known_with_it(tmp_path: Path) -> None:
     package(tmp_path, "realsense2_camera", rs_launch=DRIVER, camera=RECORD)
     path = str(ROOT / "launch" / "realsense.launch.py")
     given = ("start_camera:=true", "serial_no:=_12", "align_dept.enable:=true")
-    done = run(tmp_path, path, *given, matting_node="#!/bin/sh\nsleep 3; exit 1\n")
+    done = run(tmp_path, path, *given, matting_node="#!/bin/sh\n" + AFTER_DRIVER + "exit 1\n")
     told = done.stdout
     assert (
         "'align_dept.enable' is not known" in told and "did you mean 'align_depth.enable'" in told

@@ -13,11 +13,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from waiting import PATIENCE
 
 from dart_ros.demo.domain import own_domain
 from dart_ros.node.callback_queue import CallbackQueue
-
-PATIENCE = 20.0
 
 
 @pytest.fixture

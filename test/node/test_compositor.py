@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
+from waiting import PATIENCE, wait_for
+
 from dart_ros.node.compositor import Compositor
 from dart_ros.node.parameters import Settings
 from dart_ros.values import Camera, Frame, Matte
@@ -19,13 +21,9 @@ from dart_ros.values import Camera, Frame, Matte
 SETTINGS = Settings.defaults()
 
 
-def waited_for(compositor: Compositor, settings: Settings, red: int) -> bool:
-    """Whether the backdrop gets to have a color."""
-    for _ in range(200):
-        if compositor.backdrop(6, 2, settings)[0, 0, 0] == red:
-            return True
-        time.sleep(0.01)
-    return False
+def wait_for_color(compositor: Compositor, settings: Settings, red: int) -> None:
+    """Wait until the backdrop has a color."""
+    wait_for(lambda: compositor.backdrop(6, 2, settings)[0, 0, 0] == red)
 
 
 def test_a_backdrop_is_made_once_for_each_choice_and_size() -> None:
@@ -44,10 +42,10 @@ def test_pictures_replace_each_other_and_leave_again(tmp_path: Path) -> None:
     for red in (50, 90):
         cv2.imwrite(str(tmp_path / f"{red}.png"), np.full((8, 8, 3), (7, 8, red), np.uint8))
         settings = replace(SETTINGS, composite_image=str(tmp_path / f"{red}.png"))
-        assert waited_for(compositor, settings, red)
+        wait_for_color(compositor, settings, red)
         assert compositor.backdrop(6, 2, settings)[0, 0].tolist() == [red, 8, 7]
     assert compositor.backdrop(6, 2, SETTINGS)[0, 0].tolist() == [0, 177, 64]
-    assert waited_for(compositor, settings, 90)
+    wait_for_color(compositor, settings, 90)
     compositor.close()
 
 
@@ -58,11 +56,12 @@ def test_a_picture_that_breaks_later_is_told_and_the_color_stays(tmp_path: Path)
     (tmp_path / "cut.png").write_bytes(whole[:60])
     for path in (tmp_path / "cut.png", tmp_path / "gone.png"):
         settings = replace(SETTINGS, composite_image=str(path))
-        for _ in range(200):
+        end = time.monotonic() + PATIENCE
+        while not told:
             assert compositor.backdrop(6, 2, settings)[0, 0].tolist() == [0, 177, 64]
-            if told:
-                break
+            assert time.monotonic() < end
             time.sleep(0.01)
+        assert compositor.backdrop(6, 2, settings)[0, 0].tolist() == [0, 177, 64]
         assert "composite_image can't be shown" in told.pop()
     compositor.close()
 

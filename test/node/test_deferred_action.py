@@ -16,12 +16,12 @@ from contexts import context_of
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from waiting import PATIENCE
 
 from dart_ros.action import FitScene
 from dart_ros.demo.domain import own_domain
 from dart_ros.node.deferred_action import DeferredAction, Goal
 
-PATIENCE = 20.0
 Spin = Callable[[Callable[[], Any]], None]
 
 
@@ -153,6 +153,12 @@ def test_a_start_that_raises_aborts_with_the_fault(server: Server) -> None:
 
 def test_a_goal_that_runs_costs_no_processor(server: Server, spin: Spin) -> None:
     server.send()
-    end, before = time.monotonic() + 0.5, time.thread_time()
-    spin(lambda: time.monotonic() > end)
-    assert time.thread_time() - before < 0.1
+
+    def spent() -> float:
+        """Seconds of the processor in half a second."""
+        end, before = time.monotonic() + 0.5, time.thread_time()
+        spin(lambda: time.monotonic() > end)
+        return time.thread_time() - before
+
+    # Garbage of other tests may be collected in one of them.
+    assert any(spent() < 0.1 for _ in range(3))

@@ -15,11 +15,10 @@ from contexts import context_of
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
+from waiting import PATIENCE
 
 from dart_ros.demo.domain import own_domain
 from dart_ros.node.deferred_service import CALLS, DeferredService, Reply
-
-PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -69,7 +68,10 @@ def test_an_answer_at_once_and_one_that_follows(
     first = call(node, spin)
     spin(first.done)
     assert first.result().success
-    second, third = call(node, spin), call(node, spin)
+    # One after the other: requests of two clients may overtake each other.
+    second = call(node, spin)
+    spin(lambda: len(replies) == 2)
+    third = call(node, spin)
     spin(lambda: len(replies) == 3)
     assert not second.done() and not third.done()
     replies[2].refuse("not now")
@@ -123,7 +125,9 @@ def test_who_still_waits_is_refused_at_the_end(
         "~/wait",
         lambda _, reply: replies.append(reply),
     )
-    answered, waiting = call(node, spin), call(node, spin)
+    answered = call(node, spin)
+    spin(lambda: len(replies) == 1)
+    waiting = call(node, spin)
     spin(lambda: len(replies) == 2)
     replies[0].response.success = True
     replies[0].send()

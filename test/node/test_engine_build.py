@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from waiting import PATIENCE, wait_for
 
 from dart_ros.errors import EngineError
 from dart_ros.node.engine_build import EngineBuilder, build_command
@@ -70,8 +70,11 @@ def test_a_build_waits_and_is_nice_to_the_node(tmp_path: Path) -> None:
     file = tmp_path / "niceness"
     build(
         program(
-            "import os, pathlib, time; time.sleep(0.3); "
-            f"pathlib.Path({str(file)!r}).write_text(str(os.getpriority(os.PRIO_PROCESS, 0))); "
+            "import os, pathlib, time\n"
+            "end = time.monotonic() + 30\n"
+            "while os.getpriority(os.PRIO_PROCESS, 0) < 10 and time.monotonic() < end:\n"
+            "    time.sleep(0.01)\n"
+            f"pathlib.Path({str(file)!r}).write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))\n"
             "print('{\"done\": true}')"
         )
     )
@@ -96,12 +99,9 @@ def test_a_build_can_be_ended(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    end = time.monotonic() + 60
-    while not started.exists():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_for(started.exists)
     builder.kill()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not thread.is_alive() and "SIGKILL" in errors[0]
     builder.kill()  # nothing runs, nothing happens
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 pytest.importorskip("rclpy", reason="needs ROS 2")
 
 from contexts import context_of
+from waiting import PATIENCE
 
 from dart_ros.errors import CaptureError, EngineError
 from dart_ros.node.engine_build import EngineBuilder
@@ -30,7 +31,6 @@ from dart_ros.session.scene_store import SceneStore
 from dart_ros.values import Camera, Frame, Matte
 
 NODE = "/left/matting_node"
-PATIENCE = 20.0
 
 
 def scene(name: str, number: int = 1) -> Scene:
@@ -214,9 +214,7 @@ def test_a_build_of_minutes_holds_nothing_up(node: Node, tmp_path: Path) -> None
     node.loader.load("yard", None, lambda made: captured.append(made.scene.name), pytest.fail)
     node.wait(lambda: captured == ["den", "yard"])
     assert node.loader.loaded is not None and node.loader.loaded.scene.name == "yard"
-    begin = time.monotonic()
     assert node.loader.stop(PATIENCE)  # ends the build, too
-    assert time.monotonic() - begin < PATIENCE
     assert not node.failures
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import PATIENCE, wait_for
 
 from dart_ros.node.worker import JobThread, LatestWorker, OrderedWorker
 
@@ -18,18 +19,18 @@ def test_a_newer_item_replaces_the_one_that_waits() -> None:
 
     def work(item: int) -> None:
         started.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE)
         done.append(item)
 
     worker = LatestWorker(work, pytest.fail)
     worker.put(0)
-    assert started.wait(5)  # 0 is being worked on, the slot is empty
+    assert started.wait(PATIENCE)  # 0 is being worked on, the slot is empty
     for item in (1, 2, 3):
         worker.put(item)
     assert worker.replaced == 2
     go_on.set()
-    _wait(lambda: len(done) == 2)
-    assert worker.stop(5)
+    wait_for(lambda: len(done) == 2)
+    assert worker.stop(PATIENCE)
     assert done == [0, 3]
 
 
@@ -41,8 +42,8 @@ def test_each_item_is_worked_on_once_or_counted_and_the_last_always(pauses: list
     for item, pause in enumerate(pauses):
         worker.put(item)
         time.sleep(pause)
-    _wait(lambda: bool(done) and done[-1] == len(pauses) - 1)
-    assert worker.stop(5)
+    wait_for(lambda: bool(done) and done[-1] == len(pauses) - 1)
+    assert worker.stop(PATIENCE)
     assert done == sorted(set(done))
     assert len(done) + worker.replaced == len(pauses)
 
@@ -58,10 +59,10 @@ def test_work_that_raises_is_reported_and_the_thread_goes_on() -> None:
 
     worker = LatestWorker(work, errors.append)
     worker.put(-1)
-    _wait(lambda: len(errors) == 1)
+    wait_for(lambda: len(errors) == 1)
     worker.put(7)
-    _wait(lambda: done == [7])
-    assert worker.stop(5)
+    wait_for(lambda: done == [7])
+    assert worker.stop(PATIENCE)
     assert isinstance(errors[0], ValueError)
 
 
@@ -70,14 +71,14 @@ def test_stop_says_when_work_does_not_end() -> None:
 
     def work(_: int) -> None:
         started.set()
-        go_on.wait(5)
+        go_on.wait(PATIENCE)
 
     worker = LatestWorker(work, pytest.fail)
     worker.put(1)
-    assert started.wait(5)
+    assert started.wait(PATIENCE)
     assert not worker.stop(0.05)
     go_on.set()
-    assert worker.stop(5)
+    assert worker.stop(PATIENCE)
 
 
 def test_jobs_run_in_order_and_their_results_are_posted() -> None:
@@ -87,12 +88,12 @@ def test_jobs_run_in_order_and_their_results_are_posted() -> None:
     jobs.submit(lambda: 1, seen.append, seen.append)
     jobs.submit(lambda: 1 // 0, seen.append, seen.append)
     jobs.submit(lambda: 3, seen.append, seen.append)
-    taken = [callbacks.get(timeout=5) for _ in range(3)]
+    taken = [callbacks.get(timeout=PATIENCE) for _ in range(3)]
     assert seen == []  # nothing is called in the job's thread
     for callback in taken:
         callback()
     assert seen[0] == 1 and isinstance(seen[1], ZeroDivisionError) and seen[2] == 3
-    assert jobs.stop(5)
+    assert jobs.stop(PATIENCE)
 
 
 def test_stop_skips_the_jobs_that_wait() -> None:
@@ -102,23 +103,16 @@ def test_stop_skips_the_jobs_that_wait() -> None:
 
     def first() -> None:
         started.set()
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE)
         ran.append("first")
 
     jobs.submit(first, lambda _: None, pytest.fail)
     jobs.submit(lambda: ran.append("second"), lambda _: None, pytest.fail)
-    assert started.wait(5)
+    assert started.wait(PATIENCE)
     assert not jobs.stop(0.05)
     go_on.set()
-    assert jobs.stop(5)
+    assert jobs.stop(PATIENCE)
     assert ran == ["first"]
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def test_an_ordered_worker_loses_nothing_and_holds_up_who_is_faster() -> None:
@@ -126,7 +120,7 @@ def test_an_ordered_worker_loses_nothing_and_holds_up_who_is_faster() -> None:
     go_on = threading.Event()
 
     def work(item: int) -> None:
-        assert go_on.wait(5)
+        assert go_on.wait(PATIENCE)
         done.append(item)
 
     worker = OrderedWorker(work, pytest.fail, "ordered")
@@ -139,12 +133,12 @@ def test_an_ordered_worker_loses_nothing_and_holds_up_who_is_faster() -> None:
 
     giver = threading.Thread(target=give)
     giver.start()
-    _wait(lambda: len(given) == 2)  # one at work, one waiting
+    wait_for(lambda: len(given) == 2)  # one at work, one waiting
     time.sleep(0.05)
     assert given == [0, 1]
     go_on.set()
-    giver.join(5)
-    assert worker.stop(5)
+    giver.join(PATIENCE)
+    assert worker.stop(PATIENCE)
     assert done == [0, 1, 2, 3, 4]
 
 
@@ -158,7 +152,7 @@ def test_an_ordered_worker_goes_on_after_an_error() -> None:
     worker = OrderedWorker(work, errors.append, "ordered")
     for item in (5, 0, 2):
         worker.put(item)
-    assert worker.stop(5)
+    assert worker.stop(PATIENCE)
     assert done == [2, 5]
     assert isinstance(errors[0], ZeroDivisionError) and len(errors) == 1
 
@@ -167,7 +161,7 @@ def test_an_ordered_worker_that_hangs_is_left_behind() -> None:
     go_on = threading.Event()
 
     def work(_: int) -> None:
-        go_on.wait(5)
+        go_on.wait(PATIENCE)
 
     worker = OrderedWorker(work, pytest.fail, "ordered")
     worker.put(1)

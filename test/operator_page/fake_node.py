@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,7 @@ class FakeNode:
             while self.silent:
                 yield None
                 await asyncio.sleep(0.01)
-            for number in range(1000):
+            for number in itertools.count():
                 image = np.full((48, 64, 3), number % 256, np.uint8)
                 data = cv2.imencode(".jpg", image)[1].tobytes()
                 yield Picture("image/jpeg", data)

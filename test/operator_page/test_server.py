@@ -44,7 +44,13 @@ async def served(
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
+    asyncio.run(asyncio.wait_for(test(), 120))
+
+
+async def watchers(node: FakeNode, number: int) -> None:
+    """Waits until so many watch, for as long as the test may take."""
+    while node.watching != number:
+        await asyncio.sleep(0.01)
 
 
 NODE = {"node": "/matting_node"}
@@ -236,11 +242,7 @@ def test_the_live_picture_ends_with_its_viewer(tmp_path: Path) -> None:
                 length = int(re.findall(rb"Content-Length: (\d+)", head)[0])
                 image = cv2.imdecode(np.frombuffer(body[:length], np.uint8), cv2.IMREAD_COLOR)
                 assert image.shape == (48, 64, 3)
-            for _ in range(100):
-                if not node.watching:
-                    break
-                await asyncio.sleep(0.05)
-            assert node.watching == 0
+            await watchers(node, 0)
             async with session.get(f"{url}/api/live", params={**NODE, "view": "x"}) as response:
                 assert response.status == 404
 
@@ -253,6 +255,7 @@ def test_a_viewer_of_a_silent_node_waits_and_may_leave(tmp_path: Path) -> None:
         async with served(tmp_path, node) as (url, session):
             params = {**NODE, "view": "alpha"}
             async with session.get(f"{url}/api/live", params=params) as response:
+                await watchers(node, 1)
                 await asyncio.sleep(0.3)
                 assert node.watching == 1
                 node.silent = False
@@ -260,13 +263,10 @@ def test_a_viewer_of_a_silent_node_waits_and_may_leave(tmp_path: Path) -> None:
                 while data.count(b"--picture") < 2:
                     data += await response.content.readany()
                 node.silent = True
+            await watchers(node, 0)
             async with session.get(f"{url}/api/live", params=params):
-                await asyncio.sleep(0.1)
-            for _ in range(100):
-                if not node.watching:
-                    break
-                await asyncio.sleep(0.05)
-            assert node.watching == 0
+                await watchers(node, 1)
+            await watchers(node, 0)
 
     run(test)
 

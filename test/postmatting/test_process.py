@@ -62,7 +62,7 @@ def test_a_process_that_fails(program: str, reason: str) -> None:
 
 def test_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dart_ros.postmatting.process._PATIENCE", 0.2)
-    sleepy = "import time; time.sleep(60)"
+    sleepy = "import time; time.sleep(600)"
     with pytest.raises(PostMattingError, match="took more than"):
         stand_in(PostMattingProcess("closed-form"), sleepy).refine(*picture())
 

@@ -113,7 +113,7 @@ def test_two_processes_build_once(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env=environment)
         for _ in range(2)
     ]
-    assert [run.wait(60) for run in runs] == [0, 0]
+    assert [run.wait(180) for run in runs] == [0, 0]
     assert (tmp_path / "builds").read_text() == "built\n"
 
 

@@ -49,7 +49,7 @@ def test_a_pipe_brings_the_very_frames(tmp_path: Path) -> None:
                 sink.send(wanted[1])
                 break
             assert before == 0
-        reader.join(5)
+        reader.join(60)
         assert bytes(received) == wanted.tobytes()
         sink.send(frames[0])  # told by a broken pipe at the latest
         sink.send(frames[0])
