@@ -39,7 +39,7 @@ class Source:
         self.go.set()
 
     def frame(self, index: int, repeat: int = 0) -> Frame:
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         self.made.append((index, repeat))
         color = np.full((2, 4, 3), 10 * index + repeat, np.uint8)
         return Frame(color, np.full((2, 4), index / 10, np.float32), 0, CAMERA)
@@ -180,6 +180,6 @@ def test_a_recording_without_a_good_frame_ends(reader: ThreadPoolExecutor) -> No
 
     queue = PictureQueue(Broken(), Playlist([(0, 0), (1, 0)], [], True), 0, reader)
     with pytest.raises(RecordingError, match="all is lost"):
-        for _ in range(1000):
+        for _ in range(60_000):
             queue.next()
             time.sleep(0.001)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -19,24 +20,24 @@ import numpy as np
 import rclpy
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from dart_ros.demo.domain import own_domain
 from dart_ros.msg import Status
 from dart_ros.node.deferred_service import CALLS
+from dart_ros.node.image_messages import stamp_of
 from dart_ros.srv import CaptureBackground
 
 WIDTH, HEIGHT = 160, 120
 FRAME_ID = "camera_color_optical_frame"
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds; plenty, for machines that do other things as well
-DISCOVERY = 0.3
-"""Seconds in which a node finds whoever has found it: DDS loses what it answers before that."""
+NODE = "/matting_node"
 DOMAIN = own_domain()
 
 
@@ -156,10 +157,12 @@ class Robot:
         self._color = self.node.create_publisher(Image, "color/image_raw", qos)
         self._depth = self.node.create_publisher(Image, "depth/image_raw", qos)
         self._info = self.node.create_publisher(CameraInfo, "color/camera_info", qos)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.node.create_subscription(Status, "/matting_node/status", self.statuses.append, latched)
+        # None is lost while this process waits for the processor.
+        latched = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.node.create_subscription(Status, f"{NODE}/status", self.statuses.append, latched)
         self._clients: dict[str, Any] = {}
         self._action_clients: dict[str, ActionClient] = {}
+        self._met: set[tuple[str, frozenset[bytes]]] = set()
         self._stamps: set[int] = set()
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
@@ -181,7 +184,7 @@ class Robot:
 
     def subscribe(self, kind: Any, name: str) -> Listener:
         """Listen to an output of the node, until the listener is closed."""
-        return self.listen(kind, f"/matting_node/{name}")
+        return self.listen(kind, f"{NODE}/{name}")
 
     def listen(self, kind: Any, topic: str) -> Listener:
         """Listen to any topic, until the listener is closed."""
@@ -191,32 +194,69 @@ class Robot:
         """Whether a color image with this stamp was sent."""
         return stamp.sec * 1_000_000_000 + stamp.nanosec in self._stamps
 
+    def show(self, view: View, node: str = NODE) -> None:
+        """Have the camera send a view from now on, and wait until a node has come to it.
+
+        Frames of the view before may be under way until then.
+        """
+        self.view = view
+        changed = time.time_ns()
+        listener = self.listen(CompressedImage, f"{node}/input/compressed")
+        try:
+            # The first one may have been begun before, and stamped after.
+            until(lambda: sum(stamp_of(m) > changed for m in listener.messages) > 1, "the view")
+        finally:
+            listener.close()
+
+    def meet(self, node: str = NODE) -> None:
+        """Wait until a node has found all that is in this one: DDS loses what it sends before that.
+
+        It finds them in their order, so once it answers a new client it knows the older ones.
+        """
+        client = self.node.create_client(GetParameters, f"{node}/get_parameters", qos_profile=CALLS)
+        assert client.wait_for_service(PATIENCE), f"no {node}"
+        asked = []
+        end = time.monotonic() + PATIENCE
+        while not any(future.done() for future in asked):
+            assert time.monotonic() < end, f"{node} does not find this node"
+            asked.append(client.call_async(GetParameters.Request()))
+            with contextlib.suppress(AssertionError):
+                until(asked[-1].done, "an answer", 1.0)
+        self.node.destroy_client(client)
+
+    def _meet_once(self, node: str, name: str) -> None:
+        """Do so for a new client, and for a node that was started since."""
+        publishers = self.node.get_publishers_info_by_topic(f"{node}/status")
+        met = name, frozenset(bytes(one.endpoint_gid) for one in publishers)
+        if not publishers or met not in self._met:
+            self.meet(node)
+            self._met.add(met)
+
     def create_client(self, kind: Any, name: str) -> Any:
-        """Make a client of a service of the node.
+        """Make a client of a service by its full name.
 
         It gets the answers to all clients of the service: a shallow queue loses some.
         """
-        return self.node.create_client(kind, f"/matting_node/{name}", qos_profile=CALLS)
+        return self.node.create_client(kind, name, qos_profile=CALLS)
 
-    def action_client(self, kind: Any, name: str) -> ActionClient:
-        """The client of an action of the node, the same for all goals."""
-        if name not in self._action_clients:
-            client = ActionClient(self.node, kind, f"/matting_node/{name}")
-            self._action_clients[name] = client
-        client = self._action_clients[name]
-        if not client.server_is_ready():
-            assert client.wait_for_server(PATIENCE), f"no action {name}"
-            time.sleep(DISCOVERY)
+    def action_client(self, kind: Any, name: str, node: str = NODE) -> ActionClient:
+        """The client of an action of a node, the same for all goals."""
+        full = f"{node}/{name}"
+        if full not in self._action_clients:
+            self._action_clients[full] = ActionClient(self.node, kind, full)
+        client = self._action_clients[full]
+        assert client.wait_for_server(PATIENCE), f"no action {full}"
+        self._meet_once(node, f"action {name}")
         return client
 
-    def begin(self, kind: Any, name: str, request: Any) -> Callable[[float], Any]:
-        """Call a service of the node; returns a function that waits for the response."""
-        if name not in self._clients:
-            self._clients[name] = self.create_client(kind, name)
-        client = self._clients[name]
-        if not client.service_is_ready():
-            assert client.wait_for_service(PATIENCE), f"no service {name}"
-            time.sleep(DISCOVERY)
+    def begin(self, kind: Any, name: str, request: Any, node: str = NODE) -> Callable[[float], Any]:
+        """Call a service of a node; returns a function that waits for the response."""
+        full = f"{node}/{name}"
+        if full not in self._clients:
+            self._clients[full] = self.create_client(kind, full)
+        client = self._clients[full]
+        assert client.wait_for_service(PATIENCE), f"no service {full}"
+        self._meet_once(node, name)
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
@@ -243,11 +283,14 @@ class Robot:
 
     def forget(self, name: str) -> None:
         """Drop the client of a service, whatever it waits for."""
-        self.node.destroy_client(self._clients.pop(name))
+        self.node.destroy_client(self._clients.pop(f"{NODE}/{name}"))
+        self._met = {met for met in self._met if met[0] != name}
 
-    def call(self, kind: Any, name: str, request: Any, timeout: float = PATIENCE) -> Any:
-        """Call a service of the node and return its response."""
-        return self.begin(kind, name, request)(timeout)
+    def call(
+        self, kind: Any, name: str, request: Any, timeout: float = PATIENCE, node: str = NODE
+    ) -> Any:
+        """Call a service of a node and return its response."""
+        return self.begin(kind, name, request, node)(timeout)
 
     def capture(self, scene: str, frames: int = 12, **more: Any) -> Any:
         """Capture the background and return the response."""
@@ -259,14 +302,23 @@ class Robot:
         return self.call(SetParameters, "set_parameters", parameter_request(name, value)).results[0]
 
     def wait_for(
-        self, wanted: Callable[[Status], bool], timeout: float = PATIENCE, what: str = ""
+        self,
+        wanted: Callable[[Status], bool],
+        timeout: float = PATIENCE,
+        what: str = "",
+        since: int | None = None,
     ) -> Status:
-        """Wait for a status that comes after this call and return it."""
-        seen = len(self.statuses)
+        """Wait for a status and return it.
+
+        It is one that the node made after this call, or after ``since``, by ``time.time_ns()``:
+        what passes soon may be over when the call comes.
+        """
+        seen = len(self.statuses) if since is None else 0
+        oldest = time.time_ns() if since is None else since
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             for status in self.statuses[seen:]:
-                if wanted(status):
+                if stamp_of(status) >= oldest and wanted(status):
                     return status
             time.sleep(0.02)
         last = self.statuses[-1] if self.statuses else None
@@ -276,12 +328,15 @@ class Robot:
         """Wait until the node has started."""
         return self.wait_for(lambda s: s.state != Status.STATE_INACTIVE, what="of an active node")
 
-    def wait_for_state(self, state: int, reason: str = "", timeout: float = PATIENCE) -> Status:
+    def wait_for_state(
+        self, state: int, reason: str = "", timeout: float = PATIENCE, since: int | None = None
+    ) -> Status:
         """Wait for a status with this state, and a reason that holds these words."""
         return self.wait_for(
             lambda s: s.state == state and reason in s.reason,
             timeout,
             f"with state {state} and reason '{reason}'",
+            since,
         )
 
     def _spin(self) -> None:
@@ -291,7 +346,8 @@ class Robot:
     def _stream(self) -> None:
         due = time.monotonic()
         while self._running:
-            self._publish(self.views.pop(0) if self.views else self.view)
+            views = self.views  # a test may put another list there
+            self._publish(views.pop(0) if views else self.view)
             due = max(due + 1 / self.rate, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -349,6 +405,14 @@ class Listener:
         self._node.destroy_subscription(self._subscription)
 
 
+def until(condition: Callable[[], bool], what: str = "it", timeout: float = PATIENCE) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come in {timeout} s"
+        time.sleep(0.01)
+
+
 def image(
     pixels: NDArray[Any], encoding: str, frame_id: str, stamp: int, cut: int | None = None
 ) -> Image:
@@ -377,14 +441,17 @@ def start_fit(robot: Robot, node: NodeProcess, scene: str, seconds: float) -> in
 
 def children(pid: int) -> list[int]:
     """Processes that a process has started."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread may end meanwhile
+            found += map(int, task.read_text().split())
+    return found
 
 
 def is_gone(pid: int) -> bool:
     """Whether a process has ended, also if nobody has waited for it yet."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     return stat.rpartition(")")[2].split()[0] == "Z"

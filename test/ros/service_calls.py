@@ -14,7 +14,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.action import ActionClient
-from robot import Robot, parameter_request
+from robot import NODE, PATIENCE, Robot, parameter_request
 from std_srvs.srv import Trigger
 
 from dart_ros import action
@@ -40,6 +40,27 @@ FILES = (
 )
 MASKS = ("", "/no/where.png", "~nobody/x.png", "/dev/zero", "/dev/full", "/", "m" * 5000, "a\nb")
 TRIGGERS = ("cancel_fit", "cancel_capture", "capture", "undo_absorb", "restore_scene")
+ACTIONS = {
+    "capture_background": action.CaptureBackground,
+    "fit_scene": action.FitScene,
+    "take_still": action.TakeStill,
+}
+SERVICES = {
+    "capture_background": CaptureBackground,
+    "load_scene": LoadScene,
+    "list_scenes": ListScenes,
+    "take_still": TakeStill,
+    "absorb": Absorb,
+    "set_mask": SetMask,
+    "rename_scene": RenameScene,
+    "delete_scene": DeleteScene,
+    "set_parameters": SetParameters,
+    "get_state": GetState,
+    "get_parameters": GetParameters,
+    "describe_parameters": DescribeParameters,
+    **dict.fromkeys(TRIGGERS, Trigger),
+    **{f"{name}/_action/cancel_goal": CancelGoal for name in ACTIONS},
+}
 CORNERS = (-1.0, 0.0, 40.0, 119.0, 160.0, 1e9, 1e38, float("nan"), float("inf"))
 NUMBERS = (0, 1, 2, 10, 12, 10_000, 10_001, 2**32 - 1)
 SECONDS = (0.0, -1.0, 1.0, 1e6, 1e30, float("nan"), float("inf"), float("-inf"))
@@ -82,18 +103,16 @@ class Caller:
             name: ActionClient(
                 robot.node,
                 kind,
-                f"/matting_node/{name}",
+                f"{NODE}/{name}",
                 goal_service_qos_profile=CALLS,
                 result_service_qos_profile=CALLS,
                 cancel_service_qos_profile=CALLS,
             )
-            for name, kind in (
-                ("capture_background", action.CaptureBackground),
-                ("fit_scene", action.FitScene),
-                ("take_still", action.TakeStill),
-            )
+            for name, kind in ACTIONS.items()
         }
-        self._clients: dict[str, Any] = {}
+        self._clients = {
+            name: robot.create_client(kind, f"{NODE}/{name}") for name, kind in SERVICES.items()
+        }
         self.answers: Counter[str] = Counter()
         self.long: list[str] = []
 
@@ -121,6 +140,14 @@ class Caller:
         """Calls without an answer."""
         return len(self._waiting)
 
+    def wait_for_node(self) -> None:
+        """Wait until the clients have found the node, and it them."""
+        for client in self._clients.values():
+            assert client.wait_for_service(PATIENCE)
+        for client in self._actions.values():
+            assert client.wait_for_server(PATIENCE)
+        self._robot.meet()
+
     def close(self) -> None:
         """Drop the clients."""
         for client in self._actions.values():
@@ -140,9 +167,7 @@ class Caller:
         if len(message) > 1200 or not message.isprintable():
             self.long.append(f"{name}: {message[:200]}")
 
-    def _send(self, kind: Any, name: str, request: Any) -> None:
-        if name not in self._clients:
-            self._clients[name] = self._robot.create_client(kind, name)
+    def _send(self, name: str, request: Any) -> None:
         self._waiting.append((name, time.monotonic(), self._clients[name].call_async(request)))
 
     def _pick(self, values: Any) -> Any:
@@ -155,33 +180,33 @@ class Caller:
             fit=self._random.random() < 0.05,
             fit_seconds=self._pick(SECONDS),
         )
-        self._send(CaptureBackground, "capture_background", request)
+        self._send("capture_background", request)
 
     def _load(self) -> None:
-        self._send(LoadScene, "load_scene", LoadScene.Request(scene=self._pick(NAMES)))
+        self._send("load_scene", LoadScene.Request(scene=self._pick(NAMES)))
 
     def _list(self) -> None:
         request = ListScenes.Request(thumbnails=self._random.random() < 0.3)
-        self._send(ListScenes, "list_scenes", request)
+        self._send("list_scenes", request)
 
     def _still(self) -> None:
         images = self._random.random() < 0.3
         request = TakeStill.Request(file=self._pick(self._files), images=images)
-        self._send(TakeStill, "take_still", request)
+        self._send("take_still", request)
 
     def _trigger(self) -> None:
-        self._send(Trigger, self._pick(TRIGGERS), Trigger.Request())
+        self._send(self._pick(TRIGGERS), Trigger.Request())
 
     def _absorb(self) -> None:
         sides = {side: self._pick(NUMBERS) for side in ("x", "y", "width", "height")}
         request = Absorb.Request(persons_size=self._random.random() < 0.5, **sides)
-        self._send(Absorb, "absorb", request)
+        self._send("absorb", request)
 
     def _mask(self) -> None:
         request = SetMask.Request(file=self._pick(MASKS))
         if not request.file or self._random.random() < 0.1:
             request.background, request.foreground = self._polygons(), self._polygons()
-        self._send(SetMask, "set_mask", request)
+        self._send("set_mask", request)
 
     def _polygons(self) -> list[Polygon]:
         corners = [
@@ -198,20 +223,20 @@ class Caller:
         scene, name = self._pick(NAMES), self._pick(NAMES)
         if self._random.random() < 0.5:
             request = RenameScene.Request(scene=scene, name=name)
-            self._send(RenameScene, "rename_scene", request)
+            self._send("rename_scene", request)
         else:
-            self._send(DeleteScene, "delete_scene", DeleteScene.Request(scene=scene))
+            self._send("delete_scene", DeleteScene.Request(scene=scene))
 
     def _set(self) -> None:
         name, value = self._pick(PARAMETERS), self._pick(VALUES)
-        self._send(SetParameters, "set_parameters", parameter_request(name, value))
+        self._send("set_parameters", parameter_request(name, value))
 
     def _ask(self) -> None:
         names = [self._pick(PARAMETERS)]
         kinds = (
-            (GetState, "get_state", GetState.Request()),
-            (GetParameters, "get_parameters", GetParameters.Request(names=names)),
-            (DescribeParameters, "describe_parameters", DescribeParameters.Request(names=names)),
+            ("get_state", GetState.Request()),
+            ("get_parameters", GetParameters.Request(names=names)),
+            ("describe_parameters", DescribeParameters.Request(names=names)),
         )
         self._send(*self._pick(kinds))
 
@@ -235,7 +260,7 @@ class Caller:
     def _cancel(self) -> None:
         """Cancel all goals of an action."""
         name = self._pick(tuple(self._actions))
-        self._send(CancelGoal, f"{name}/_action/cancel_goal", CancelGoal.Request())
+        self._send(f"{name}/_action/cancel_goal", CancelGoal.Request())
 
 
 def fuzz(robot: Robot, seed: int, callers: int, seconds: float, stills: str) -> Counter[str]:
@@ -249,6 +274,8 @@ def fuzz(robot: Robot, seed: int, callers: int, seconds: float, stills: str) -> 
     """
     made = [Caller(robot, seed * 1000 + i, stills) for i in range(callers)]
     try:
+        for caller in made:
+            caller.wait_for_node()
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for caller in made:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,18 @@ import cv2
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionClient
 from robot import (
-    DISCOVERY,
     HEIGHT,
+    NODE,
     PATIENCE,
     WIDTH,
     NodeProcess,
     Robot,
+    children,
     empty_view,
     occupied_view,
     pixels_of,
+    until,
 )
 from std_srvs.srv import Trigger
 
@@ -32,19 +34,19 @@ from dart_ros.msg import Status
 from dart_ros.srv import TakeStill as TakeStillService
 
 pytestmark = pytest.mark.ros
-PARAMETERS = ("backend:=torch", "threads:=1", "capture_timeout:=2.0", "capture_scene:=button")
+PARAMETERS = ("backend:=torch", "threads:=1", "capture_timeout:=5.0", "capture_scene:=button")
 
 
 class Run:
-    """A goal that was sent to the node."""
+    """A goal that was sent to a node."""
 
-    def __init__(self, robot: Robot, kind: Any, name: str, goal: Any) -> None:
+    def __init__(self, robot: Robot, kind: Any, name: str, goal: Any, node: str = NODE) -> None:
         self.feedback: list[Any] = []
-        client = robot.action_client(kind, name)
+        client = robot.action_client(kind, name, node)
         sent = robot.in_executor(
             lambda: client.send_goal_async(goal, lambda m: self.feedback.append(m.feedback))
         )
-        wait(sent.done)
+        until(sent.done)
         assert sent.result().accepted
         self._handle = sent.result()
         self._robot = robot
@@ -53,20 +55,17 @@ class Run:
     def cancel(self) -> bool:
         """Ask the node to cancel the goal; whether it agrees."""
         asked = self._robot.in_executor(self._handle.cancel_goal_async)
-        wait(asked.done)
+        until(asked.done)
         return bool(asked.result().goals_canceling)
 
     def end(self) -> tuple[int, Any]:
         """Wait for the status and the result."""
-        wait(self._result.done)
+        until(self._result.done)
         return self._result.result().status, self._result.result().result
 
-
-def wait(condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.01)
+    def wait_for(self, activity: str) -> None:
+        """Wait for a feedback with these words."""
+        until(lambda: any(activity in feedback.activity for feedback in self.feedback), activity)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,13 +93,13 @@ def test_a_capture_tells_how_far_it_is(robot: Robot) -> None:
     for feedback in run.feedback:
         assert feedback.frames_wanted == 40
         assert feedback.progress == pytest.approx(feedback.frames_taken / 40)
-    assert any(feedback.activity.startswith("capturing 'room'") for feedback in run.feedback)
+    run.wait_for("capturing 'room'")
 
 
 def test_a_capture_is_cancelled(robot: Robot, scenes_dir: Path) -> None:
     before = sorted(scenes_dir.rglob("*.safetensors"))
     run = capture(robot, "never", 5000)
-    wait(lambda: any(feedback.frames_taken > 2 for feedback in run.feedback))
+    until(lambda: any(feedback.frames_taken > 2 for feedback in run.feedback))
     assert capture(robot, "second", 10).end()[0] == GoalStatus.STATUS_ABORTED
     assert run.cancel()
     status, result = run.end()
@@ -125,18 +124,20 @@ def test_a_button_captures_the_scene_of_the_parameter(robot: Robot) -> None:
     answer = robot.call(Trigger, "capture", Trigger.Request())
     assert answer.success and answer.message.startswith("captured 100 frames")
     assert robot.wait_for_state(Status.STATE_MATTING).scene == "button"
+    assert robot.set_parameter("capture_frames", 5000).successful  # so that it isn't done before
     wanted = robot.begin(Trigger, "capture", Trigger.Request())
     robot.wait_for_state(Status.STATE_CAPTURING)
     assert robot.call(Trigger, "cancel_capture", Trigger.Request()).success
     assert "was cancelled" in wanted(PATIENCE).message
     assert not robot.call(Trigger, "cancel_capture", Trigger.Request()).success
+    assert robot.set_parameter("capture_frames", 100).successful
 
 
 def test_a_fit_is_followed_and_cancelled(robot: Robot) -> None:
     assert robot.capture("other").success
     # Of a scene that isn't in use, which is loaded first.
     run = Run(robot, FitScene, "fit_scene", FitScene.Goal(scene="room", seconds=300.0))
-    wait(lambda: any("fitting" in feedback.activity for feedback in run.feedback))
+    run.wait_for("fitting")
     assert robot.wait_for(lambda s: s.fitting).scene == "room"
     status, result = Run(robot, FitScene, "fit_scene", FitScene.Goal()).end()
     assert status == GoalStatus.STATUS_ABORTED and "already running" in result.message
@@ -164,12 +165,12 @@ def test_fits_that_cannot_be(robot: Robot, goal: dict[str, Any], words: str) -> 
 def test_a_still_goes_into_a_file_unless_images_are_asked_for(robot: Robot, tmp_path: Path) -> None:
     pytest.importorskip("pymatting")
     assert robot.capture("room").success
-    robot.view = occupied_view()
+    robot.show(occupied_view())
     assert robot.set_parameter("stills_dir", str(tmp_path / "stills")).successful
     run = Run(robot, TakeStill, "take_still", TakeStill.Goal())
     status, result = run.end()
     assert status == GoalStatus.STATUS_SUCCEEDED and result.file in result.message
-    assert any("solving" in feedback.activity for feedback in run.feedback)
+    run.wait_for("solving")
     assert result.alpha.width == 0 and Path(result.file).parent == tmp_path / "stills"
     picture = cv2.imread(result.file, cv2.IMREAD_UNCHANGED)
     assert picture is not None and picture.shape == (HEIGHT, WIDTH, 4)
@@ -183,10 +184,12 @@ def test_a_still_goes_into_a_file_unless_images_are_asked_for(robot: Robot, tmp_
     assert answer.success and answer.alpha.width == 0 and Path(answer.file).is_file()
 
 
-def test_a_still_is_cancelled(robot: Robot, tmp_path: Path) -> None:
+def test_a_still_is_cancelled(robot: Robot, node: NodeProcess, tmp_path: Path) -> None:
     file = tmp_path / "still.png"
     run = Run(robot, TakeStill, "take_still", TakeStill.Goal(file=str(file)))
-    wait(lambda: any("solving" in feedback.activity for feedback in run.feedback))
+    until(lambda: bool(children(node.process.pid)), "its process")
+    os.kill(children(node.process.pid)[0], signal.SIGSTOP)  # so that it isn't done before
+    run.wait_for("solving")
     assert run.cancel()
     status, result = run.end()
     assert status == GoalStatus.STATUS_CANCELED and "cancelled" in result.message
@@ -195,32 +198,16 @@ def test_a_still_is_cancelled(robot: Robot, tmp_path: Path) -> None:
 
 
 def test_goals_that_run_when_the_node_ends_get_a_result(robot: Robot, tmp_path: Path) -> None:
-    node = NodeProcess(tmp_path, *PARAMETERS, namespace="/brief")
+    # No camera: the goal waits for frames.
+    parameters = ("backend:=torch", "threads:=1", f"capture_timeout:={PATIENCE}")
+    node = NodeProcess(tmp_path, *parameters, namespace="/brief")
     try:
-        client = ActionClient(
-            robot.node, CaptureBackground, "/brief/matting_node/capture_background"
-        )
-        assert client.wait_for_server(PATIENCE)
-        time.sleep(DISCOVERY)
         goal = CaptureBackground.Goal(scene="room")
-        # No camera: it waits for frames until the timeout.
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            sent = robot.in_executor(lambda: client.send_goal_async(goal))
-            with contextlib.suppress(AssertionError):
-                wait(sent.done, 10.0)
-            if not sent.done():
-                assert time.monotonic() < deadline, "no goal was answered"
-                continue
-            future = robot.in_executor(sent.result().get_result_async)
-            time.sleep(0.3)
-            if not future.done():
-                break
-            assert time.monotonic() < deadline, future.result()  # not active yet
+        run = Run(robot, CaptureBackground, "capture_background", goal, "/brief/matting_node")
+        run.wait_for("capturing 'room'")
+        robot.meet("/brief/matting_node")  # and it has been asked for the result by then
         assert node.stop() == 0
-        wait(future.done)
-        assert future.result().status == GoalStatus.STATUS_ABORTED
-        assert "deactivated" in future.result().result.message
-        client.destroy()
+        status, result = run.end()
+        assert status == GoalStatus.STATUS_ABORTED and "deactivated" in result.message
     finally:
         node.process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,17 @@ import cv2
 import numpy as np
 import pytest
 from geometry_msgs.msg import Point32, Polygon
-from robot import HEIGHT, WIDTH, NodeProcess, Robot, block, empty_view, occupied_view, pixels_of
+from robot import (
+    HEIGHT,
+    PATIENCE,
+    WIDTH,
+    NodeProcess,
+    Robot,
+    block,
+    empty_view,
+    occupied_view,
+    pixels_of,
+)
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
@@ -31,7 +42,8 @@ CORNERS = ((0, 0), (30, 0), (30, 20), (0, 20))
 def wait_for_alpha(robot: Robot, wanted: Callable[[np.ndarray], bool], what: str) -> None:
     listener = robot.subscribe(Image, "alpha")
     try:
-        for _ in range(200):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             (message,) = listener.next()
             alpha = pixels_of(message)[..., 0]
             if wanted(alpha):
@@ -66,7 +78,8 @@ def test_what_was_put_down_is_told_absorbed_taken_back_and_remembered(
     listener = robot.subscribe(Image, "alpha")  # only what is matted is learnt
     robot.view = occupied_view()
     wait_for_alpha(robot, opaque, "block")
-    status = robot.wait_for(lambda s: len(s.moved) == 1 and s.moved[0].seconds > 4)
+    # The thread that learns is niced.
+    status = robot.wait_for(lambda s: len(s.moved) == 1 and s.moved[0].seconds > 4, 3 * PATIENCE)
     (thing,) = status.moved
     rows, columns = block()
     assert thing.kind == "put down" and not thing.left_behind
@@ -86,7 +99,7 @@ def test_what_was_put_down_is_told_absorbed_taken_back_and_remembered(
     wait_for_alpha(robot, opaque, "block that is taken back")
     answer = trigger(robot, "undo_absorb")
     assert not answer.success and "nothing was absorbed" in answer.message
-    robot.wait_for(lambda s: len(s.moved) == 1 and s.moved[0].seconds > 4)
+    robot.wait_for(lambda s: len(s.moved) == 1 and s.moved[0].seconds > 4, 3 * PATIENCE)
     everything = Absorb.Request(x=0, y=0, width=WIDTH, height=HEIGHT)
     assert robot.call(Absorb, "absorb", everything).success
     wait_for_alpha(robot, gone, "block that is absorbed again")

@@ -12,14 +12,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from robot import FRAME_ID, Listener, NodeProcess, Robot, View, empty_view, occupied_view, pixels_of
+from robot import (
+    FRAME_ID,
+    PATIENCE,
+    Listener,
+    NodeProcess,
+    Robot,
+    View,
+    empty_view,
+    occupied_view,
+    pixels_of,
+)
 from sensor_msgs.msg import Image, PointCloud2
 
 from dart_ros.msg import Status
+from dart_ros.node.image_messages import stamp_of
+from dart_ros.node.log import without_figures
 from dart_ros.srv import CaptureBackground
 
 pytestmark = pytest.mark.ros
-TIMEOUT = 1.5
+TIMEOUT = 5.0
 PARAMETERS = ("backend:=torch", "threads:=1", f"capture_timeout:={TIMEOUT}")
 
 
@@ -76,9 +88,10 @@ def test_a_stream_that_cannot_be_matted(
     robot.view, words = BROKEN[case]
     robot.wait_for_state(Status.STATE_ERROR, words)
     assert words in node.log
-    count = len(alpha.messages)
-    time.sleep(0.2)
-    assert len(alpha.messages) == count
+    told = time.time_ns()
+    time.sleep(0.5)
+    # Mattes of frames before may still be under way.
+    assert all(stamp_of(message) < told for message in alpha.messages)
 
 
 @pytest.mark.parametrize("case", ["sizes", "truncated depth"])
@@ -94,8 +107,9 @@ def test_broken_images_between_good_ones_are_told(
     robot: Robot, alpha: Listener, node: NodeProcess
 ) -> None:
     # Not one alone: it might be replaced while it waits for the worker.
-    robot.views += [replace(empty_view(), color_bytes=7), empty_view()] * 10
+    robot.views += [replace(empty_view(), color_bytes=7), empty_view()] * 1000
     robot.wait_for(lambda s: "holds 7 of" in s.reason)
+    robot.views = []
     robot.wait_for(lambda s: s.state == Status.STATE_MATTING and "holds 7" not in s.reason)
     assert "holds 7 of" in node.log
 
@@ -141,8 +155,7 @@ def poster_seen(right: int) -> View:
 
 def test_a_camera_that_has_moved_is_told(robot: Robot, alpha: Listener, node: NodeProcess) -> None:
     assert robot.set_parameter("compensate_motion", 0.0).successful
-    robot.view = poster_seen(0)
-    time.sleep(1.0)  # no frame of the view before is under way then
+    robot.show(poster_seen(0))
     assert robot.capture("poster").success
     robot.view = poster_seen(6)
     words = "pixels since scene 'poster' was captured: put it back, or capture the background"
@@ -154,7 +167,7 @@ def test_a_camera_that_has_moved_is_told(robot: Robot, alpha: Listener, node: No
     robot.view = poster_seen(0)
     robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.reason)
     assert robot.set_parameter("compensate_motion", 12.0).successful
-    robot.view = empty_view()
+    robot.show(empty_view())
     assert robot.capture("room").success
 
 
@@ -164,11 +177,17 @@ def made_up_for(status: Status) -> float:
     return float(found[1]) if found else 0.0
 
 
+def wait_for_emptiness(alpha: Listener) -> None:
+    """Wait for a matte of the empty view: others may be under way."""
+    end = time.monotonic() + PATIENCE
+    while pixels_of(alpha.next()[0]).mean() >= 5:
+        assert time.monotonic() < end, "somebody is seen in an empty view"
+
+
 def test_a_camera_that_was_pushed_is_made_up_for(robot: Robot, alpha: Listener) -> None:
-    robot.view = poster_seen(0)
-    time.sleep(1.0)
+    robot.show(poster_seen(0))
     assert robot.capture("poster").success
-    assert pixels_of(alpha.next(5)[-1]).mean() < 5
+    wait_for_emptiness(alpha)
     for right in (6, 3, 0):
         robot.view = poster_seen(right)
         robot.wait_for(
@@ -176,8 +195,8 @@ def test_a_camera_that_was_pushed_is_made_up_for(robot: Robot, alpha: Listener) 
                 s.state == Status.STATE_MATTING and abs(made_up_for(s) - right) < 0.5
             )
         )
-        assert pixels_of(alpha.next(5)[-1]).mean() < 5
-    robot.view = empty_view()
+        wait_for_emptiness(alpha)
+    robot.show(empty_view())
     assert robot.capture("room").success
 
 
@@ -204,18 +223,27 @@ def test_a_camera_that_stops(robot: Robot, alpha: Listener, node: NodeProcess, c
     robot.view = replace(empty_view(), silent=silent)
     for word in words:
         robot.wait_for_state(Status.STATE_WAITING, word)
-        assert word in node.log
+        # Logged once, perhaps before the last rate has come down to 0.
+        logged = map(without_figures, node.log.splitlines())
+        assert any(without_figures(word) in line for line in logged)
+
+
+def lateness(status: Status) -> float:
+    """Seconds by which the status says that depth comes late, 0 without a word."""
+    found = re.search(r"depth comes ([\d.]+) s after its color", status.reason)
+    return float(found[1]) if found else 0.0
 
 
 def test_stamps_that_do_not_match(robot: Robot, alpha: Listener) -> None:
     robot.view = replace(empty_view(), depth_delay=0.5)
-    # As far as the stamps tell, depth comes half a second late.
-    robot.wait_for_state(Status.STATE_MATTING, "depth comes 0.50 s after its color")
+    # As far as the stamps tell, depth comes half a second late, but for a frame's time or so.
+    robot.wait_for(lambda s: s.state == Status.STATE_MATTING and abs(lateness(s) - 0.5) < 0.05)
     assert robot.set_parameter("depth_time_offset", 0.5).successful
     robot.wait_for(lambda s: s.state == Status.STATE_MATTING and not s.reason)
     robot.view = replace(empty_view(), depth_delay=7.5)
-    status = robot.wait_for_state(Status.STATE_WAITING, "raise sync_wait")
-    assert "or set depth_time_offset to 7.5 if the clocks differ" in status.reason
+    # Where color has come and its depth has not, it is a frame more.
+    words = "raise sync_wait if depth comes so late, or set depth_time_offset to 7.5 if the clocks"
+    robot.wait_for_state(Status.STATE_WAITING, words)
     assert robot.set_parameter("depth_time_offset", 7.5).successful
     robot.wait_for_state(Status.STATE_MATTING)
     assert robot.set_parameter("depth_time_offset", 0.0).successful
@@ -242,8 +270,7 @@ def test_aligned_depth_in_the_frame_of_the_depth_camera(robot: Robot, alpha: Lis
 def test_mattes_need_no_camera_matrix_but_points_do(
     robot: Robot, alpha: Listener, node: NodeProcess, view: View, reason: str
 ) -> None:
-    robot.view = view
-    time.sleep(0.3)
+    robot.show(view)
     alpha.next(5)
     if reason:
         points = robot.subscribe(PointCloud2, "points")
@@ -254,8 +281,7 @@ def test_mattes_need_no_camera_matrix_but_points_do(
 
 
 def test_a_capture_needs_no_camera_matrix(robot: Robot, alpha: Listener, scenes_dir: Path) -> None:
-    robot.view = replace(empty_view(), info_matrix=(0.0,) * 9)
-    time.sleep(0.3)
+    robot.show(replace(empty_view(), info_matrix=(0.0,) * 9))
     answer = robot.capture("room")
     assert answer.success, answer.message
     robot.wait_for_state(Status.STATE_MATTING)
@@ -273,14 +299,14 @@ def test_a_capture_of_a_camera_that_has_stopped_is_refused_in_time(
     answer = robot.capture("stopped")
     assert not answer.success
     assert "no usable frames" in answer.message and "depth 0 Hz" in answer.message
-    assert TIMEOUT - 0.1 < time.monotonic() - start < TIMEOUT + 10
+    assert TIMEOUT - 0.1 < time.monotonic() - start < TIMEOUT + 20
 
 
 def during_capture(robot: Robot, scene: str, act: Callable[[], None]) -> CaptureBackground.Response:
     wait = robot.begin(
-        CaptureBackground, "capture_background", CaptureBackground.Request(scene=scene, frames=300)
+        CaptureBackground, "capture_background", CaptureBackground.Request(scene=scene, frames=3000)
     )
-    robot.wait_for(lambda s: s.state == Status.STATE_CAPTURING and s.progress > 0.02)
+    robot.wait_for(lambda s: s.state == Status.STATE_CAPTURING and s.progress > 0.002)
     act()
     return wait(60)
 
@@ -313,7 +339,7 @@ def test_a_second_capture_is_refused_and_the_first_goes_on(
     robot: Robot, alpha: Listener, node: NodeProcess
 ) -> None:
     wait = robot.begin(
-        CaptureBackground, "capture_background", CaptureBackground.Request(scene="one", frames=150)
+        CaptureBackground, "capture_background", CaptureBackground.Request(scene="one", frames=300)
     )
     robot.wait_for_state(Status.STATE_CAPTURING)
     second = robot.capture("two")
@@ -321,7 +347,7 @@ def test_a_second_capture_is_refused_and_the_first_goes_on(
     assert not second.success and words in second.message and words in node.log
     robot.wait_for_state(Status.STATE_CAPTURING, words)
     first = wait(60)
-    assert first.success and first.frames_used == 150
+    assert first.success and first.frames_used == 300
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../escape", ".hidden", "ä", "x" * 65, "a\nb"])
@@ -357,8 +383,8 @@ def test_a_full_disk_leaves_the_old_scene(
     old = (scenes_dir / "room.safetensors").read_bytes()
     pid = node.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    # From now on no file of the node may grow beyond 20 kB: what a full disk does to a write.
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    # From now on no file of the node may grow beyond 100 kB: what a full disk does to a write.
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
         answer = robot.capture("room")
     finally:
@@ -373,10 +399,11 @@ def test_a_full_disk_leaves_the_old_scene(
 
 
 def test_a_client_that_leaves_does_no_harm(robot: Robot, alpha: Listener, scenes_dir: Path) -> None:
+    begun = time.time_ns()
     robot.begin(
         CaptureBackground, "capture_background", CaptureBackground.Request(scene="left", frames=20)
     )
-    robot.wait_for_state(Status.STATE_CAPTURING)
+    robot.wait_for_state(Status.STATE_CAPTURING, since=begun)
     robot.forget("capture_background")
     robot.wait_for(lambda s: s.scene == "left" and s.state == Status.STATE_MATTING)
     assert (scenes_dir / "left.safetensors").exists()
@@ -387,7 +414,7 @@ def test_many_requests_at_once_each_get_an_answer(robot: Robot, alpha: Listener)
         robot.begin(
             CaptureBackground,
             "capture_background",
-            CaptureBackground.Request(scene=f"s{i}", frames=12),
+            CaptureBackground.Request(scene=f"s{i}", frames=100),  # not done before the last
         )
         for i in range(5)
     ]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from robot import (
-    DISCOVERY,
     FRAME_ID,
     HEIGHT,
     PATIENCE,
@@ -21,6 +20,7 @@ from robot import (
     empty_view,
     occupied_view,
     pixels_of,
+    until,
 )
 from sensor_msgs.msg import Image
 
@@ -58,33 +58,17 @@ def scene(name: str, **other: Any) -> Scene:
     )
 
 
-def ask(robot: Robot, node: str, kind: Any, name: str, request: Any) -> Any:
-    """Call a service of one of several nodes."""
-    client = robot.node.create_client(kind, f"{node}/{name}")
-    assert client.wait_for_service(PATIENCE)
-    time.sleep(DISCOVERY)
-    future = client.call_async(request)
-    end = time.monotonic() + PATIENCE
-    while not future.done():
-        assert time.monotonic() < end, f"{node}/{name} did not answer"
-        time.sleep(0.02)
-    robot.node.destroy_client(client)
-    return future.result()
-
-
 def test_two_cameras_capture_scenes_of_one_name(robot: Robot, tmp_path: Path) -> None:
     views = {"/left": empty_view(), "/right": empty_view()}
     views["/right"] = replace(views["/right"], color=255 - views["/right"].color)
     ids = {}
     for namespace, view in views.items():
+        name = f"{namespace}/matting_node"
         node = NodeProcess(tmp_path, *TORCH, namespace=namespace, remaps=SAME_TOPICS)
         try:
-            robot.view = view
+            robot.show(view, name)
             request = CaptureBackground.Request(scene="lab", frames=12)
-            time.sleep(0.5)  # the last frames of the other view
-            answer = ask(
-                robot, f"{namespace}/matting_node", CaptureBackground, "capture_background", request
-            )
+            answer = robot.call(CaptureBackground, "capture_background", request, node=name)
             assert answer.success, answer.message
             ids[namespace] = answer.scene_id
             assert node.stop() == 0
@@ -104,10 +88,9 @@ def test_two_cameras_capture_scenes_of_one_name(robot: Robot, tmp_path: Path) ->
             assert time.monotonic() < end
         listener.close()
         assert (status.scene, status.scene_id) == ("lab", ids["/left"])
-        listed = ask(
-            robot, "/left/matting_node", ListScenes, "list_scenes", ListScenes.Request()
-        ).scenes
-        assert [(item.name, item.loaded) for item in listed] == [("lab", True)]
+        request = ListScenes.Request()
+        listed = robot.call(ListScenes, "list_scenes", request, node="/left/matting_node")
+        assert [(item.name, item.loaded) for item in listed.scenes] == [("lab", True)]
         assert node.stop() == 0
     finally:
         if node.process.poll() is None:
@@ -177,20 +160,22 @@ def test_what_moved_in_a_capture_is_shown(robot: Robot, tmp_path: Path) -> None:
     try:
         robot.wait_for_state(Status.STATE_NO_SCENE)
         pictures = robot.listen(Image, "/matting_node/capture_picture")
-        request = CaptureBackground.Request(scene="room", frames=200)
+        robot.meet()
+        request = CaptureBackground.Request(scene="room", frames=2000)
         wait = robot.begin(CaptureBackground, "capture_background", request)
         robot.wait_for_state(Status.STATE_CAPTURING)
         robot.view = occupied_view()
         answer = wait(PATIENCE)
         assert not answer.success and "moves in the view" in answer.message
         assert "~/capture_picture shows where" in answer.message
+        until(lambda: bool(pictures.messages), "the picture")
         picture = pixels_of(pictures.messages[-1])
         red = (picture == (255, 40, 40)).all(axis=2)
         assert red.any() and abs(np.nonzero(red)[1].mean() - WIDTH / 2) < 15
-        robot.view = empty_view()
-        time.sleep(0.5)
+        robot.show(empty_view())
         answer = robot.capture("room")
         assert answer.success and "restless" not in answer.message
+        until(lambda: len(pictures.messages) > 1, "the picture")
         assert len(pictures.messages) == 2
         pictures.close()
         assert node.stop() == 0

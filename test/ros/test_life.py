@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
@@ -27,6 +26,7 @@ from robot import (
     is_gone,
     occupied_view,
     start_fit,
+    until,
 )
 from sensor_msgs.msg import Image
 
@@ -41,12 +41,14 @@ TORCH = ("backend:=torch", "threads:=1")
 
 
 BETTER = """
-import json, sys
+import json, os, sys, time
 from dataclasses import replace
 import numpy as np
 from dart_ros.fitting.weights import network_with, weights_of
 from dart_ros.session.scene_store import SceneStore
-folder, name = sys.argv[2:]
+folder, name, hold = sys.argv[2:]
+while os.path.exists(hold):
+    time.sleep(0.01)
 store = SceneStore(folder)
 weights = {key: np.zeros_like(value) for key, value in weights_of(network_with(None)).items()}
 store.save(replace(store.load(name), weights=weights))
@@ -213,12 +215,12 @@ def test_a_scene_of_another_size_is_told_with_what_to_do(robot: Robot, tmp_path:
 
 def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> None:
     def state() -> str:
-        # Of a node that has just begun, DDS can lose an answer whose reader it is still finding.
-        for _ in range(5):
-            with contextlib.suppress(AssertionError):
-                answer = robot.call(GetState, "get_state", GetState.Request(), timeout=10.0)
-                return str(answer.current_state.label)
-        raise AssertionError("get_state was asked five times and did not answer")
+        answer = robot.call(GetState, "get_state", GetState.Request())
+        return str(answer.current_state.label)
+
+    def reliability(topic: str) -> list[ReliabilityPolicy]:
+        found = robot.node.get_subscriptions_info_by_topic(topic)
+        return [one.qos_profile.reliability for one in found]
 
     SceneStore(tmp_path).save(scene("room"))
     qos = "qos_overrides./color/image_raw.subscription.reliability:=reliable"
@@ -231,24 +233,22 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
             assert change(robot, Transition.TRANSITION_CONFIGURE)
             assert change(robot, Transition.TRANSITION_ACTIVATE)
             assert state() == "active"
-            (color,) = robot.node.get_subscriptions_info_by_topic("/color/image_raw")
-            assert color.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-            (depth,) = robot.node.get_subscriptions_info_by_topic("/depth/image_raw")
-            assert depth.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+            until(lambda: reliability("/color/image_raw") == [ReliabilityPolicy.RELIABLE])
+            until(lambda: reliability("/depth/image_raw") == [ReliabilityPolicy.BEST_EFFORT])
             listener = robot.subscribe(Image, "alpha")
             listener.next(2)
             robot.wait_for_state(Status.STATE_MATTING)
             wait = robot.begin(
                 CaptureBackground,
                 "capture_background",
-                CaptureBackground.Request(scene="cut", frames=300),
+                CaptureBackground.Request(scene="cut", frames=3000),
             )
             robot.wait_for_state(Status.STATE_CAPTURING)
             assert change(robot, Transition.TRANSITION_DEACTIVATE)
             answer = wait(PATIENCE)
             assert not answer.success and "deactivated" in answer.message
             robot.wait_for_state(Status.STATE_INACTIVE)
-            assert robot.node.count_subscribers("/color/image_raw") == 0
+            until(lambda: robot.node.count_subscribers("/color/image_raw") == 0)
             listener.close()
             assert change(robot, Transition.TRANSITION_CLEANUP)
             assert state() == "unconfigured"
@@ -291,6 +291,14 @@ def test_transitions_that_are_not_possible_are_refused(robot: Robot, tmp_path: P
     assert "Traceback" not in node.log
 
 
+def wait_for_a_hanging_engine(robot: Robot) -> None:
+    """Wait for a status without mattes although pairs come."""
+    robot.wait_for(
+        lambda s: s.state == Status.STATE_MATTING and s.frame_rate == 0,
+        what="of an engine that hangs",
+    )
+
+
 def test_no_second_thread_works_with_an_engine_that_hangs(robot: Robot, tmp_path: Path) -> None:
     SceneStore(tmp_path).save(scene("room"))
     hang = tmp_path / "hang"
@@ -300,13 +308,14 @@ def test_no_second_thread_works_with_an_engine_that_hangs(robot: Robot, tmp_path
         with running(tmp_path, "scene:=room", fault=fault) as node:
             alpha.next(2)
             hang.touch()
-            robot.wait_for(lambda s: s.frame_rate == 0, what="of an engine that hangs")
+            wait_for_a_hanging_engine(robot)
             assert change(robot, Transition.TRANSITION_DEACTIVATE)
             assert not change(robot, Transition.TRANSITION_ACTIVATE)
             assert "can't activate: the engine is still at a frame from before" in node.log
             robot.wait_for_state(Status.STATE_INACTIVE)
             hang.unlink()
-            assert change(robot, Transition.TRANSITION_ACTIVATE)
+            # It is refused until the frame from before is done.
+            until(lambda: change(robot, Transition.TRANSITION_ACTIVATE))
             robot.wait_for_state(Status.STATE_MATTING)
             alpha.next(2)
             assert node.stop() == 0
@@ -359,28 +368,29 @@ matting_node.Predictor = slow
 
 def test_better_weights_are_swapped_in_between_two_frames(robot: Robot, tmp_path: Path) -> None:
     """The node's part alone: another command stands in for the fit, whose weights give no alpha."""
+    hold = tmp_path / "hold"
+    hold.touch()
     fault = f"""
 import sys
 from dart_ros.node import fit
 fit.fit_command = lambda name, folder, *_: [
-    sys.executable, "-c", {BETTER!r}, "fit", folder, name
+    sys.executable, "-c", {BETTER!r}, "fit", folder, name, {str(hold)!r}
 ]
 """
     alpha = robot.subscribe(Image, "alpha")
     try:
-        with running(tmp_path, fault=fault) as node:
+        with running(tmp_path / "scenes", fault=fault) as node:
             robot.wait_for_state(Status.STATE_NO_SCENE)
             assert robot.capture("swapped", fit=True).success
             # Without depth in the block: what depth is sure of is no matter of the weights.
             view = occupied_view()
             depth = np.where(view.depth == view.depth.max(), view.depth, 0)
             robot.view = replace(view, depth=depth)
-            robot.wait_for(lambda s: "fit of 'swapped': better" in node.log, 60)
-            until = time.monotonic() + PATIENCE
-            while any(alpha.next()[0].data) and time.monotonic() < until:
-                pass
+            until(lambda: any(alpha.next()[0].data), "a matte with the weights of before")
+            hold.unlink()
+            robot.wait_for(lambda s: "fit of 'swapped': better" in node.log, 3 * PATIENCE)
+            until(lambda: not any(alpha.next()[0].data), "a matte with the better weights")
             assert not any(alpha.next()[0].data)
-            assert any(any(message.data) for message in alpha.messages)
             stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in alpha.messages]
             assert stamps == sorted(set(stamps))
             assert node.log.count("is in use") == 2
@@ -395,7 +405,7 @@ def test_the_end_of_the_node_is_the_end_of_the_fit(robot: Robot, tmp_path: Path)
         robot.wait_for_state(Status.STATE_NO_SCENE)
         fit = start_fit(robot, node, "room", 300.0)
         assert node.stop(signal.SIGTERM) == 0
-        assert not Path(f"/proc/{fit}").exists()
+        until(lambda: is_gone(fit), "the end of the fit")
     assert "Traceback" not in node.log
 
 
@@ -421,15 +431,15 @@ MattingNode.close = stuck
         with running(tmp_path, "scene:=room", fault=fault) as node:
             alpha.next(2)
             hang.touch()
-            robot.wait_for(lambda s: s.frame_rate == 0, what="of an engine that hangs")
+            wait_for_a_hanging_engine(robot)
             (child,) = children(node.process.pid)
             begun = time.monotonic()
             assert node.stop(signal.SIGTERM) == 0
-            assert time.monotonic() - begun < 15.0
+            assert time.monotonic() - begun < 20.0
         assert "still being learnt" in node.log
         assert "matting_node is ended after 10 s; still at work: " in node.log
         assert "background learning" in node.log.splitlines()[-1]
-        assert is_gone(child)
+        until(lambda: is_gone(child), "the end of its child")
     finally:
         alpha.close()
 
@@ -444,7 +454,8 @@ def test_a_service_that_waits_costs_no_processor(robot: Robot, tmp_path: Path) -
             CaptureBackground, "capture_background", CaptureBackground.Request(scene="long")
         )
         robot.wait_for_state(Status.STATE_CAPTURING)
-        waiting = processor_share(node.process.pid)
+        # What works now and then, as discovery does, is no loop.
+        waiting = min(processor_share(node.process.pid) for _ in range(3))
         robot.view = empty_view()
         assert waiting < resting + 0.1, (resting, waiting)
         assert node.stop() == 0
@@ -494,14 +505,15 @@ def unsound(part, *arguments):
 """
     alpha = robot.subscribe(Image, "alpha")
     try:
+        begun = time.monotonic()
         with running(tmp_path, fault=fault) as node:
-            told = robot.wait_for(lambda s: "internal error" in s.reason, what="of the fault")
+            told = robot.wait_for_state(Status.STATE_ERROR, "internal error")
             assert "what nobody thought of" in told.reason
-            assert told.state == Status.STATE_ERROR
             alpha.next(2)
             robot.wait_for_state(Status.STATE_MATTING)
             assert node.stop() == 0
-            assert 1 <= node.log.count("Traceback") <= 3
+            # One each five seconds; how long sixty frames take is up to the machine.
+            assert 1 <= node.log.count("Traceback") <= 2 + (time.monotonic() - begun) / 5
     finally:
         alpha.close()
 

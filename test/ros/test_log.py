@@ -17,7 +17,7 @@ from dart_ros.msg import Status
 from dart_ros.srv import CaptureBackground, LoadScene, TakeStill
 
 pytestmark = pytest.mark.ros
-PARAMETERS = ("backend:=torch", "threads:=1", "capture_timeout:=2.0")
+PARAMETERS = ("backend:=torch", "threads:=1", "capture_timeout:=5.0")
 FORGED = "\x1b[2J\n[FATAL] [0.0] [matting_node]: forged\r\n"
 LONG = FORGED + "x" * 2_000_000
 
@@ -47,7 +47,7 @@ def test_long_names_in_messages_and_requests(robot: Robot, node: NodeProcess) ->
     end = time.monotonic() + 8
     while robot.views and time.monotonic() < end:
         time.sleep(0.1)
-    robot.views.clear()
+    robot.views = []
     for kind, name, request in (
         (LoadScene, "load_scene", LoadScene.Request(scene=LONG)),
         (CaptureBackground, "capture_background", CaptureBackground.Request(scene=LONG)),
@@ -57,7 +57,7 @@ def test_long_names_in_messages_and_requests(robot: Robot, node: NodeProcess) ->
         start = time.monotonic()
         answer = robot.call(kind, name, request)
         assert not answer.success and len(answer.message) < 1200 and answer.message.isprintable()
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 30
     request = ChangeState.Request(transition=Transition(label=LONG))
     assert not robot.call(ChangeState, "change_state", request).success
     assert not robot.set_parameter("composite_image", LONG).successful
@@ -92,10 +92,11 @@ def test_long_names_in_messages_and_requests(robot: Robot, node: NodeProcess) ->
 def test_files_of_stills_are_checked_before_anything_is_computed(
     robot: Robot, node: NodeProcess, tmp_path: Path, file: str, words: str
 ) -> None:
-    start = time.monotonic()
+    seen = len(robot.statuses)
     answer = robot.call(TakeStill, "take_still", TakeStill.Request(file=file))
     assert not answer.success and words in answer.message
-    assert time.monotonic() - start < 2
+    robot.wait_for(lambda _: True)
+    assert not any("still" in status.activity for status in robot.statuses[seen:])
 
 
 def test_a_folder_named_like_a_picture_is_refused(robot: Robot, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,18 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from robot import FRAME_ID, HEIGHT, WIDTH, NodeProcess, Robot, empty_view, occupied_view, pixels_of
+from robot import (
+    FRAME_ID,
+    HEIGHT,
+    PATIENCE,
+    WIDTH,
+    NodeProcess,
+    Robot,
+    empty_view,
+    occupied_view,
+    pixels_of,
+    until,
+)
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from dart_ros.msg import Status
@@ -29,9 +40,10 @@ def captured(node: NodeProcess, robot: Robot) -> CaptureBackground.Response:
     """The response to the capture that the tests of this module build upon."""
     robot.wait_for_state(Status.STATE_NO_SCENE, "call ~/capture_background")
     request = CaptureBackground.Request(scene="room", frames=30)
+    begun = time.time_ns()
     wait = robot.begin(CaptureBackground, "capture_background", request)
     # The node goes on to report while the service waits for its answer.
-    status = robot.wait_for_state(Status.STATE_CAPTURING)
+    status = robot.wait_for_state(Status.STATE_CAPTURING, since=begun)
     assert "capturing 'room'" in status.activity and 0 <= status.progress < 1
     return wait(60)
 
@@ -60,9 +72,12 @@ def test_nothing_is_computed_without_a_subscriber(
     captured: CaptureBackground.Response, robot: Robot
 ) -> None:
     before = robot.wait_for(lambda s: "no output has a subscriber" in s.activity)
-    after = robot.wait_for(lambda s: s.frames_received >= before.frames_received + 20)
-    assert after.frames_matted == before.frames_matted
-    assert after.state == Status.STATE_MATTING and after.frame_rate == 0.0
+    after = robot.wait_for(
+        lambda s: (
+            s.state == Status.STATE_MATTING and s.frames_received >= before.frames_received + 20
+        )
+    )
+    assert after.frames_matted == before.frames_matted and after.frame_rate == 0.0
 
 
 def test_every_output_carries_stamp_and_frame_of_its_source(
@@ -80,8 +95,9 @@ def test_every_output_carries_stamp_and_frame_of_its_source(
     }
     listeners = {name: robot.subscribe(kind, name) for name, (kind, _) in kinds.items()}
     try:
-        listeners["points"].next(3, 30)
-        got = {name: listener.next(5, 30) for name, listener in listeners.items()}
+        listeners["points"].next(3)
+        got = {name: listener.next(5) for name, listener in listeners.items()}
+        until(lambda: bool(common_stamps(listeners.values())), "a frame of all outputs")
     finally:
         for listener in listeners.values():
             listener.close()
@@ -92,7 +108,7 @@ def test_every_output_carries_stamp_and_frame_of_its_source(
         if encoding:
             assert (message.encoding, message.width, message.height) == (encoding, WIDTH, HEIGHT)
     # One frame of all outputs, to hold them against each other.
-    stamp = common_stamp([listener.messages for listener in listeners.values()])
+    stamp = max(common_stamps(listeners.values()))
     one = {name: by_stamp(listener.messages, stamp) for name, listener in listeners.items()}
     alpha = pixels_of(one["alpha"])[..., 0]
     assert set(np.unique(pixels_of(one["trimap"]))) <= {0, 128, 255}
@@ -113,11 +129,12 @@ def by_stamp(messages: list[Any], stamp: tuple[int, int]) -> Any:
     return next(m for m in messages if (m.header.stamp.sec, m.header.stamp.nanosec) == stamp)
 
 
-def common_stamp(lists: list[list[Any]]) -> tuple[int, int]:
+def common_stamps(listeners: Iterable[Any]) -> set[tuple[int, int]]:
     stamps = [
-        {(m.header.stamp.sec, m.header.stamp.nanosec) for m in messages} for messages in lists
+        {(m.header.stamp.sec, m.header.stamp.nanosec) for m in listener.messages}
+        for listener in listeners
     ]
-    return max(set.intersection(*stamps))
+    return set.intersection(*stamps)
 
 
 def test_depth_in_metres_comes_out_in_metres(
@@ -146,9 +163,8 @@ def test_every_encoding_of_color_is_understood(
     captured: CaptureBackground.Response, robot: Robot, encoding: str, code: int
 ) -> None:
     color = cv2.cvtColor(empty_view().color, code).reshape(HEIGHT, WIDTH, -1)
-    robot.view = replace(empty_view(), color=color, color_encoding=encoding)
+    robot.show(replace(empty_view(), color=color, color_encoding=encoding))
     with listening(robot, Image, "alpha") as listener:
-        listener.next(2)  # these may have been on their way
         last = listener.next(4)[-1]
     # Nobody is there, whatever the bytes are called; grey has lost the room's colors.
     assert encoding == "mono8" or pixels_of(last).mean() < 5
@@ -157,9 +173,8 @@ def test_every_encoding_of_color_is_understood(
 
 
 def test_depth_may_be_called_mono16(captured: CaptureBackground.Response, robot: Robot) -> None:
-    robot.view = replace(occupied_view(), depth_encoding="mono16")
+    robot.show(replace(occupied_view(), depth_encoding="mono16"))
     with listening(robot, Image, "alpha") as listener:
-        listener.next(2)
         assert pixels_of(listener.next(2)[-1]).mean() > 5
     robot.wait_for_state(Status.STATE_MATTING)
     robot.view = empty_view()
@@ -174,8 +189,12 @@ def test_status_and_diagnostics_tell_rate_latency_and_level(
         assert 0 < status.latency < 10
         assert status.frames_matted + status.frames_dropped <= status.frames_received
         (entry,) = diagnostics.next()[0].status
+        end = time.monotonic() + PATIENCE
+        while entry.level != DiagnosticStatus.OK:  # where the machine holds images up
+            assert time.monotonic() < end, entry
+            (entry,) = diagnostics.next()[0].status
     diagnostics.close()
-    assert entry.name == "/matting_node: matting" and entry.level == DiagnosticStatus.OK
+    assert entry.name == "/matting_node: matting"
     assert {pair.key: pair.value for pair in entry.values}["scene"] == "room"
 
 
@@ -191,9 +210,15 @@ def test_parameters_change_the_next_frames(
             ("composite_image", "", (200, 100, 50)),
         ):
             assert robot.set_parameter(name, value).successful
-            listener.next(2)  # one may have been on its way
-            corner = pixels_of(listener.next()[0])[:8, :8].reshape(-1, 3).astype(int)
-            assert np.median(np.abs(corner - color).max(axis=1)) < 40
+            end = time.monotonic() + PATIENCE
+            while np.median(off_color(listener.next()[0], color)) >= 40:  # it was on its way
+                assert time.monotonic() < end, f"{name} {value} changes nothing"
+
+
+def off_color(message: Image, color: tuple[int, int, int]) -> np.ndarray:
+    """By how much the pixels of a corner are not of a color."""
+    corner = pixels_of(message)[:8, :8].reshape(-1, 3).astype(int)
+    return np.abs(corner - color).max(axis=1)
 
 
 @pytest.mark.parametrize(
@@ -226,12 +251,14 @@ def test_another_engine_is_built_while_the_old_one_serves(
         listener.next()
         built, seen = node.log.count(in_use), len(robot.statuses)
         assert robot.set_parameter("refine_fraction", 0.5).successful
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         while node.log.count(in_use) == built:
             assert time.monotonic() < end, node.log
             listener.next()
         listener.next(3)
-    assert {status.state for status in robot.statuses[seen:]} <= {Status.STATE_MATTING}
+    # A machine that does other things as well may hold the images up.
+    served = {Status.STATE_MATTING, Status.STATE_WAITING}
+    assert {status.state for status in robot.statuses[seen:]} <= served
 
 
 def test_scenes_are_listed_and_loaded(
@@ -247,7 +274,7 @@ def test_scenes_are_listed_and_loaded(
     assert set(scenes) == {"room", "copy", "half"}
     assert (scenes["room"].width, scenes["room"].height) == (WIDTH, HEIGHT)
     assert scenes["room"].loaded and not scenes["half"].loaded
-    assert abs(scenes["room"].captured_at.sec - time.time()) < 600
+    assert abs(scenes["room"].captured_at.sec - time.time()) < 3600
     assert scenes["half"].captured_at.sec == 0
     assert scenes["room"].captured_by == "/matting_node"
     assert "cut short" in scenes["half"].problem and not scenes["room"].problem

@@ -98,6 +98,7 @@ def test_node_and_command_agree(
         assert time.monotonic() < end, answer.message
         time.sleep(0.2)
     robot.wait_for_state(Status.STATE_MATTING)
+    robot.show(robot.view)
     # Of a view that stands still the filter over time changes nothing.
     scene = SceneStore(scenes_dir).load(name)
     alone = Predictor(scene, "torch", threads=1, video=False).predict(frame)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from robot import HEIGHT, WIDTH, NodeProcess, Robot, empty_view
+from robot import HEIGHT, PATIENCE, WIDTH, NodeProcess, Robot, empty_view
 from sensor_msgs.msg import CompressedImage
 
 from dart_ros.msg import Status
@@ -72,7 +73,10 @@ def test_compressed_topics_hold_what_the_raw_ones_do(
         robot.subscribe(CompressedImage, f"{name}/compressed"),
     )
     try:
-        for _ in range(20):
+        both: list[tuple[Image, CompressedImage]] = []
+        end = time.monotonic() + PATIENCE
+        while not both:
+            assert time.monotonic() < end, "no frame came on both"
             raw.next()
             compressed.next()
             stamps = {(m.header.stamp.sec, m.header.stamp.nanosec): m for m in raw.messages}
@@ -81,8 +85,6 @@ def test_compressed_topics_hold_what_the_raw_ones_do(
                 for m in compressed.messages
                 if (key := (m.header.stamp.sec, m.header.stamp.nanosec)) in stamps
             ]
-            if both:
-                break
         image, message = both[-1]
     finally:
         raw.close()
