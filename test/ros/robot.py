@@ -448,6 +448,27 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def halted_child(pid: int) -> int:
+    """Halt the program that a process has started, until it gets SIGCONT, and return its number."""
+
+    def started() -> list[int]:
+        # Until it runs its own program it is a copy, for which the process waits.
+        return [child for child in children(pid) if command_of(child) not in ("", command_of(pid))]
+
+    until(lambda: bool(started()), "a child")
+    (child,) = started()
+    os.kill(child, signal.SIGSTOP)
+    return child
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, empty for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def is_gone(pid: int) -> bool:
     """Whether a process has ended, also if nobody has waited for it yet."""
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,8 +19,8 @@ from robot import (
     WIDTH,
     NodeProcess,
     Robot,
-    children,
     empty_view,
+    halted_child,
     occupied_view,
     pixels_of,
     until,
@@ -187,8 +185,7 @@ def test_a_still_goes_into_a_file_unless_images_are_asked_for(robot: Robot, tmp_
 def test_a_still_is_cancelled(robot: Robot, node: NodeProcess, tmp_path: Path) -> None:
     file = tmp_path / "still.png"
     run = Run(robot, TakeStill, "take_still", TakeStill.Goal(file=str(file)))
-    until(lambda: bool(children(node.process.pid)), "its process")
-    os.kill(children(node.process.pid)[0], signal.SIGSTOP)  # so that it isn't done before
+    halted_child(node.process.pid)  # so that it isn't done before
     run.wait_for("solving")
     assert run.cancel()
     status, result = run.end()

@@ -22,11 +22,10 @@ from robot import (
     NodeProcess,
     Robot,
     block,
-    children,
     empty_view,
+    halted_child,
     occupied_view,
     pixels_of,
-    until,
 )
 from sensor_msgs.msg import Image
 
@@ -50,19 +49,11 @@ def captured(node: NodeProcess, robot: Robot) -> Iterator[None]:
     robot.view = empty_view()
 
 
-def halted_process(node: NodeProcess) -> int:
-    """The process of a still, which goes on when it gets SIGCONT."""
-    until(lambda: bool(children(node.process.pid)), "the process of a still")
-    (pid,) = children(node.process.pid)
-    os.kill(pid, signal.SIGSTOP)
-    return pid
-
-
 def test_a_still_comes_while_the_mattes_go_on(robot: Robot, node: NodeProcess) -> None:
     mattes = robot.subscribe(Image, "alpha")
     mattes.next(2)
     wait = robot.begin(TakeStill, "take_still", TakeStill.Request(images=True))
-    pid = halted_process(node)
+    pid = halted_child(node.process.pid)
     mattes.next(10)
     os.kill(pid, signal.SIGCONT)
     answer = wait(PATIENCE)
@@ -119,7 +110,7 @@ def test_a_method_that_cannot_be_had(robot: Robot, tmp_path: Path) -> None:
 
 def test_two_at_once_and_a_process_that_is_killed(robot: Robot, node: NodeProcess) -> None:
     first = robot.begin(TakeStill, "take_still", TakeStill.Request())
-    pid = halted_process(node)
+    pid = halted_child(node.process.pid)
     second = robot.begin(TakeStill, "take_still", TakeStill.Request())
     assert "already being taken" in second(60).message
     os.kill(pid, signal.SIGKILL)
