@@ -13,7 +13,7 @@ from torch import Tensor
 from dart_ros.method.network import MattingOutput
 from dart_ros.simulation.frames import Batch
 
-FRACTIONAL = 1.0
+FRACTIONAL = 0.5
 """What a fractional pixel counts more than others, which are a hundred times as many."""
 
 PYRAMID = 0.5

@@ -30,8 +30,8 @@ class RecipeStage:
     Attributes:
         name: of the stage's folder.
         run: the training; but for the first, it starts from what the stage before hands on.
-        kept: share of the weights before in what the stage hands on, the rest is its result: a mean
-            of weights keeps what a short training would forget.
+        kept: share of the weights that the recipe starts from in what the stage hands on, the rest
+            is its result: a mean of weights keeps what a short training would forget.
     """
 
     name: str
@@ -92,12 +92,12 @@ def follow(
             continue
         scores = train(stage.run, load_scenes(stage.run.data.recordings))
         with processes() as together:
-            _hand_on(stage, result, together)
+            _hand_on(stage, stages[0].run.start.weights, result, together)
         tell(f"{title}: on held-out frames SAD {scores.sad:.3f}, MSE {scores.mse:.3f}")
     return result
 
 
-def _hand_on(stage: RecipeStage, result: Path, together: Processes) -> None:
+def _hand_on(stage: RecipeStage, start: Path | None, result: Path, together: Processes) -> None:
     if not together.first:
         return
     trained = load_network(stage.run.output / WEIGHTS)
@@ -105,7 +105,7 @@ def _hand_on(stage: RecipeStage, result: Path, together: Processes) -> None:
         header = dict(file.metadata())
     if stage.kept:
         # Those may have fewer inputs, see Run.network.
-        before = grown(load_network(stage.run.start.weights), trained.config)
+        before = grown(load_network(start), trained.config)
         trained = mean_of(trained, before, stage.kept)
     save_network(trained, result, {**header, "recipe_stage": stage.name, "kept": f"{stage.kept:g}"})
 
@@ -152,8 +152,8 @@ def _stage(entry: Any, shared: Any, output: Path, before: Sequence[RecipeStage])
         run = run_of(keys)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    if kept and run.start.weights is None:
-        raise ValueError(f"{where}: kept needs run.start.weights")
+    if kept and (before[0].run if before else run).start.weights is None:
+        raise ValueError(f"{where}: kept needs the first stage's run.start.weights")
     return RecipeStage(name, run, float(kept))
 
 

@@ -65,14 +65,14 @@ def test_stages_follow_each_other_and_are_not_done_again(
 
     before, handed = load_file(start), load_file(first / RESULT)
     assert any(not torch.equal(before[name], value) for name, value in handed.items())
-    # Nothing is kept by the first, a quarter by the second.
+    # Nothing of what it all starts from is kept by the first, a quarter by the second.
     trained = load_file(first / "weights.safetensors")
     for name, value in handed.items():
         torch.testing.assert_close(value, trained[name])
     trained = load_file(second / "weights.safetensors")
     for name, value in load_file(second / RESULT).items():
         if value.is_floating_point():
-            expected = 0.75 * trained[name].float() + 0.25 * handed[name].float()
+            expected = 0.75 * trained[name].float() + 0.25 * before[name].float()
             torch.testing.assert_close(value.float(), expected, rtol=2e-3, atol=2e-3)
     with safe_open(str(second / RESULT), "pt") as file:
         assert file.metadata()["recipe_stage"] == "second"
@@ -114,7 +114,8 @@ def test_what_cannot_be_sent_to_another_machine_is_told(arguments: list[str], re
 
 
 def test_a_stage_has_its_own_keys_over_those_of_all(library: Path, tmp_path: Path) -> None:
-    first, second = load_recipe(written(tmp_path, toy(tmp_path, library)))
+    path = written(tmp_path, toy(tmp_path, library, tmp_path / "start.safetensors"))
+    first, second = load_recipe(path)
     assert (first.run.data.invented, second.run.data.invented) == (2, 3)
     assert second.run.data.foregrounds == first.run.data.foregrounds
     assert (first.kept, second.kept) == (0, 0.25)
@@ -131,6 +132,7 @@ def test_a_stage_has_its_own_keys_over_those_of_all(library: Path, tmp_path: Pat
         ({"stages": [{"name": "a", "run": {"stepz": 1}}]}, "stage a: there is no key stepz"),
         ({"stages": [{"name": "a", "run": {"steps": 1}, "kept": 1.5}]}, "kept is 1.5"),
         ({"stages": [{"name": "a", "run": {"steps": 1}, "kept": 0.5}]}, "kept needs"),
+        ({}, "stage second: kept needs the first"),
         ({"stages": [{"name": "a", "run": {"steps": 1, "output": "b"}}]}, "leave it out"),
         ({"stages": ["a"]}, "must hold keys"),
     ],
