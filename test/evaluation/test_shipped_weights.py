@@ -71,20 +71,20 @@ def measured(scene: LabelledScene) -> Measured:
 
 def test_the_demo_recording() -> None:
     found = measured(demo())
-    assert found.sad < 0.53 and found.false_foreground < 0.02
+    assert found.sad < 0.55 and found.false_foreground < 0.02
     # Flicker: how far alpha changes otherwise than the truth does.
-    assert found.dtssd is not None and found.dtssd < 3.9
+    assert found.dtssd is not None and found.dtssd < 3.72
 
 
 def test_rooms_of_sim_rgbd(tmp_path: Path) -> None:
     # The last one is a close-up with loose hair, at 1280x720.
-    for scene, most in zip(rooms(tmp_path, ROOMS), (0.83, 1.02, 15.8), strict=True):
+    for scene, most in zip(rooms(tmp_path, ROOMS), (0.79, 0.78, 11.3), strict=True):
         found = measured(scene)
         assert found.sad < most and found.false_foreground < 0.06, scene.name
 
 
 def test_videos_of_sim_rgbd(tmp_path: Path) -> None:
-    bounds = ((1.02, 5.3), (1.69, 6.6))
+    bounds = ((1.01, 5.2), (1.71, 6.45))
     for scene, (most, unsteady) in zip(rooms(tmp_path, VIDEOS), bounds, strict=True):
         found = measured(scene)
         assert found.sad < most and found.false_foreground < 0.07, scene.name
