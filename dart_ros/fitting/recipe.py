@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors import safe_open
 
 from dart_ros.errors import FitError
+from dart_ros.fitting.library import file_hash
 from dart_ros.fitting.processes import Processes, processes
 from dart_ros.fitting.run import Run, run_of, yaml_content
 from dart_ros.fitting.training import WEIGHTS, train
@@ -82,7 +84,8 @@ def follow(
         The weights that the last stage hands on.
 
     Raises:
-        FitError: as :func:`dart_ros.fitting.training.train`.
+        FitError: as :func:`dart_ros.fitting.training.train`, and if what the recipe began with
+            has changed where a share of it is kept.
     """
     for number, stage in enumerate(stages, 1):
         result = stage.run.output / RESULT
@@ -92,22 +95,35 @@ def follow(
             continue
         scores = train(stage.run, load_scenes(stage.run.data.recordings))
         with processes() as together:
-            _hand_on(stage, stages[0].run.start.weights, result, together)
+            _hand_on(stage, stages[0].run, result, together)
         tell(f"{title}: on held-out frames SAD {scores.sad:.3f}, MSE {scores.mse:.3f}")
     return result
 
 
-def _hand_on(stage: RecipeStage, start: Path | None, result: Path, together: Processes) -> None:
+def _hand_on(stage: RecipeStage, first: Run, result: Path, together: Processes) -> None:
     if not together.first:
         return
     trained = load_network(stage.run.output / WEIGHTS)
-    with safe_open(str(stage.run.output / WEIGHTS), "pt") as file:
-        header = dict(file.metadata())
+    header = _header(stage.run)
     if stage.kept:
+        start = first.start.weights
+        assert start is not None  # or the recipe had been refused
+        begun_with = json.loads(_header(first)["weights"])["start"]
+        if file_hash(start) != begun_with:
+            raise FitError(
+                f"{start} isn't what the recipe began with any more, of which stage {stage.name} "
+                f"keeps a share: put it back, or delete {first.output.parent} to begin anew"
+            )
         # Those may have fewer inputs, see Run.network.
-        before = grown(load_network(start), trained.config)
-        trained = mean_of(trained, before, stage.kept)
+        trained = mean_of(trained, grown(load_network(start), trained.config), stage.kept)
+        header["kept_of"] = begun_with
     save_network(trained, result, {**header, "recipe_stage": stage.name, "kept": f"{stage.kept:g}"})
+
+
+def _header(run: Run) -> dict[str, str]:
+    """What a training has written of itself beside its weights."""
+    with safe_open(str(run.output / WEIGHTS), "pt") as file:
+        return dict(file.metadata())
 
 
 def mean_of(new: MattingNetwork, old: MattingNetwork, kept: float) -> MattingNetwork:

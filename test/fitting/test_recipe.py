@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from dart_ros import cli
 from dart_ros.errors import FitError
+from dart_ros.fitting.library import file_hash
 from dart_ros.fitting.recipe import RESULT, load_recipe, mean_of, with_output
 from dart_ros.fitting.weights import save_network
 from dart_ros.method.config import NetworkConfig
@@ -77,12 +78,19 @@ def test_stages_follow_each_other_and_are_not_done_again(
     with safe_open(str(second / RESULT), "pt") as file:
         assert file.metadata()["recipe_stage"] == "second"
         assert "invented" in file.metadata()["run"]
+        assert file.metadata()["kept_of"] == file_hash(start)
 
     (second / RESULT).unlink()
     kept = (first / RESULT).read_bytes()
     assert cli.main(["train", "recipe", str(path)]) == 0
     assert "stage 1 of 2, first: done before" in capsys.readouterr().out
     assert (first / RESULT).read_bytes() == kept and (second / RESULT).exists()
+
+    (second / RESULT).unlink()
+    save_network(MattingNetwork(), start, {})
+    assert cli.main(["train", "recipe", str(path)]) == 1
+    assert "isn't what the recipe began with" in capsys.readouterr().err
+    assert not (second / RESULT).exists()
 
 
 @pytest.mark.parametrize("name", ["release", "gpu_release"])

@@ -451,12 +451,15 @@ def children(pid: int) -> list[int]:
 def halted_child(pid: int) -> int:
     """Halt the program that a process has started, until it gets SIGCONT, and return its number."""
 
-    def started() -> list[int]:
-        # Until it runs its own program it is a copy, for which the process waits.
-        return [child for child in children(pid) if command_of(child) not in ("", command_of(pid))]
+    found: list[int] = []
 
-    until(lambda: bool(started()), "a child")
-    (child,) = started()
+    def started() -> bool:
+        # Until it runs its own program it is a copy, for which the process waits.
+        found[:] = [it for it in children(pid) if command_of(it) not in ("", command_of(pid))]
+        return bool(found)
+
+    until(started, "a child")
+    (child,) = found
     os.kill(child, signal.SIGSTOP)
     return child
 

@@ -129,7 +129,7 @@ def test_no_usable_frame_comes(robot: Robot) -> None:
 
 
 def test_a_capture_takes_the_frames(robot: Robot) -> None:
-    request = CaptureBackground.Request(scene="other", frames=150)
+    request = CaptureBackground.Request(scene="other", frames=300)
     begun = time.time_ns()
     captured = robot.begin(CaptureBackground, "capture_background", request)
     robot.wait_for_state(Status.STATE_CAPTURING, since=begun)

@@ -130,8 +130,8 @@ def test_a_large_image_costs_little_time_and_memory() -> None:
         accumulator.add(depth)
         spent.append(time.process_time() - begun)
     accumulator.result()
-    # Seconds of one core; what else the machine does only adds to them.
-    assert min(spent) < 0.010
+    # Seconds of one core; what else the machine does adds to some of them.
+    assert np.quantile(spent, 0.25) < 0.010
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # kB
 
 
