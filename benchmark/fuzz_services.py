@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sensor_msgs.msg import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "node"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "ros"))
 
 from robot import NodeProcess, Robot

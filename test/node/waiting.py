@@ -11,9 +11,11 @@ PATIENCE = 60.0
 """Seconds; only what fails takes as long."""
 
 
-def wait_for(condition: Callable[[], Any], what: str = "it never happened") -> None:
+def wait_for(
+    condition: Callable[[], Any], what: str = "it never happened", timeout: float = PATIENCE
+) -> None:
     """Wait until something is the case."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.005)

@@ -26,6 +26,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from waiting import PATIENCE, wait_for
 
 from dart_ros.demo.domain import own_domain
 from dart_ros.msg import Status
@@ -36,7 +37,6 @@ from dart_ros.srv import CaptureBackground
 WIDTH, HEIGHT = 160, 120
 FRAME_ID = "camera_color_optical_frame"
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0  # seconds; plenty, for machines that do other things as well
 NODE = "/matting_node"
 DOMAIN = own_domain()
 
@@ -204,7 +204,7 @@ class Robot:
         listener = self.listen(CompressedImage, f"{node}/input/compressed")
         try:
             # The first one may have been begun before, and stamped after.
-            until(lambda: sum(stamp_of(m) > changed for m in listener.messages) > 1, "the view")
+            wait_for(lambda: sum(stamp_of(m) > changed for m in listener.messages) > 1, "the view")
         finally:
             listener.close()
 
@@ -221,7 +221,7 @@ class Robot:
             assert time.monotonic() < end, f"{node} does not find this node"
             asked.append(client.call_async(GetParameters.Request()))
             with contextlib.suppress(AssertionError):
-                until(asked[-1].done, "an answer", 1.0)
+                wait_for(asked[-1].done, "an answer", 1.0)
         self.node.destroy_client(client)
 
     def _meet_once(self, node: str, name: str) -> None:
@@ -405,14 +405,6 @@ class Listener:
         self._node.destroy_subscription(self._subscription)
 
 
-def until(condition: Callable[[], bool], what: str = "it", timeout: float = PATIENCE) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not come in {timeout} s"
-        time.sleep(0.01)
-
-
 def image(
     pixels: NDArray[Any], encoding: str, frame_id: str, stamp: int, cut: int | None = None
 ) -> Image:
@@ -458,7 +450,7 @@ def halted_child(pid: int) -> int:
         found[:] = [it for it in children(pid) if command_of(it) not in ("", command_of(pid))]
         return bool(found)
 
-    until(started, "a child")
+    wait_for(started, "a child")
     (child,) = found
     os.kill(child, signal.SIGSTOP)
     return child
@@ -470,12 +462,3 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, also if nobody has waited for it yet."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(")")[2].split()[0] == "Z"

@@ -23,9 +23,9 @@ from robot import (
     halted_child,
     occupied_view,
     pixels_of,
-    until,
 )
 from std_srvs.srv import Trigger
+from waiting import wait_for
 
 from dart_ros.action import CaptureBackground, FitScene, TakeStill
 from dart_ros.msg import Status
@@ -44,7 +44,7 @@ class Run:
         sent = robot.in_executor(
             lambda: client.send_goal_async(goal, lambda m: self.feedback.append(m.feedback))
         )
-        until(sent.done)
+        wait_for(sent.done)
         assert sent.result().accepted
         self._handle = sent.result()
         self._robot = robot
@@ -53,17 +53,17 @@ class Run:
     def cancel(self) -> bool:
         """Ask the node to cancel the goal; whether it agrees."""
         asked = self._robot.in_executor(self._handle.cancel_goal_async)
-        until(asked.done)
+        wait_for(asked.done)
         return bool(asked.result().goals_canceling)
 
     def end(self) -> tuple[int, Any]:
         """Wait for the status and the result."""
-        until(self._result.done)
+        wait_for(self._result.done)
         return self._result.result().status, self._result.result().result
 
     def wait_for(self, activity: str) -> None:
         """Wait for a feedback with these words."""
-        until(lambda: any(activity in feedback.activity for feedback in self.feedback), activity)
+        wait_for(lambda: any(activity in feedback.activity for feedback in self.feedback), activity)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,7 +97,7 @@ def test_a_capture_tells_how_far_it_is(robot: Robot) -> None:
 def test_a_capture_is_cancelled(robot: Robot, scenes_dir: Path) -> None:
     before = sorted(scenes_dir.rglob("*.safetensors"))
     run = capture(robot, "never", 5000)
-    until(lambda: any(feedback.frames_taken > 2 for feedback in run.feedback))
+    wait_for(lambda: any(feedback.frames_taken > 2 for feedback in run.feedback))
     assert capture(robot, "second", 10).end()[0] == GoalStatus.STATUS_ABORTED
     assert run.cancel()
     status, result = run.end()

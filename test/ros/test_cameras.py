@@ -20,9 +20,9 @@ from robot import (
     empty_view,
     occupied_view,
     pixels_of,
-    until,
 )
 from sensor_msgs.msg import Image
+from waiting import wait_for
 
 from dart_ros.msg import Status
 from dart_ros.session.scene import Scene
@@ -168,14 +168,14 @@ def test_what_moved_in_a_capture_is_shown(robot: Robot, tmp_path: Path) -> None:
         answer = wait(PATIENCE)
         assert not answer.success and "moves in the view" in answer.message
         assert "~/capture_picture shows where" in answer.message
-        until(lambda: bool(pictures.messages), "the picture")
+        wait_for(lambda: bool(pictures.messages), "the picture")
         picture = pixels_of(pictures.messages[-1])
         red = (picture == (255, 40, 40)).all(axis=2)
         assert red.any() and abs(np.nonzero(red)[1].mean() - WIDTH / 2) < 15
         robot.show(empty_view())
         answer = robot.capture("room")
         assert answer.success and "restless" not in answer.message
-        until(lambda: len(pictures.messages) > 1, "the picture")
+        wait_for(lambda: len(pictures.messages) > 1, "the picture")
         assert len(pictures.messages) == 2
         pictures.close()
         assert node.stop() == 0

@@ -23,12 +23,11 @@ from robot import (
     Robot,
     children,
     empty_view,
-    is_gone,
     occupied_view,
     start_fit,
-    until,
 )
 from sensor_msgs.msg import Image
+from waiting import alive, wait_for
 
 from dart_ros.msg import Status
 from dart_ros.session.scene import Scene
@@ -233,8 +232,8 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
             assert change(robot, Transition.TRANSITION_CONFIGURE)
             assert change(robot, Transition.TRANSITION_ACTIVATE)
             assert state() == "active"
-            until(lambda: reliability("/color/image_raw") == [ReliabilityPolicy.RELIABLE])
-            until(lambda: reliability("/depth/image_raw") == [ReliabilityPolicy.BEST_EFFORT])
+            wait_for(lambda: reliability("/color/image_raw") == [ReliabilityPolicy.RELIABLE])
+            wait_for(lambda: reliability("/depth/image_raw") == [ReliabilityPolicy.BEST_EFFORT])
             listener = robot.subscribe(Image, "alpha")
             listener.next(2)
             robot.wait_for_state(Status.STATE_MATTING)
@@ -248,7 +247,7 @@ def test_a_lifecycle_manager_can_lead_the_node(robot: Robot, tmp_path: Path) -> 
             answer = wait(PATIENCE)
             assert not answer.success and "deactivated" in answer.message
             robot.wait_for_state(Status.STATE_INACTIVE)
-            until(lambda: robot.node.count_subscribers("/color/image_raw") == 0)
+            wait_for(lambda: robot.node.count_subscribers("/color/image_raw") == 0)
             listener.close()
             assert change(robot, Transition.TRANSITION_CLEANUP)
             assert state() == "unconfigured"
@@ -315,7 +314,7 @@ def test_no_second_thread_works_with_an_engine_that_hangs(robot: Robot, tmp_path
             robot.wait_for_state(Status.STATE_INACTIVE)
             hang.unlink()
             # It is refused until the frame from before is done.
-            until(lambda: change(robot, Transition.TRANSITION_ACTIVATE))
+            wait_for(lambda: change(robot, Transition.TRANSITION_ACTIVATE))
             robot.wait_for_state(Status.STATE_MATTING)
             alpha.next(2)
             assert node.stop() == 0
@@ -386,10 +385,10 @@ fit.fit_command = lambda name, folder, *_: [
             view = occupied_view()
             depth = np.where(view.depth == view.depth.max(), view.depth, 0)
             robot.view = replace(view, depth=depth)
-            until(lambda: any(alpha.next()[0].data), "a matte with the weights of before")
+            wait_for(lambda: any(alpha.next()[0].data), "a matte with the weights of before")
             hold.unlink()
             robot.wait_for(lambda s: "fit of 'swapped': better" in node.log, 3 * PATIENCE)
-            until(lambda: not any(alpha.next()[0].data), "a matte with the better weights")
+            wait_for(lambda: not any(alpha.next()[0].data), "a matte with the better weights")
             assert not any(alpha.next()[0].data)
             stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in alpha.messages]
             assert stamps == sorted(set(stamps))
@@ -405,7 +404,7 @@ def test_the_end_of_the_node_is_the_end_of_the_fit(robot: Robot, tmp_path: Path)
         robot.wait_for_state(Status.STATE_NO_SCENE)
         fit = start_fit(robot, node, "room", 300.0)
         assert node.stop(signal.SIGTERM) == 0
-        until(lambda: is_gone(fit), "the end of the fit")
+        wait_for(lambda: not alive(fit), "the end of the fit")
     assert "Traceback" not in node.log
 
 
@@ -439,7 +438,7 @@ MattingNode.close = stuck
         assert "still being learnt" in node.log
         assert "matting_node is ended after 10 s; still at work: " in node.log
         assert "background learning" in node.log.splitlines()[-1]
-        until(lambda: is_gone(child), "the end of its child")
+        wait_for(lambda: not alive(child), "the end of its child")
     finally:
         alpha.close()
 

@@ -23,9 +23,9 @@ from robot import (
     empty_view,
     occupied_view,
     pixels_of,
-    until,
 )
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from waiting import wait_for
 
 from dart_ros.msg import Status
 from dart_ros.srv import CaptureBackground, ListScenes, LoadScene
@@ -97,7 +97,7 @@ def test_every_output_carries_stamp_and_frame_of_its_source(
     try:
         listeners["points"].next(3)
         got = {name: listener.next(5) for name, listener in listeners.items()}
-        until(lambda: bool(common_stamps(listeners.values())), "a frame of all outputs")
+        wait_for(lambda: bool(common_stamps(listeners.values())), "a frame of all outputs")
     finally:
         for listener in listeners.values():
             listener.close()

@@ -30,8 +30,8 @@ from robot import (
     children,
     empty_view,
     occupied_view,
-    until,
 )
+from waiting import wait_for
 
 from dart_ros.msg import Status
 
@@ -145,7 +145,7 @@ def test_a_capture_is_refused_with_a_reason_then_done(page: Any, robot: Robot) -
     # So that it isn't done before somebody walks in.
     assert robot.set_parameter("capture_frames", 5000).successful
     page.get_by_role("button", name="Capture background").click()
-    until(lambda: page.evaluate("counted.length") >= 5, "the end of the countdown")
+    wait_for(lambda: page.evaluate("counted.length") >= 5, "the end of the countdown")
     expect(page.locator("#countdown")).to_be_hidden()
     assert page.evaluate("counted") == ["5", "4", "3", "2", "1"]
     expect(page.locator("#state")).to_contain_text("Capturing")
